@@ -1,0 +1,36 @@
+/* For files in simd/ folders: the type `real` and the name macro of the variant being compiled, and fast vectorisable maths. */
+#ifndef MOONLAB_SIMD_H
+#define MOONLAB_SIMD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(ML_REAL_f32)
+typedef float real;
+#define ML_REAL_IS_F32 1
+#elif defined(ML_REAL_f64)
+typedef double real;
+#define ML_REAL_IS_F32 0
+#else
+#error "simd files are compiled per dtype; see cmake/moonlab.cmake"
+#endif
+
+#define ML_PASTE2(a, b, c) a##b##_##c
+#define ML_PASTE(a, b, c) ML_PASTE2(a, b, c)
+#define ML_FN(name) ML_PASTE(ml_, name, ML_SUFFIX)
+
+/* Lanes of one vector register of the variant: the width of fixed-width reductions. */
+#if ML_ISA_LEVEL == 2
+#define ML_VECTOR_BYTES 64
+#elif ML_ISA_LEVEL == 1
+#define ML_VECTOR_BYTES 32
+#else
+#define ML_VECTOR_BYTES 16
+#endif
+#define ML_LANES ((int)(ML_VECTOR_BYTES / sizeof(real)))
+/* A vector of the variant's width, by GCC's vector extension; unaligned loads through memcpy or ml_vecu. */
+typedef real ml_vec __attribute__((vector_size(ML_VECTOR_BYTES)));
+typedef real ml_vecu __attribute__((vector_size(ML_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+#endif
