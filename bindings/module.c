@@ -1,0 +1,23 @@
+/* Opens moonlab.core: one table with what every room offers to Lua. */
+#include "mll.h"
+
+void mll_open_base(lua_State *L);
+void mll_open_tensor(lua_State *L);
+void mll_open_grad(lua_State *L);
+void mll_open_scope(lua_State *L);
+void mll_open_io(lua_State *L);
+void mll_open_nn(lua_State *L);
+void mll_open_transformer(lua_State *L);
+void mll_open_optim(lua_State *L);
+
+ML_API int mll_open_core(lua_State *L);
+
+/* Each opener finds the core table on top of the stack and leaves it there. */
+int mll_open_core(lua_State *L) {
+  static void (*const rooms[])(lua_State *) = {mll_open_base, mll_open_tensor, mll_open_grad,        mll_open_scope,
+                                               mll_open_io,   mll_open_nn,     mll_open_transformer, mll_open_optim};
+  luaL_checkversion(L);
+  lua_newtable(L);
+  for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++) rooms[i](L);
+  return 1;
+}
