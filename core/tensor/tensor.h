@@ -79,7 +79,10 @@ ML_API const char *ml_describe_shape(char buf[ML_DESCRIBE], const ml_shape *shap
 /* A contiguous tensor with t's values: t itself (aliased, node dropped) when it already is. */
 ML_API ml_status ml_tensor_contiguous(ml_tensor *out, const ml_tensor *t, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_tensor_clone(ml_tensor *out, const ml_tensor *t, ml_error *err) ML_MUST_CHECK; /* always a copy */
+/* An alias when the dtype is the same. To index: whole numbers >= 0 (stored values); to u8: 0 to 255, fractions cut off; else ML_EARG. */
 ML_API ml_status ml_tensor_cast(ml_tensor *out, const ml_tensor *t, ml_dtype dtype, ml_error *err) ML_MUST_CHECK;
+/* As cast, with index values crossing to and from numbers as Lua reads them: the stored position + 1. */
+ML_API ml_status ml_tensor_cast_one_based(ml_tensor *out, const ml_tensor *t, ml_dtype dtype, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_tensor_copy_into(ml_tensor *dst, const ml_tensor *src, ml_error *err) ML_MUST_CHECK; /* broadcasts src, same dtype */
 ML_API ml_status ml_tensor_fill_into(ml_tensor *dst, double value, ml_error *err) ML_MUST_CHECK;
 ML_API double ml_tensor_get(const ml_tensor *t, const int64_t *position); /* any dtype as double */
