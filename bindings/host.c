@@ -1,4 +1,5 @@
-/* The host: Lua 5.4 with moonlab inside. Scripts, -e -i -l, standard input, the prompt, and moonlab's commands. */
+/* The host: Lua 5.4 with moonlab inside. Scripts, -e -i -l, standard input, the prompt, and
+ * moonlab's commands. */
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -23,9 +24,11 @@ static void (*interrupt_reset)(void);
 static void interrupt_hook(lua_State *L, lua_Debug *ar) {
   (void)ar;
   lua_sethook(L, NULL, 0, 0);
-  if (!interrupt_pending()) return; /* a kernel has raised it already */
+  if (!interrupt_pending())
+    return; /* a kernel has raised it already */
   interrupt_taken();
-  if (interrupt_pending()) lua_sethook(L, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+  if (interrupt_pending())
+    lua_sethook(L, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
   luaL_error(L, "interrupted");
 }
 
@@ -35,11 +38,13 @@ static void on_sigint(int signal_number) {
   lua_sethook(main_state, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
-/* Message handler: the error as text, with a traceback; objects with __tostring speak for themselves. */
+/* Message handler: the error as text, with a traceback; objects with __tostring speak for
+ * themselves. */
 static int traceback(lua_State *L) {
   const char *text = lua_tostring(L, 1);
   if (!text) {
-    if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING) return 1;
+    if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING)
+      return 1;
     text = lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
   }
   luaL_traceback(L, L, text, 1);
@@ -56,7 +61,8 @@ static int call(lua_State *L, int arguments, int results) {
 }
 
 static int report(lua_State *L, int status) {
-  if (status == LUA_OK) return LUA_OK;
+  if (status == LUA_OK)
+    return LUA_OK;
   const char *text = lua_tostring(L, -1);
   fprintf(stderr, "moonlab: %s\n", text ? text : "(error without a message)");
   lua_pop(L, 1);
@@ -78,7 +84,8 @@ static int usage(void) {
         "  -e stat   execute string 'stat'      -l mod    require library 'mod' into a global\n"
         "  -i        enter the prompt after     -v        show version and machine\n"
         "  -         execute standard input     --        stop handling options\n"
-        "or a command: run NAME | recipes | bench | test | docs | help NAME (moonlab help lists them)\n",
+        "or a command: run NAME | recipes | bench | test | docs | help NAME (moonlab help lists "
+        "them)\n",
         stderr);
   return 1;
 }
@@ -98,7 +105,8 @@ static int push_arguments(lua_State *L) {
   int n = lua_istable(L, -1) ? (int)lua_rawlen(L, -1) : 0;
   luaL_checkstack(L, n + 3, "too many arguments to the script");
   int table = lua_gettop(L);
-  for (int i = 1; i <= n; i++) lua_rawgeti(L, table, i);
+  for (int i = 1; i <= n; i++)
+    lua_rawgeti(L, table, i);
   lua_remove(L, table);
   return n;
 }
@@ -114,7 +122,8 @@ static int run_script(lua_State *L, const char *file) {
 
 static int run_string(lua_State *L, const char *code, const char *name) {
   int status = luaL_loadbuffer(L, code, strlen(code), name);
-  if (status == LUA_OK) status = call(L, 0, 0);
+  if (status == LUA_OK)
+    status = call(L, 0, 0);
   return report(L, status);
 }
 
@@ -133,7 +142,8 @@ static int require_library(lua_State *L, const char *spec) {
   lua_getglobal(L, "require");
   lua_pushstring(L, module);
   int status = call(L, 1, 1);
-  if (status == LUA_OK) lua_setglobal(L, global);
+  if (status == LUA_OK)
+    lua_setglobal(L, global);
   return report(L, status);
 }
 
@@ -142,13 +152,16 @@ static int call_module(lua_State *L, const char *module, const char *name, int *
   lua_getglobal(L, "require");
   lua_pushstring(L, module);
   int status = call(L, 1, 1);
-  if (status != LUA_OK) return report(L, status);
+  if (status != LUA_OK)
+    return report(L, status);
   lua_getfield(L, -1, name);
   lua_remove(L, -2);
   int n = push_arguments(L);
   status = call(L, n, 1);
-  if (status != LUA_OK) return report(L, status);
-  if (lua_isinteger(L, -1)) *exit_status = (int)lua_tointeger(L, -1);
+  if (status != LUA_OK)
+    return report(L, status);
+  if (lua_isinteger(L, -1))
+    *exit_status = (int)lua_tointeger(L, -1);
   lua_pop(L, 1);
   return LUA_OK;
 }
@@ -165,7 +178,8 @@ static int l_isatty(lua_State *L) {
   return 1;
 }
 
-/* The folders where Lua files and recipes are: the source tree when it is there, else the installed ones. */
+/* The folders where Lua files and recipes are: the source tree when it is there, else the installed
+ * ones. */
 static void set_paths(lua_State *L) {
   char lua_dir[4200] = MOONLAB_SOURCE_DIR "/lua", recipes[4200] = MOONLAB_SOURCE_DIR "/recipes";
   char exe[4096];
@@ -174,7 +188,8 @@ static void set_paths(lua_State *L) {
     exe[n] = '\0';
     for (int up = 0; up < 2; up++) {
       char *slash = strrchr(exe, '/');
-      if (slash) *slash = '\0';
+      if (slash)
+        *slash = '\0';
     }
     char probe[4200];
     snprintf(probe, sizeof probe, "%s/share/lua/5.4/moonlab/init.lua", exe);
@@ -214,7 +229,8 @@ typedef struct {
 
 static bool has_value(const char *option) { return option[1] == 'e' || option[1] == 'l'; }
 
-/* Everything happens inside one protected call, so that even running out of memory ends with a message. */
+/* Everything happens inside one protected call, so that even running out of memory ends with a
+ * message. */
 static int protected_main(lua_State *L) {
   host_call *host = lua_touserdata(L, 1);
   int argc = host->argc;
@@ -228,8 +244,10 @@ static int protected_main(lua_State *L) {
       script++;
       break;
     }
-    if (strcmp(option, "-i") == 0) interactive = true;
-    else if (strcmp(option, "-v") == 0 || strcmp(option, "--version") == 0) version = true;
+    if (strcmp(option, "-i") == 0)
+      interactive = true;
+    else if (strcmp(option, "-v") == 0 || strcmp(option, "--version") == 0)
+      version = true;
     else if (strcmp(option, "-h") == 0 || strcmp(option, "--help") == 0) {
       host->exit_status = usage() - 1;
       return 0;
@@ -259,15 +277,19 @@ static int protected_main(lua_State *L) {
 
   if (version) {
     int status = 0;
-    if (call_module(L, "moonlab.cli", "version", &status) != LUA_OK) return 0;
+    if (call_module(L, "moonlab.cli", "version", &status) != LUA_OK)
+      return 0;
     did = true;
   }
   for (int i = 1; i < script && i < argc; i++) {
     const char *option = argv[i];
-    if (option[0] != '-' || option[1] == '-' || !has_value(option)) continue;
+    if (option[0] != '-' || option[1] == '-' || !has_value(option))
+      continue;
     const char *value = option[2] ? option + 2 : argv[++i];
-    int status = option[1] == 'e' ? run_string(L, value, "=(command line)") : require_library(L, value);
-    if (status != LUA_OK) return 0;
+    int status =
+        option[1] == 'e' ? run_string(L, value, "=(command line)") : require_library(L, value);
+    if (status != LUA_OK)
+      return 0;
     did = true;
   }
   host->exit_status = EXIT_SUCCESS;
@@ -293,7 +315,8 @@ static int protected_main(lua_State *L) {
     if (is_command) {
       int status = 0;
       set_arg(L, argv, argc, script - 1);
-      host->exit_status = call_module(L, "moonlab.cli", "main", &status) == LUA_OK ? status : EXIT_FAILURE;
+      host->exit_status =
+          call_module(L, "moonlab.cli", "main", &status) == LUA_OK ? status : EXIT_FAILURE;
     } else if (run_script(L, strcmp(argv[script], "-") == 0 ? NULL : argv[script]) != LUA_OK) {
       host->exit_status = EXIT_FAILURE;
     }
@@ -301,7 +324,8 @@ static int protected_main(lua_State *L) {
   if (interactive || (!did && isatty(STDIN_FILENO))) {
     int status = 0;
     set_arg(L, argv, 1, 0);
-    if (call_module(L, "moonlab.repl", "run", &status) != LUA_OK) host->exit_status = EXIT_FAILURE;
+    if (call_module(L, "moonlab.repl", "run", &status) != LUA_OK)
+      host->exit_status = EXIT_FAILURE;
   } else if (!did) {
     host->exit_status = run_script(L, NULL) == LUA_OK ? EXIT_SUCCESS : EXIT_FAILURE;
   }

@@ -10,14 +10,16 @@ static volatile sig_atomic_t presses;
 
 void mll_interrupt_press(void) {
   presses = presses + 1;
-  if (presses >= 4) _exit(130);
+  if (presses >= 4)
+    _exit(130);
   ml_cancel();
 }
 
 bool mll_interrupt_pending(void) { return ml_cancelled(); }
 
 void mll_interrupt_taken(void) {
-  if (presses >= 2) return;
+  if (presses >= 2)
+    return;
   presses = 0;
   ml_cancel_clear();
 }

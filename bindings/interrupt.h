@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-/* First press: one catchable error. Second: every poll raises until the prompt takes over. Fourth: exit status 130. */
+/* First press: one catchable error. Second: every poll raises until the prompt takes over. Fourth:
+ * exit status 130. */
 __attribute__((visibility("default"))) void mll_interrupt_press(void); /* async-signal-safe */
 __attribute__((visibility("default"))) bool mll_interrupt_pending(void);
 /* Called by whoever is about to raise the error; ends a first press, leaves a sticky one. */

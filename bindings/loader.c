@@ -1,5 +1,6 @@
-/* Opens libmoonlab after setting how idle OpenMP threads wait: the runtime reads that once, when it is loaded, which is
- * before main() in a program that links it. As moonlab/core.so this file is also Lua's way in. */
+/* Opens libmoonlab after setting how idle OpenMP threads wait: the runtime reads that once, when it
+ * is loaded, which is before main() in a program that links it. As moonlab/core.so this file is
+ * also Lua's way in. */
 #include "loader.h"
 
 #include <dlfcn.h>
@@ -14,16 +15,18 @@
 void *moonlab_load(const char **why) {
   static char reason[1024];
   static void *handle;
-  if (handle) return handle;
-  /* Passive: libgomp's default spin costs several times the work when the other core is busy. A short spin keeps the
-   * cost of a parallel region at a few microseconds. */
+  if (handle)
+    return handle;
+  /* Passive: libgomp's default spin costs several times the work when the other core is busy. A
+   * short spin keeps the cost of a parallel region at a few microseconds. */
   setenv("OMP_WAIT_POLICY", "passive", 0);
   setenv("GOMP_SPINCOUNT", "2000", 0);
   setenv("OMP_MAX_ACTIVE_LEVELS", "1", 0);
 
   Dl_info self;
   char path[4096];
-  static const char *const beside[] = {"../libmoonlab.so", "../lib/libmoonlab.so", "../lib/lua/5.4/libmoonlab.so"};
+  static const char *const beside[] = {"../libmoonlab.so", "../lib/libmoonlab.so",
+                                       "../lib/lua/5.4/libmoonlab.so"};
   void *here;
   void *(*address)(const char **) = moonlab_load;
   memcpy(&here, &address, sizeof here);
@@ -32,16 +35,20 @@ void *moonlab_load(const char **why) {
     return NULL;
   }
   char real[4096];
-  if (!realpath(self.dli_fname, real) && !realpath("/proc/self/exe", real)) real[0] = '\0';
+  if (!realpath(self.dli_fname, real) && !realpath("/proc/self/exe", real))
+    real[0] = '\0';
   char *slash = strrchr(real, '/');
-  if (slash) *slash = '\0';
+  if (slash)
+    *slash = '\0';
   snprintf(reason, sizeof reason, "libmoonlab.so not found near %s", real);
   for (size_t i = 0; i < sizeof beside / sizeof *beside && !handle; i++) {
     int n = snprintf(path, sizeof path, "%s/%s", real, beside[i]);
     char resolved[4096];
-    if (n < 0 || (size_t)n >= sizeof path || !realpath(path, resolved)) continue;
+    if (n < 0 || (size_t)n >= sizeof path || !realpath(path, resolved))
+      continue;
     handle = dlopen(resolved, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) snprintf(reason, sizeof reason, "%s", dlerror());
+    if (!handle)
+      snprintf(reason, sizeof reason, "%s", dlerror());
   }
   *why = reason;
   return handle;
@@ -53,10 +60,12 @@ __attribute__((visibility("default"))) int luaopen_moonlab_core(lua_State *L);
 int luaopen_moonlab_core(lua_State *L) {
   const char *why = NULL;
   void *library = moonlab_load(&why);
-  if (!library) return luaL_error(L, "moonlab: %s", why);
+  if (!library)
+    return luaL_error(L, "moonlab: %s", why);
   int (*open)(lua_State *);
   void *symbol = dlsym(library, "mll_open_core");
-  if (!symbol) return luaL_error(L, "moonlab: libmoonlab.so has no mll_open_core: another version?");
+  if (!symbol)
+    return luaL_error(L, "moonlab: libmoonlab.so has no mll_open_core: another version?");
   memcpy(&open, &symbol, sizeof open);
   return open(L);
 }
