@@ -13,6 +13,7 @@ find_path(OPENBLAS_INCLUDE cblas.h
   HINTS /usr/include/${CMAKE_C_LIBRARY_ARCHITECTURE}/openblas-openmp PATH_SUFFIXES openblas-openmp REQUIRED)
 get_filename_component(OPENBLAS_FOLDER ${OPENBLAS_LIBRARY} DIRECTORY)
 
+add_compile_definitions(_GNU_SOURCE)
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes
   -Wmissing-prototypes -fvisibility=hidden -ffp-contract=off -fno-math-errno)
 if(MOONLAB_WERROR)
