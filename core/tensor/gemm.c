@@ -1,0 +1,223 @@
+/* The matrix product over the pool: choice of the kernel and of the tiles, from shape and dtype. */
+#include "gemm.h"
+
+static const ml_gemm_kernels *const table[][2] = {
+    {&ml_gemm_kernels_f64_portable, &ml_gemm_kernels_f32_portable},
+#if defined(__x86_64__)
+    {&ml_gemm_kernels_f64_avx2, &ml_gemm_kernels_f32_avx2},
+    {&ml_gemm_kernels_f64_avx512, &ml_gemm_kernels_f32_avx512},
+#endif
+};
+
+const ml_gemm_kernels *ml_gemm_kernels_of(ml_dtype dtype) {
+  return table[ml_cpu_isa()][dtype == ML_F32];
+}
+
+typedef struct {
+  const ml_gemm_kernels *kernels;
+  size_t width; /* bytes of an element */
+  ml_gemm_tile whole;
+  int64_t rows, columns; /* of a tile */
+  int64_t across;        /* tiles beside each other */
+  ml_gemm_done done;
+  void *ctx;
+  char *parts; /* of a product split over k */
+  int64_t first, count;
+  bool dot_rows; /* dot products: a row of A by B's column, else a row of B by A's row */
+} job;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t blocks(int64_t n, int64_t size) { return n / size + (n % size != 0); }
+static char *at(const job *j, const void *base, int64_t i) {
+  return (char *)base + i * (int64_t)j->width;
+}
+
+static void run_tile(void *ctx, int64_t i, int worker) {
+  (void)worker;
+  const job *j = ctx;
+  if (ml_cancelled())
+    return;
+  ml_gemm_tile t = j->whole;
+  t.m0 = i / j->across * j->rows;
+  t.n0 = i % j->across * j->columns;
+  t.m1 = least(t.m0 + j->rows, j->whole.m1);
+  t.n1 = least(t.n0 + j->columns, j->whole.n1);
+  j->kernels->tile(&t);
+  if (j->done && !ml_cancelled())
+    j->done(j->ctx, t.m0, t.m1, t.n0, t.n1);
+}
+
+/* Cuts C into tiles: at most what the caches want, and small enough to occupy a pool. */
+static int64_t cut(job *j, bool pool) {
+  const int64_t M = j->whole.m1, N = j->whole.n1, K = j->whole.k1;
+  const int64_t rows = j->kernels->rows, columns = j->kernels->columns;
+  int64_t widest = 1024;
+  if (j->done) /* the part has to be in L2 still */
+    widest = (int64_t)(1 << 18) / (j->kernels->tile_rows * (int64_t)j->width);
+  int64_t down = blocks(M, j->kernels->tile_rows), across = blocks(N, widest);
+  double flops = 2.0 * (double)M * (double)N * (double)K;
+  if (pool)
+    while (down * across < 8 && flops > 1e6 * (double)(down * across)) {
+      if (M / down >= N / across && M / down > rows)
+        down *= 2;
+      else if (N / across > columns)
+        across *= 2;
+      else
+        break;
+    }
+  if (pool && down > 1) /* an even number of equal tiles */
+    down += down % 2;
+  j->rows = blocks(blocks(M, down), rows) * rows;
+  j->columns = blocks(blocks(N, across), columns) * columns;
+  j->across = blocks(N, j->columns);
+  return blocks(M, j->rows) * j->across;
+}
+
+/* ---- a small C over a long K: blocks of k in parallel, added in order
+ * ---------------------------------- */
+
+static void run_part(void *ctx, int64_t i, int worker) {
+  (void)worker;
+  const job *j = ctx;
+  ml_gemm_tile t = j->whole;
+  t.k0 = (j->first + i) * ML_GEMM_KC;
+  t.k1 = least(t.k0 + ML_GEMM_KC, j->whole.k1);
+  t.C = at(j, j->parts, i * t.m1 * t.n1);
+  t.ldc = t.n1;
+  t.beta = 0;
+  j->kernels->tile(&t);
+}
+
+static void combine(void *ctx, int64_t i, int worker) {
+  (void)worker;
+  const job *j = ctx;
+  const ml_gemm_tile *t = &j->whole;
+  const int64_t m0 = i * j->rows, m = least(j->rows, t->m1 - m0);
+  j->kernels->combine(at(j, t->C, m0 * t->ldc), t->ldc, at(j, j->parts, m0 * t->n1), t->m1 * t->n1,
+                      j->count, m, t->n1, j->first > 0 || t->beta != 0);
+}
+
+static bool split(job *j) {
+  const ml_gemm_tile *t = &j->whole;
+  const int64_t size = t->m1 * t->n1, all = blocks(t->k1, ML_GEMM_KC), most = least(all, 32);
+  ml_arena *scratch = ml_scratch();
+  if (!scratch)
+    return false;
+  const size_t mark = ml_arena_mark(scratch);
+  j->parts = ml_arena_take(scratch, (size_t)(most * size) * j->width);
+  if (!j->parts)
+    return false;
+  if (t->beta != 0 && t->beta != 1)
+    j->kernels->scale(t->C, t->ldc, t->m1, t->n1, t->beta);
+  j->rows = blocks(t->m1, 4);
+  for (j->first = 0; j->first < all && !ml_cancelled(); j->first += most) {
+    j->count = least(most, all - j->first);
+    ml_parallel_for(j->count, 2.0 * (double)size * ML_GEMM_KC, run_part, j);
+    ml_parallel_for(blocks(t->m1, j->rows), (double)(j->rows * t->n1 * j->count) / 4, combine, j);
+  }
+  ml_arena_release(scratch, mark);
+  return true;
+}
+
+/* ---- matrix times vector
+ * ------------------------------------------------------------------------------- */
+
+static void run_dots(void *ctx, int64_t i, int worker) {
+  (void)worker;
+  const job *j = ctx;
+  const ml_gemm_tile *t = &j->whole;
+  const int64_t n = j->dot_rows ? t->m1 : t->n1, i0 = i * j->rows, i1 = least(i0 + j->rows, n);
+  if (ml_cancelled())
+    return;
+  if (j->dot_rows)
+    j->kernels->dots(at(j, t->C, i0 * t->ldc), t->ldc, at(j, t->A, i0 * t->lda), t->lda, t->B,
+                     t->tb ? 1 : t->ldb, i1 - i0, t->k1, t->alpha, t->beta);
+  else
+    j->kernels->dots(at(j, t->C, i0), 1, at(j, t->B, i0 * t->ldb), t->ldb, t->A, t->ta ? t->lda : 1,
+                     i1 - i0, t->k1, t->alpha, t->beta);
+  if (j->done && !ml_cancelled()) {
+    if (j->dot_rows)
+      j->done(j->ctx, i0, i1, 0, 1);
+    else
+      j->done(j->ctx, 0, 1, i0, i1);
+  }
+}
+
+static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t, ml_gemm_done done, void *ctx) {
+  job j = {.kernels = ml_gemm_kernels_of(dtype),
+           .width = ml_dtype_size(dtype),
+           .done = done,
+           .ctx = ctx};
+  if (t.m1 <= 0 || t.n1 <= 0)
+    return;
+  if (t.k1 <= 0 || t.alpha == 0) {
+    j.kernels->scale(t.C, t.ldc, t.m1, t.n1, t.beta);
+    if (done)
+      done(ctx, 0, t.m1, 0, t.n1);
+    return;
+  }
+  if (t.n1 == 1 && t.ta && t.ldc == 1 && (t.tb || t.ldb == 1) && !done) {
+    /* y = A^T x as the row x^T A, which runs along the rows of A */
+    ml_gemm_tile row = t;
+    row.m1 = 1, row.n1 = t.m1;
+    row.A = t.B, row.lda = t.k1, row.ta = false;
+    row.B = t.A, row.ldb = t.lda, row.tb = false;
+    row.ldc = t.m1;
+    t = row;
+  }
+  j.whole = t;
+  pool = pool && ml_threads() > 1 && !ml_in_parallel();
+  const double flops = 2.0 * (double)t.m1 * (double)t.n1 * (double)t.k1;
+  int64_t n;
+  ml_body body = run_tile;
+  if ((t.n1 == 1 && !t.ta) || (t.m1 == 1 && t.tb)) {
+    j.dot_rows = t.n1 == 1 && !t.ta;
+    const int64_t rows = j.dot_rows ? t.m1 : t.n1;
+    j.rows = least(rows, 1 + 65536 / t.k1);
+    j.rows += j.rows % 2;
+    n = blocks(rows, j.rows);
+    body = run_dots;
+  } else {
+    if (pool && !done && t.m1 * t.n1 <= 16384 && t.k1 >= 4 * ML_GEMM_KC && flops > 1e6 && split(&j))
+      return;
+    n = cut(&j, pool);
+  }
+  if (pool)
+    ml_parallel_for(n, flops / (double)n, body, &j);
+  else
+    for (int64_t i = 0; i < n; i++)
+      body(&j, i, 0);
+}
+
+#define WHOLE                                                                                      \
+  ((ml_gemm_tile){.ta = ta,                                                                        \
+                  .tb = tb,                                                                        \
+                  .m1 = M,                                                                         \
+                  .n1 = N,                                                                         \
+                  .k1 = K,                                                                         \
+                  .alpha = alpha,                                                                  \
+                  .beta = beta,                                                                    \
+                  .A = A,                                                                          \
+                  .B = B,                                                                          \
+                  .C = C,                                                                          \
+                  .lda = lda,                                                                      \
+                  .ldb = ldb,                                                                      \
+                  .ldc = ldc})
+
+void ml_gemm(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K, double alpha,
+             const void *A, int64_t lda, const void *B, int64_t ldb, double beta, void *C,
+             int64_t ldc) {
+  gemm(true, dtype, WHOLE, NULL, NULL);
+}
+
+void ml_gemm_then(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K, double alpha,
+                  const void *A, int64_t lda, const void *B, int64_t ldb, double beta, void *C,
+                  int64_t ldc, ml_gemm_done done, void *ctx) {
+  gemm(true, dtype, WHOLE, done, ctx);
+}
+
+void ml_gemm_serial(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K, double alpha,
+                    const void *A, int64_t lda, const void *B, int64_t ldb, double beta, void *C,
+                    int64_t ldc) {
+  gemm(false, dtype, WHOLE, NULL, NULL);
+}

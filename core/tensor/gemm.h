@@ -1,0 +1,77 @@
+/* Matrix kernels of one dtype and instruction set, and the serial products other rooms may call
+ * from workers.
+ *
+ * One invariant holds everywhere: an element of C is the sum over blocks of ML_GEMM_KC consecutive
+ * k, each block one chain of multiply-adds from zero in the order of k, the blocks added in order.
+ * So neither M, N, the position of an element, packing, tiling, nor the split of K over tasks
+ * changes a bit. */
+#ifndef MOONLAB_GEMM_H
+#define MOONLAB_GEMM_H
+
+#include "tensor.h"
+
+#define ML_GEMM_KC 256   /* k per block */
+#define ML_GEMM_A_KB 192 /* packed block of A, on the stack, in L2 */
+#define ML_GEMM_B_KB 32  /* packed panel of B, on the stack, in L1 */
+
+/* C[m0:m1, n0:n1] = alpha op(A) op(B) + beta C over k0:k1. */
+typedef struct {
+  bool ta, tb;
+  int64_t m0, m1, n0, n1, k0, k1;
+  double alpha, beta;
+  const void *A, *B;
+  void *C;
+  int64_t lda, ldb, ldc;
+} ml_gemm_tile;
+
+/* y[m0:m1, panels p0:p1] (+)= x W (+ bias), W packed as [panel][K][columns], zero beyond N. */
+typedef struct {
+  int64_t K, N, m0, m1, p0, p1;
+  const void *x, *panels, *bias; /* bias may be NULL */
+  void *y;
+  int64_t ldx, ldy;
+  bool add;
+} ml_gemm_panels;
+
+typedef struct {
+  int rows, columns;                   /* of the register block; columns is the width of a panel */
+  int64_t tile_rows;                   /* rows of A that a tile packs at once, a multiple of rows */
+  void (*tile)(const ml_gemm_tile *t); /* polls for cancel per block of k */
+  void (*panels)(const ml_gemm_panels *t);
+  void (*pack)(void *panels, const void *W, int64_t ldw, bool transposed, int64_t K, int64_t N);
+  /* y[i * incy] = alpha dot(A[i,:], x) + beta y[i * incy] for m rows of A */
+  void (*dots)(void *y, int64_t incy, const void *A, int64_t lda, const void *x, int64_t incx,
+               int64_t m, int64_t k, double alpha, double beta);
+  void (*scale)(void *C, int64_t ldc, int64_t m, int64_t n, double beta); /* beta 0 never reads C */
+  /* C = (C +) the count parts [m,n], each `part` elements after the last, added in order */
+  void (*combine)(void *C, int64_t ldc, const void *parts, int64_t part, int64_t count, int64_t m,
+                  int64_t n, bool add);
+} ml_gemm_kernels;
+
+const ml_gemm_kernels *
+ml_gemm_kernels_of(ml_dtype dtype); /* of this machine's instruction set. [any thread] */
+
+/* ml_gemm on the calling thread, with the same bytes. [any thread] */
+ML_API void ml_gemm_serial(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K,
+                           double alpha, const void *A, int64_t lda, const void *B, int64_t ldb,
+                           double beta, void *C, int64_t ldc);
+
+/* ml_gemm, then done(ctx, m0, m1, n0, n1) once for each part of C as soon as it is finished, on the
+ * thread that computed it and while it is in cache: for bias, activation, residual. The parts cover
+ * C; how depends on the shape only. Not called for parts left unfinished by a cancel. */
+typedef void (*ml_gemm_done)(void *ctx, int64_t m0, int64_t m1, int64_t n0, int64_t n1);
+ML_API void ml_gemm_then(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K,
+                         double alpha, const void *A, int64_t lda, const void *B, int64_t ldb,
+                         double beta, void *C, int64_t ldc, ml_gemm_done done, void *ctx);
+
+#define ML_GEMM_DECLARE(v) extern const ml_gemm_kernels ml_gemm_kernels_##v;
+ML_GEMM_DECLARE(f32_portable)
+ML_GEMM_DECLARE(f64_portable)
+#if defined(__x86_64__)
+ML_GEMM_DECLARE(f32_avx2)
+ML_GEMM_DECLARE(f64_avx2)
+ML_GEMM_DECLARE(f32_avx512)
+ML_GEMM_DECLARE(f64_avx512)
+#endif
+
+#endif

@@ -1,0 +1,479 @@
+/* The matrix product's register blocks, packing and tile loops, for one dtype and instruction set.
+ */
+#include "tensor/gemm.h"
+#include "base/simd.h"
+
+#include <string.h>
+
+#define L ML_LANES
+#define NR (2 * L) /* columns of a register block, and of a packed panel */
+#if ML_ISA_LEVEL == 2
+#define MR 12
+#elif ML_ISA_LEVEL == 1
+#define MR 6
+#else
+#define MR 4
+#endif
+#define KC ML_GEMM_KC
+
+_Static_assert(NR *KC * sizeof(real) <= ML_GEMM_B_KB * 1024, "a panel of B fits its buffer");
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
+INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
+INLINE ml_vec splat(real x) { return x - (ml_vec){0}; }
+
+/* ---- register block
+ * --------------------------------------------------------------------------------- */
+
+/* Row i, step k of A is a[i * ra + k * ka]; columns v*L.. of step k of B are b[(v / 2) * panel + (v
+ * % 2) * L + k * ldb]. C[mr, nv*L] (+)= alpha A B; n < nv*L columns are read and written. */
+typedef struct {
+  const real *a, *b;
+  real *c;
+  int64_t kc, lda, ldb, panel, ldc;
+  int n;
+  real alpha;
+  bool add;
+} block;
+
+/* Holds a product at its rounded value: whether it would be contracted with a sum that follows
+ * depends on the code around it, and bytes may not. */
+#if defined(__x86_64__)
+#define ROUNDED(x) __asm__("" : "+v"(x))
+#else
+#define ROUNDED(x) __asm__("" : "+m"(x))
+#endif
+
+/* Writes the first n of width columns. */
+static void __attribute__((noinline)) edge(const block *t, const real *rows, int mr, int width) {
+  for (int i = 0; i < mr; i++) {
+    real *c = t->c + i * t->ldc;
+    const real *r = rows + i * width;
+    if (t->add)
+      for (int j = 0; j < t->n; j++)
+        c[j] += r[j];
+    else
+      for (int j = 0; j < t->n; j++)
+        c[j] = r[j];
+  }
+}
+
+INLINE void run(const block *t, const int mr, const int nv, const bool packed) {
+  ml_vec acc[MR][8] = {0};
+  const real *restrict a = t->a, *restrict b = t->b;
+  const int64_t lda = t->lda, ldb = t->ldb, panel = t->panel, kc = t->kc;
+#pragma GCC unroll 4
+  for (int64_t k = 0; k < kc; k++) {
+    ml_vec bv[8];
+#pragma GCC unroll 8
+    for (int v = 0; v < nv; v++)
+      bv[v] = load(b + (v / 2) * panel + (v % 2) * L);
+#pragma GCC unroll 14
+    for (int i = 0; i < mr; i++) {
+      ml_vec av = splat(packed ? a[i] : a[i * lda]);
+#pragma GCC unroll 8
+      for (int v = 0; v < nv; v++)
+        acc[i][v] += av * bv[v];
+    }
+    a += packed ? MR : 1;
+    b += ldb;
+  }
+  const ml_vec alpha = splat(t->alpha);
+  real *c = t->c;
+  if (t->n != nv * L) {
+    real rows[MR * 8 * L];
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+      for (int v = 0; v < nv; v++)
+        store(rows + (i * nv + v) * L, alpha * acc[i][v]);
+    edge(t, rows, mr, nv * L);
+    return;
+  }
+  const int64_t ldc = t->ldc;
+  const bool add = t->add;
+#pragma GCC unroll 12
+  for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+    for (int v = 0; v < nv; v++) {
+      acc[i][v] *= alpha;
+      ROUNDED(acc[i][v]);
+    }
+  if (add) {
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+      for (int v = 0; v < nv; v++)
+        store(c + i * ldc + v * L, load(c + i * ldc + v * L) + acc[i][v]);
+  } else {
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+      for (int v = 0; v < nv; v++)
+        store(c + i * ldc + v * L, acc[i][v]);
+  }
+}
+
+#define BLOCK(mr, nv)                                                                              \
+  static void direct_##mr##_##nv(const block *t) { run(t, mr, nv, false); }                        \
+  static void packed_##mr##_##nv(const block *t) { run(t, mr, nv, true); }
+#define BLOCKS(mr) BLOCK(mr, 1) BLOCK(mr, 2)
+BLOCKS(1)
+BLOCKS(2)
+BLOCKS(3) BLOCKS(4)
+#if MR > 4
+    BLOCKS(5) BLOCKS(6)
+#endif
+#if MR > 6
+        BLOCKS(7) BLOCKS(8) BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12)
+#endif
+            static void direct_1_8(const block *t) {
+  run(t, 1, 8, false);
+}
+static void direct_2_4(const block *t) { run(t, 2, 4, false); }
+
+typedef void (*block_fn)(const block *t);
+
+/* By rows and vectors; all rows up to MR exist, so that the last rows of a tile cost one call. */
+#define PAIR(kind, mr)                                                                             \
+  { kind##_##mr##_1, kind##_##mr##_2 }
+#define FIRST4(kind) PAIR(kind, 1), PAIR(kind, 2), PAIR(kind, 3), PAIR(kind, 4)
+#if MR == 4
+#define TABLE(kind)                                                                                \
+  { FIRST4(kind) }
+#elif MR == 6
+#define TABLE(kind)                                                                                \
+  { FIRST4(kind), PAIR(kind, 5), PAIR(kind, 6) }
+#else
+#define TABLE(kind)                                                                                \
+  {                                                                                                \
+    FIRST4(kind), PAIR(kind, 5), PAIR(kind, 6), PAIR(kind, 7), PAIR(kind, 8), PAIR(kind, 9),       \
+        PAIR(kind, 10), PAIR(kind, 11), PAIR(kind, 12)                                             \
+  }
+#endif
+static const block_fn blocks[2][MR][2] = {TABLE(direct), TABLE(packed)};
+
+/* ---- packing
+ * ---------------------------------------------------------------------------------------- */
+
+#if ML_REAL_IS_F32
+typedef int32_t lane;
+#else
+typedef int64_t lane;
+#endif
+typedef lane lanes __attribute__((vector_size(ML_VECTOR_BYTES)));
+
+/* One step of the transposition of an L x L block in registers: swaps its off-diagonal h x h
+ * blocks. */
+INLINE void swap_blocks(ml_vec r[16], const int h) {
+#if ML_VECTOR_BYTES / (4 + 4 * !ML_REAL_IS_F32) == 2
+  const lanes iota = {0, 1};
+#elif ML_VECTOR_BYTES / (4 + 4 * !ML_REAL_IS_F32) == 4
+  const lanes iota = {0, 1, 2, 3};
+#elif ML_VECTOR_BYTES / (4 + 4 * !ML_REAL_IS_F32) == 8
+  const lanes iota = {0, 1, 2, 3, 4, 5, 6, 7};
+#else
+  const lanes iota = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#endif
+  const lanes low = (iota & ~h) + (iota & h) * (L / h), high = (iota | h) + (iota & h) * (L / h);
+#pragma GCC unroll 16
+  for (int i = 0; i < L; i++)
+    if (!(i & h)) {
+      ml_vec a = r[i], b = r[i + h];
+      r[i] = __builtin_shuffle(a, b, low);
+      r[i + h] = __builtin_shuffle(a, b, high);
+    }
+}
+
+/* to[k * NR + j] = from[j * ld + k] for L x L */
+INLINE void transpose(real *restrict to, const real *restrict from, int64_t ld) {
+  ml_vec r[16];
+#pragma GCC unroll 16
+  for (int j = 0; j < L; j++)
+    r[j] = load(from + j * ld);
+  if (L > 8)
+    swap_blocks(r, 8);
+  if (L > 4)
+    swap_blocks(r, 4);
+  if (L > 2)
+    swap_blocks(r, 2);
+  swap_blocks(r, 1);
+#pragma GCC unroll 16
+  for (int k = 0; k < L; k++)
+    store(to + k * NR, r[k]);
+}
+
+/* A panel [kc][NR] of op(B), zero beyond n columns; B points at its first element. */
+static void pack_panel(real *restrict to, const real *restrict B, int64_t ldb, bool transposed,
+                       int64_t kc, int n) {
+  if (n < NR)
+    memset(to, 0, (size_t)(kc * NR) * sizeof(real));
+  if (!transposed) {
+    if (n == NR)
+      for (int64_t k = 0; k < kc; k++) {
+        store(to + k * NR, load(B + k * ldb));
+        store(to + k * NR + L, load(B + k * ldb + L));
+      }
+    else
+      for (int64_t k = 0; k < kc; k++)
+        memcpy(to + k * NR, B + k * ldb, (size_t)n * sizeof(real));
+    return;
+  }
+  int j = 0;
+  for (; j + L <= n; j += L) {
+    int64_t k = 0;
+    for (; k + L <= kc; k += L)
+      transpose(to + k * NR + j, B + j * ldb + k, ldb);
+    for (; k < kc; k++)
+      for (int l = 0; l < L; l++)
+        to[k * NR + j + l] = B[(j + l) * ldb + k];
+  }
+  for (; j < n; j++)
+    for (int64_t k = 0; k < kc; k++)
+      to[k * NR + j] = B[j * ldb + k];
+}
+
+/* Panels [kc][MR] of A^T: element (i, k) is A[k * lda + i]. Eight k at a time keep the lines of A
+ * in L1. */
+static void pack_rows(real *restrict to, const real *restrict A, int64_t lda, int64_t kc,
+                      int64_t m) {
+  for (int64_t k0 = 0; k0 < kc; k0 += 8) {
+    int64_t k1 = k0 + 8 < kc ? k0 + 8 : kc, i = 0;
+    for (; i + MR <= m; i += MR)
+      for (int64_t k = k0; k < k1; k++)
+        memcpy(to + i * kc + k * MR, A + k * lda + i, MR * sizeof(real));
+    if (i < m)
+      for (int64_t k = k0; k < k1; k++)
+        memcpy(to + i * kc + k * MR, A + k * lda + i, (size_t)(m - i) * sizeof(real));
+  }
+}
+
+/* ---- tiles
+ * ------------------------------------------------------------------------------------------ */
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static void scale(void *C_, int64_t ldc, int64_t m, int64_t n, double beta) {
+  real *C = C_;
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++)
+      C[i * ldc + j] = beta == 0 ? 0 : (real)beta * C[i * ldc + j];
+}
+
+/* Columns n0:n1 of m rows, all in one panel b. */
+INLINE void panel_rows(block *t, const real *A, int64_t lda, bool packed, real *C, int64_t m) {
+  const int width = t->n > L;
+  for (int64_t i = 0; i < m; i += MR) {
+    const int mr = (int)least(MR, m - i);
+    t->a = packed ? A + i * t->kc : A + i * lda;
+    t->c = C + i * t->ldc;
+    blocks[packed][mr - 1][width](t);
+  }
+}
+
+/* One block of k for m rows; A is direct (lda) or packed. */
+static void tile_block(const ml_gemm_tile *t, block *r, const real *A, bool packed, int64_t m0,
+                       int64_t m, int64_t k0) {
+  _Alignas(64) real panel[NR * KC];
+  const real *B = t->B;
+  real *C = t->C;
+  const bool direct = !t->tb && m <= 2 * MR; /* a copy would not pay */
+  int64_t j = t->n0;
+  if (direct && !packed && m <= 2) /* few accumulators: take more columns at once */
+    for (const int wide = m == 1 ? 8 : 4; j + wide * L <= t->n1; j += wide * L) {
+      r->a = A;
+      r->b = B + k0 * t->ldb + j;
+      r->c = C + m0 * t->ldc + j;
+      r->ldb = t->ldb;
+      r->n = wide * L;
+      if (m == 1)
+        direct_1_8(r);
+      else
+        direct_2_4(r);
+    }
+  for (; j < t->n1; j += NR) {
+    r->n = (int)least(NR, t->n1 - j);
+    if (direct && (r->n == NR || r->n == L)) {
+      r->b = B + k0 * t->ldb + j;
+      r->ldb = t->ldb;
+    } else {
+      pack_panel(panel, t->tb ? B + j * t->ldb + k0 : B + k0 * t->ldb + j, t->ldb, t->tb, r->kc,
+                 r->n);
+      r->b = panel;
+      r->ldb = NR;
+    }
+    panel_rows(r, A, t->lda, packed, C + m0 * t->ldc + j, m);
+  }
+}
+
+static void tile_direct(const ml_gemm_tile *t, bool add) {
+  block r = {.lda = t->lda, .panel = NR, .ldc = t->ldc, .alpha = (real)t->alpha, .add = add};
+  for (int64_t k = t->k0; k < t->k1 && !ml_cancelled(); k += KC) {
+    r.kc = least(KC, t->k1 - k);
+    tile_block(t, &r, (const real *)t->A + t->m0 * t->lda + k, false, t->m0, t->m1 - t->m0, k);
+    r.add = true;
+  }
+}
+
+#define ROWS ((int64_t)(ML_GEMM_A_KB * 1024 / (KC * sizeof(real)) / MR * MR))
+
+static void tile_packed(const ml_gemm_tile *t, bool add) {
+  _Alignas(64) real rows[ML_GEMM_A_KB * 1024 / sizeof(real)];
+  for (int64_t m0 = t->m0; m0 < t->m1; m0 += ROWS) {
+    const int64_t m = least(ROWS, t->m1 - m0);
+    block r = {.panel = NR, .ldc = t->ldc, .alpha = (real)t->alpha, .add = add};
+    for (int64_t k = t->k0; k < t->k1 && !ml_cancelled(); k += KC) {
+      r.kc = least(KC, t->k1 - k);
+      pack_rows(rows, (const real *)t->A + k * t->lda + m0, t->lda, r.kc, m);
+      tile_block(t, &r, rows, true, m0, m, k);
+      r.add = true;
+    }
+  }
+}
+
+static void tile(const ml_gemm_tile *t) {
+  if (t->beta != 0 && t->beta != 1)
+    scale((real *)t->C + t->m0 * t->ldc + t->n0, t->ldc, t->m1 - t->m0, t->n1 - t->n0, t->beta);
+  (t->ta ? tile_packed : tile_direct)(t, t->beta != 0);
+}
+
+static void combine(void *C_, int64_t ldc, const void *parts, int64_t part, int64_t count,
+                    int64_t m, int64_t n, bool add) {
+  real *C = C_;
+  for (int64_t i = 0; i < m; i++) {
+    real *restrict c = C + i * ldc;
+    const real *restrict p = (const real *)parts + i * n;
+    if (!add)
+      memcpy(c, p, (size_t)n * sizeof(real));
+    for (int64_t s = !add; s < count; s++)
+      for (int64_t j = 0; j < n; j++)
+        c[j] += p[s * part + j];
+  }
+}
+
+/* ---- panels packed once
+ * ----------------------------------------------------------------------------- */
+
+static void pack(void *panels, const void *W_, int64_t ldw, bool transposed, int64_t K, int64_t N) {
+  const real *W = W_;
+  for (int64_t j = 0; j < N; j += NR)
+    pack_panel((real *)panels + j * K, transposed ? W + j * ldw : W + j, ldw, transposed, K,
+               (int)least(NR, N - j));
+}
+
+/* Columns j:j+n over all of K, for a few rows or over the block of k of a tile of rows. */
+static void panels(const ml_gemm_panels *t) {
+  const real *x = t->x, *W = t->panels, *bias = t->bias;
+  real *y = t->y;
+  const int64_t n1 = least(t->N, t->p1 * NR);
+  /* Few rows: a group of columns over all of K, so that y stays in L1. Many: a block of k over all
+   * columns. */
+  const int64_t span = t->m1 - t->m0 <= 16 ? NR * 4 : n1;
+  for (int64_t j0 = t->p0 * NR; j0 < n1; j0 += span) {
+    const int64_t j1 = least(j0 + span, n1);
+    for (int64_t m0 = t->m0; m0 < t->m1; m0 += 32 * MR) {
+      const int64_t m = least(32 * MR, t->m1 - m0);
+      block r = {
+          .lda = t->ldx, .ldb = NR, .panel = NR * t->K, .ldc = t->ldy, .alpha = 1, .add = t->add};
+      for (int64_t k = 0; k < t->K; k += KC, r.add = true) {
+        int64_t j = j0;
+        r.kc = least(KC, t->K - k);
+        if (m <= 2)
+          for (const int wide = m == 1 ? 8 : 4; j < j1 && j1 - j > NR * (wide / 2 - 1);
+               j += wide * L) {
+            r.a = x + m0 * t->ldx + k;
+            r.b = W + j * t->K + k * NR;
+            r.c = y + m0 * t->ldy + j;
+            r.n = (int)least(wide * L, j1 - j);
+            if (m == 1)
+              direct_1_8(&r);
+            else
+              direct_2_4(&r);
+          }
+        for (; j < j1; j += NR) {
+          r.b = W + j * t->K + k * NR;
+          r.n = (int)least(NR, j1 - j);
+          panel_rows(&r, x + m0 * t->ldx + k, t->ldx, false, y + m0 * t->ldy + j, m);
+        }
+      }
+      if (bias)
+        for (int64_t i = m0; i < m0 + m; i++)
+          for (int64_t j = j0; j < j1; j++)
+            y[i * t->ldy + j] += bias[j];
+    }
+  }
+}
+
+/* ---- dot products
+ * ----------------------------------------------------------------------------------- */
+
+#define DOT 4096 /* k per sum; then the sums add up in order */
+
+/* y[i * incy] += alpha dot(A[i,:], x) for one or two rows */
+INLINE void dot_rows(real *y, int64_t incy, const real *A, int64_t lda, const real *x, int64_t k,
+                     real alpha, const int rows) {
+  ml_vec acc[2][4] = {0};
+  int64_t p = 0;
+  for (; p + 4 * L <= k; p += 4 * L)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+      ml_vec xv = load(x + p + v * L);
+#pragma GCC unroll 2
+      for (int i = 0; i < rows; i++)
+        acc[i][v] += load(A + i * lda + p + v * L) * xv;
+    }
+  for (; p < k; p += L) {
+    const size_t rest = (size_t)least(L, k - p) * sizeof(real);
+    ml_vec xv = {0};
+    memcpy(&xv, x + p, rest);
+    for (int i = 0; i < rows; i++) {
+      ml_vec av = {0};
+      memcpy(&av, A + i * lda + p, rest);
+      acc[i][0] += av * xv;
+    }
+  }
+  for (int i = 0; i < rows; i++) {
+    ml_vec sum = (acc[i][0] + acc[i][1]) + (acc[i][2] + acc[i][3]);
+    real s = 0;
+    for (int l = 0; l < L; l++)
+      s += sum[l];
+    s *= alpha;
+    ROUNDED(s);
+    y[i * incy] += s;
+  }
+}
+
+static void dots(void *y_, int64_t incy, const void *A_, int64_t lda, const void *x_, int64_t incx,
+                 int64_t m, int64_t k, double alpha, double beta) {
+  real *y = y_, copy[DOT];
+  const real *A = A_, *x = x_, a = (real)alpha;
+  if (beta != 1)
+    scale(y, incy, m, 1, beta);
+  for (int64_t k0 = 0; k0 < k && !ml_cancelled(); k0 += DOT) {
+    const int64_t kc = least(DOT, k - k0);
+    const real *from = x + k0 * incx;
+    if (incx != 1) {
+      for (int64_t p = 0; p < kc; p++)
+        copy[p] = from[p * incx];
+      from = copy;
+    }
+    int64_t i = 0;
+    for (; i + 2 <= m; i += 2)
+      dot_rows(y + i * incy, incy, A + i * lda + k0, lda, from, kc, a, 2);
+    if (i < m)
+      dot_rows(y + i * incy, incy, A + i * lda + k0, lda, from, kc, a, 1);
+  }
+}
+
+extern const ml_gemm_kernels ML_FN(gemm_kernels);
+const ml_gemm_kernels ML_FN(gemm_kernels) = {.rows = MR,
+                                             .columns = NR,
+                                             .tile_rows = ROWS,
+                                             .tile = tile,
+                                             .panels = panels,
+                                             .pack = pack,
+                                             .dots = dots,
+                                             .scale = scale,
+                                             .combine = combine};
