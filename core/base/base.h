@@ -138,7 +138,21 @@ ML_API uint64_t ml_peak_rss(void);    /* bytes, since the start */
 /* ---- random numbers: Philox4x32-10 (Salmon et al. 2011) ---------------------------------------------- */
 
 /* key: the stream. counter: the next 128-bit block, low word first; a draw always starts at a block and
- * takes whole blocks, so that element i of a draw depends on key, counter and i only. */
+ * takes whole blocks, so that element i of a draw depends on key, counter and i only.
+ *
+ * From words to numbers. Block c is philox(key, counter c, high half 0) with words w0..w3; its 64-bit words are
+ * w0 + 2^32 w1 and w2 + 2^32 w3. A draw of n elements takes from its first block on:
+ *   uniform f64    2 a block   u = (64-bit word >> 11) 2^-53;        x = lo + (hi - lo) u, rounded at each step
+ *   uniform f32    4 a block   u = (word >> 8) 2^-24;                the same in f32, hi - lo rounded to f32
+ *   normal         uniforms u, v of a pair of elements: r = sqrt(-2 log(1-u)), x = mean + std r cos(2 pi v),
+ *                  then mean + std r sin(2 pi v)
+ *   truncated      normal(0, 1); an element beyond +-2 is taken again from the same block with high half 1, 2, ...
+ *   integers       2 a block   m = 64-bit word * (hi - lo + 1); x = lo + (m >> 64); where m mod 2^64 is below
+ *                  2^64 mod (hi - lo + 1), again from the same block with high half 1, 2, ...
+ *   permutation    x = 0..n-1; for i = n-1 down to 1: swap x[i] with x[integer in 0..i from 64-bit word n-1-i]
+ *   fold           the new key is w0 + 2^32 w1 of philox(~key, ml_hash64(name, 0), high half i); counter 0
+ * Everything but log, cos and sin is exact or one rounding, and these three are built from single roundings too:
+ * the bytes are the same on every machine. tests/golden/philox.py is all this in NumPy. */
 typedef struct {
   uint64_t key;
   uint64_t counter; /* the high 64 bits of the Philox counter are 0 */

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { GRAIN = 64, CLASSES = 336, SLAB_BYTES = 64 * 1024 };
+enum { GRAIN = 64, CLASSES = 336, SLAB_BYTES = 64 * 1024, SMALL_CLASSES = 32 };
 #define SMALL_MAX ((size_t)4096)
 #define HUGE_MIN ((size_t)4 << 20)
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -171,6 +171,76 @@ static void to_system(head *h) {
     free(h);
 }
 
+/* Small blocks go back only with their whole slab. */
+static void trim_slabs(void) {
+  for (slab *s = slabs.all; s; s = s->next)
+    s->seen = 0;
+  for (int c = 0; c < SMALL_CLASSES; c++)
+    for (head *h = free_list[c]; h;) {
+      ML_UNPOISON(h, GRAIN);
+      h->slab->seen++;
+      h = h->next;
+    }
+  for (int c = 0; c < SMALL_CLASSES; c++) {
+    head **at = &free_list[c];
+    while (*at) {
+      head *h = *at;
+      if (h->slab->seen == h->slab->carved) {
+        *at = h->next;
+        memory.cached -= h->capacity;
+      } else {
+        at = &h->next;
+      }
+    }
+    for (head *h = free_list[c]; h;) {
+      head *next = h->next;
+      ML_POISON(h, GRAIN);
+      h = next;
+    }
+    if (slabs.open[c] && slabs.open[c]->seen == slabs.open[c]->carved) {
+      slabs.open[c] = NULL;
+      slabs.next[c] = slabs.end[c] = NULL;
+    }
+  }
+  for (slab **at = &slabs.all; *at;) {
+    slab *s = *at;
+    if (s->seen == s->carved) {
+      *at = s->next;
+      held -= s->bytes;
+      ML_UNPOISON(s, s->bytes);
+      free(s);
+    } else {
+      at = &s->next;
+    }
+  }
+}
+
+/* Gives one cached block of a class above the slabs back. */
+static void drop_one(int class_) {
+  head *h = free_list[class_];
+  ML_UNPOISON(h, GRAIN);
+  free_list[class_] = h->next;
+  memory.cached -= h->capacity;
+  ML_UNPOISON(data_of(h), h->capacity);
+  to_system(h);
+}
+
+/* Down to max(256 MiB, live), the largest blocks first. Slabs are searched only after 32 MiB more
+ * of small blocks have come in, since those of a slab in use cannot leave. */
+static void shrink_cache(void) {
+  static uint64_t searched_at;
+  uint64_t cap = memory.live > CACHE_FLOOR ? memory.live : CACHE_FLOOR;
+  for (int c = CLASSES - 1; c >= SMALL_CLASSES; c--)
+    while (free_list[c] && memory.cached > cap)
+      drop_one(c);
+  if (memory.cached <= cap) {
+    searched_at = 0;
+  } else if (memory.cached >= searched_at + CACHE_FLOOR / 8) {
+    trim_slabs();
+    searched_at = memory.cached;
+  }
+}
+
 /* ---- callers' side
  * ---------------------------------------------------------------------------------- */
 
@@ -210,18 +280,13 @@ void ml_block_free(void *block) {
   assert(h->state == LIVE && "a block is given back once");
   size_t capacity = h->capacity;
   memory.live -= capacity;
-  uint64_t cap = memory.live > CACHE_FLOOR ? memory.live : CACHE_FLOOR;
-  if (!h->slab && memory.cached + capacity > cap) {
-    h->state = 0;
-    ML_UNPOISON(block, capacity);
-    to_system(h);
-    return;
-  }
   h->state = CACHED;
   h->next = free_list[h->class_];
   free_list[h->class_] = h;
   memory.cached += capacity;
   ML_POISON(h, GRAIN + capacity);
+  if (memory.cached > CACHE_FLOOR && memory.cached > memory.live)
+    shrink_cache();
 }
 
 size_t ml_block_capacity(const void *block) {
@@ -232,64 +297,11 @@ size_t ml_block_capacity(const void *block) {
   return capacity;
 }
 
-/* Small blocks go back only with their whole slab. */
-static void trim_slabs(void) {
-  for (slab *s = slabs.all; s; s = s->next)
-    s->seen = 0;
-  size_t capacity;
-  int classes = class_of(SMALL_MAX, &capacity) + 1;
-  for (int c = 0; c < classes; c++)
-    for (head *h = free_list[c]; h;) {
-      ML_UNPOISON(h, GRAIN);
-      h->slab->seen++;
-      h = h->next;
-    }
-  for (int c = 0; c < classes; c++) {
-    head **at = &free_list[c];
-    while (*at) {
-      head *h = *at;
-      if (h->slab->seen == h->slab->carved) {
-        *at = h->next;
-        memory.cached -= h->capacity;
-      } else {
-        at = &h->next;
-      }
-    }
-    for (head *h = free_list[c]; h;) {
-      head *next = h->next;
-      ML_POISON(h, GRAIN);
-      h = next;
-    }
-    if (slabs.open[c] && slabs.open[c]->seen == slabs.open[c]->carved) {
-      slabs.open[c] = NULL;
-      slabs.next[c] = slabs.end[c] = NULL;
-    }
-  }
-  for (slab **at = &slabs.all; *at;) {
-    slab *s = *at;
-    if (s->seen == s->carved) {
-      *at = s->next;
-      held -= s->bytes;
-      ML_UNPOISON(s, s->bytes);
-      free(s);
-    } else {
-      at = &s->next;
-    }
-  }
-}
-
 void ml_cache_trim(void) {
   trim_slabs();
-  size_t capacity;
-  for (int c = class_of(SMALL_MAX, &capacity) + 1; c < CLASSES; c++)
-    while (free_list[c]) {
-      head *h = free_list[c];
-      ML_UNPOISON(h, GRAIN);
-      free_list[c] = h->next;
-      memory.cached -= h->capacity;
-      ML_UNPOISON(data_of(h), h->capacity);
-      to_system(h);
-    }
+  for (int c = SMALL_CLASSES; c < CLASSES; c++)
+    while (free_list[c])
+      drop_one(c);
 }
 
 /* ---- accounts

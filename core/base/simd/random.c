@@ -7,48 +7,51 @@
 #include "base/simd.h"
 
 #include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
-enum { BATCH = 64 };
+enum { BATCH = 64, SMALL_BATCH = 8, WORD_LANES = ML_VECTOR_BYTES / 8 };
+typedef uint64_t words __attribute__((vector_size(ML_VECTOR_BYTES)));
 
-typedef struct {
-  uint32_t w[4][BATCH];
-} words;
+/* The product of the lower halves of each lane. */
+static inline words multiply(words a, words b) {
+#if defined(__AVX512F__)
+  return (words)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return (words)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__)
+  return (words)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+  return (a & 0xffffffff) * (b & 0xffffffff);
+#endif
+}
 
-static inline void batch_words(words *restrict out, uint64_t key, uint64_t counter,
-                               uint64_t counter_high) {
-  uint32_t c0[BATCH], c1[BATCH];
-  for (int i = 0; i < BATCH; i++) {
-    uint64_t c = counter + (uint64_t)i;
-    c0[i] = (uint32_t)c;
-    c1[i] = (uint32_t)(c >> 32);
-  }
-  const uint32_t h0 = (uint32_t)counter_high, h1 = (uint32_t)(counter_high >> 32);
-  const uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-  for (int i = 0; i < BATCH; i++) {
-    uint32_t a = c0[i], b = c1[i], c = h0, d = h1;
-#define ROUND(r)                                                                                   \
-  do {                                                                                             \
-    uint64_t p = (uint64_t)0xD2511F53u * a, q = (uint64_t)0xCD9E8D57u * c;                         \
-    a = (uint32_t)(q >> 32) ^ b ^ (k0 + (uint32_t)(r)*0x9E3779B9u);                                \
-    c = (uint32_t)(p >> 32) ^ d ^ (k1 + (uint32_t)(r)*0xBB67AE85u);                                \
-    b = (uint32_t)q;                                                                               \
-    d = (uint32_t)p;                                                                               \
-  } while (0)
-    ROUND(0);
-    ROUND(1);
-    ROUND(2);
-    ROUND(3);
-    ROUND(4);
-    ROUND(5);
-    ROUND(6);
-    ROUND(7);
-    ROUND(8);
-    ROUND(9);
-#undef ROUND
-    out->w[0][i] = a;
-    out->w[1][i] = b;
-    out->w[2][i] = c;
-    out->w[3][i] = d;
+/* One block a lane: first = w0 + 2^32 w1, second = w2 + 2^32 w3. The four words of the state sit in
+ * the lower halves; what is in the upper ones is never looked at. */
+static inline void batch_words(uint64_t *restrict first, uint64_t *restrict second, int n,
+                               uint64_t key, uint64_t counter, uint64_t counter_high) {
+  for (int i = 0; i < n; i += WORD_LANES) {
+    words a, b, c = counter_high - (words){0}, d = counter_high - (words){0};
+    for (int j = 0; j < WORD_LANES; j++)
+      a[j] = counter + (uint64_t)(i + j);
+    b = a >> 32;
+    d = d >> 32;
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
+#pragma GCC unroll 10
+    for (int r = 0; r < 10; r++) {
+      words p = multiply(a, (uint64_t)0xD2511F53 - (words){0});
+      words q = multiply(c, (uint64_t)0xCD9E8D57 - (words){0});
+      a = (q >> 32) ^ b ^ (uint64_t)k0;
+      c = (p >> 32) ^ d ^ (uint64_t)k1;
+      b = q;
+      d = p;
+      k0 += 0x9E3779B9;
+      k1 += 0xBB67AE85;
+    }
+    words x = (a & 0xffffffff) | b << 32, y = (c & 0xffffffff) | d << 32;
+    memcpy(first + i, &x, sizeof x);
+    memcpy(second + i, &y, sizeof y);
   }
 }
 
@@ -123,9 +126,9 @@ static inline double word_double(uint64_t w) {
   return bits_double(w | UINT64_C(0x4330000000000000)) - 0x1p52;
 }
 
-/* the upper 53 bits of high:low, in [0, 1) */
-static inline double unit(uint32_t low, uint32_t high) {
-  return word_double(high) * 0x1p-32 + word_double(low >> 11) * 0x1p-53;
+/* the upper 53 bits, in [0, 1) */
+static inline double unit(uint64_t w) {
+  return word_double(w >> 32) * 0x1p-32 + word_double((w & 0xffffffff) >> 11) * 0x1p-53;
 }
 
 /* as in f32, for u = k 2^-53 < 1 */
@@ -185,50 +188,66 @@ static inline void turn(double u, double *cosine, double *sine) {
 
 #endif
 
-static inline void uniform_batch(real *restrict x, const words *restrict w, real lo, real width) {
+/* x[PER_BLOCK n] from n blocks */
+static inline void uniform_batch(real *restrict x, int n, uint64_t key, uint64_t counter,
+                                 uint64_t counter_high, real lo, real width) {
+  uint64_t first[BATCH], second[BATCH];
+  batch_words(first, second, n, key, counter, counter_high);
 #if ML_REAL_IS_F32
-  for (int i = 0; i < BATCH; i++)
-    for (int j = 0; j < 4; j++)
-      x[4 * i + j] = lo + width * unit(w->w[j][i]);
+  float a[BATCH], b[BATCH], c[BATCH], d[BATCH];
+  for (int i = 0; i < n; i++) {
+    a[i] = lo + width * unit((uint32_t)first[i]);
+    b[i] = lo + width * unit((uint32_t)(first[i] >> 32));
+    c[i] = lo + width * unit((uint32_t)second[i]);
+    d[i] = lo + width * unit((uint32_t)(second[i] >> 32));
+  }
+  for (int i = 0; i < n; i++) {
+    x[4 * i] = a[i];
+    x[4 * i + 1] = b[i];
+    x[4 * i + 2] = c[i];
+    x[4 * i + 3] = d[i];
+  }
 #else
-  for (int i = 0; i < BATCH; i++) {
-    x[2 * i] = lo + width * unit(w->w[0][i], w->w[1][i]);
-    x[2 * i + 1] = lo + width * unit(w->w[2][i], w->w[3][i]);
+  for (int i = 0; i < n; i++) {
+    x[2 * i] = lo + width * unit(first[i]);
+    x[2 * i + 1] = lo + width * unit(second[i]);
   }
 #endif
 }
 
-static inline void normal_batch(real *restrict x, const words *restrict w, real mean, real std) {
+static inline void normal_batch(real *restrict x, int n, uint64_t key, uint64_t counter,
+                                uint64_t counter_high, real mean, real std) {
+  uint64_t w[2][BATCH];
   real z[PER_BLOCK][BATCH];
+  batch_words(w[0], w[1], n, key, counter, counter_high);
   for (int j = 0; j < PER_BLOCK; j += 2)
-    for (int i = 0; i < BATCH; i++) {
+    for (int i = 0; i < n; i++) {
 #if ML_REAL_IS_F32
-      real u = unit(w->w[j][i]), v = unit(w->w[j + 1][i]);
+      real u = unit((uint32_t)w[j / 2][i]), v = unit((uint32_t)(w[j / 2][i] >> 32));
 #else
-      real u = unit(w->w[0][i], w->w[1][i]), v = unit(w->w[2][i], w->w[3][i]);
+      real u = unit(w[0][i]), v = unit(w[1][i]);
 #endif
       real r = square_root(minus_two_log(u)), c, s;
       turn(v, &c, &s);
       z[j][i] = mean + std * (r * c);
       z[j + 1][i] = mean + std * (r * s);
     }
-  for (int i = 0; i < BATCH; i++)
+  for (int i = 0; i < n; i++)
     for (int j = 0; j < PER_BLOCK; j++)
       x[PER_BLOCK * i + j] = z[j][i];
 }
 
+/* Whole batches, then small ones; the last goes through a buffer. */
 #define FILL(batch, a, b)                                                                          \
   do {                                                                                             \
-    words w;                                                                                       \
-    real rest[PER_BLOCK * BATCH];                                                                  \
-    for (int64_t i = 0; i < blocks; i += BATCH) {                                                  \
-      batch_words(&w, key, counter + (uint64_t)i, counter_high);                                   \
-      if (blocks - i >= BATCH) {                                                                   \
-        batch(x + PER_BLOCK * i, &w, a, b);                                                        \
-      } else {                                                                                     \
-        batch(rest, &w, a, b);                                                                     \
-        memcpy(x + PER_BLOCK * i, rest, (size_t)(PER_BLOCK * (blocks - i)) * sizeof(real));        \
-      }                                                                                            \
+    int64_t i = 0;                                                                                 \
+    for (; blocks - i >= BATCH; i += BATCH)                                                        \
+      batch(x + PER_BLOCK * i, BATCH, key, counter + (uint64_t)i, counter_high, a, b);             \
+    for (; i < blocks; i += SMALL_BATCH) {                                                         \
+      real rest[PER_BLOCK * SMALL_BATCH];                                                          \
+      int64_t left = blocks - i < SMALL_BATCH ? blocks - i : SMALL_BATCH;                          \
+      batch(rest, SMALL_BATCH, key, counter + (uint64_t)i, counter_high, a, b);                    \
+      memcpy(x + PER_BLOCK * i, rest, (size_t)(PER_BLOCK * left) * sizeof(real));                  \
     }                                                                                              \
   } while (0)
 
