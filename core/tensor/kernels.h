@@ -12,7 +12,25 @@
     (void *dst, int64_t ldd, const void *src, int64_t lds, int64_t rows, int64_t cols))            \
   X(S, copy, (void *dst, int64_t ds, const void *src, int64_t ss, int64_t n))                      \
   /* f32 to f64 in the f64 variant, f64 to f32 in the f32 variant */                               \
-  X(S, convert, (void *dst, int64_t ds, const void *src, int64_t ss, int64_t n))
+  X(S, convert, (void *dst, int64_t ds, const void *src, int64_t ss, int64_t n))                   \
+  /* elements of the width of real, of any type; cond u8 */                                        \
+  X(S, select,                                                                                     \
+    (void *out, const uint8_t *cond, int64_t sc, const void *a, int64_t sa, const void *b,         \
+     int64_t sb, int64_t n))                                                                       \
+  /* ML_ADD .. ML_ATAN2; out may be a or b */                                                      \
+  X(S, binary,                                                                                     \
+    (ml_binary_op op, void *out, int64_t so, const void *a, int64_t sa, const void *b, int64_t sb, \
+     int64_t n))                                                                                   \
+  /* ML_LT .. ML_NE */                                                                             \
+  X(S, compare,                                                                                    \
+    (ml_binary_op op, uint8_t * out, const void *a, int64_t sa, const void *b, int64_t sb,         \
+     int64_t n))                                                                                   \
+  /* out dense; u8 for ML_ISNAN .. ML_ISFINITE */                                                  \
+  X(S, unary, (ml_unary_op op, void *out, const void *x, int64_t sx, int64_t n))                   \
+  X(S, unary_grad,                                                                                 \
+    (ml_unary_op op, void *dx, const void *x, int64_t sx, const void *dy, int64_t sy, int64_t n))  \
+  X(S, clamp, (void *out, const void *x, int64_t sx, double lo, double hi, int64_t n))             \
+  X(S, axpy, (void *y, int64_t sy, double alpha, const void *x, int64_t sx, int64_t n))
 
 #define ML_KERNEL_PROTOTYPE(S, name, args) void ml_tensor_k_##name##_##S args;
 #define ML_KERNEL_MEMBER(S, name, args) void(*name) args;
@@ -28,6 +46,9 @@ ML_TENSOR_KERNELS(ML_KERNEL_PROTOTYPE, f64_avx512)
 typedef struct {
   ML_TENSOR_KERNELS(ML_KERNEL_MEMBER, )
 } ml_tensor_kernels;
+
+/* Elements of a block on the stack into which hot loops copy strided input. */
+#define ML_KERNEL_BLOCK 256
 
 /* For ML_F64 and ML_F32. */
 const ml_tensor_kernels *ml_kernels(ml_dtype dtype);

@@ -63,3 +63,20 @@ void ML_FN(tensor_k_convert)(void *dst, int64_t ds, const void *src, int64_t ss,
       d[i * ds] = (real)s[i * ss];
   }
 }
+
+void ML_FN(tensor_k_select)(void *out, const uint8_t *cond, int64_t sc, const void *a, int64_t sa,
+                            const void *b, int64_t sb, int64_t n) {
+  bits *o = out;
+  const bits *p = a, *q = b;
+  if (sc == 1 && sa == 1 && sb == 1) {
+    for (int64_t i = 0; i < n; i++) {
+      bits x = p[i], y = q[i]; /* read both: no branch */
+      o[i] = cond[i] ? x : y;
+    }
+  } else {
+    for (int64_t i = 0; i < n; i++) {
+      bits x = p[i * sa], y = q[i * sb];
+      o[i] = cond[i * sc] ? x : y;
+    }
+  }
+}
