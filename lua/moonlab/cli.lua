@@ -1,0 +1,81 @@
+--- The commands of ./moonlab: run, recipes, bench, help, docs, new.
+local options = require "moonlab.options"
+local sorted = require "moonlab.sorted"
+
+local cli = { commands = {} }
+
+--- What runs here: version, BLAS, instruction set, threads.
+function cli.version()
+  local ml = require "moonlab"
+  local v = ml.version()
+  print(("moonlab %s (%s)"):format(v.moonlab, v.lua or _VERSION))
+  print(("  BLAS     %s"):format(v.blas))
+  print(("  SIMD     %s on %s"):format(v.simd, v.cpu))
+  print(("  threads  %d, %s"):format(v.threads, v.thread_model))
+  return 0
+end
+
+local function usage(text)
+  io.stderr:write("usage: ./moonlab ", text, "\n")
+  return 2
+end
+
+local commands = cli.commands
+
+function commands.run(...) return require("moonlab.recipe").command(...) end
+function commands.recipes(...)
+  if select("#", ...) > 0 then return usage "recipes" end
+  return require("moonlab.recipe").list()
+end
+function commands.bench(...) return require("moonlab.bench").command(...) end
+function commands.version() return cli.version() end
+function commands.docs(...)
+  if select("#", ...) > 0 then return usage "docs" end
+  return require("moonlab.docs").command()
+end
+
+--- help NAME: a recipe's parameters and claims, or the entry of a function.
+function commands.help(name, more)
+  if name == nil then
+    print [[
+./moonlab run NAME [key=value ...]   runs a recipe; --smoke, --full, --out DIR, --seed N, --resume, --dry-run
+./moonlab recipes                    lists the recipes
+./moonlab help NAME                  a recipe's parameters, or what ml.NAME does
+./moonlab bench [NAME] [--peers] [--json]
+./moonlab test                       set-up, build and every test
+./moonlab docs                       writes the API reference
+./moonlab                            the prompt
+./moonlab script.lua a b             a Lua script; also -e, -i, -l, and - for standard input
+./moonlab --version                  version, BLAS, instruction set, threads]]
+    return 0
+  end
+  if more ~= nil then return usage "help [NAME]" end
+  local recipe = require "moonlab.recipe"
+  if recipe.find(name) then return recipe.help(name) end
+  local text = require("moonlab.help").text(name)
+  if text then
+    print(text)
+    return 0
+  end
+  local names = require("moonlab.help").names()
+  for _, found in ipairs(recipe.names()) do names[#names + 1] = found end
+  local near = options.nearest(name, names)
+  io.stderr:write(("moonlab: nothing is called '%s'%s\n"):format(name, near and ("; did you mean '" .. near .. "'?") or ""))
+  return 1
+end
+
+--- Runs command `name` with the words after it; the result is the exit status.
+function cli.main(name, ...)
+  local command = commands[name]
+  if not command then
+    local names = {}
+    for known in sorted(commands) do names[#names + 1] = known end
+    local near = options.nearest(tostring(name), names)
+    io.stderr:write(("moonlab: no command and no file is called '%s'%s\n"):format(tostring(name),
+      near and ("; did you mean '" .. near .. "'?") or ("; commands: " .. table.concat(names, ", "))))
+    return 2
+  end
+  return command(...) or 0
+end
+
+return cli

@@ -1,0 +1,34 @@
+--- moonlab: a laboratory for the science of deep learning at small scale. Assembles `ml` from the core and the Lua modules.
+local core = require "moonlab.core"
+
+local ml = {}
+for name, value in pairs(core) do
+  if name ~= "testing" then ml[name] = value end
+end
+
+-- Modules are loaded at their first use: ml.plot costs nothing to a script that draws nothing.
+local modules = {
+  nn = "moonlab.nn",
+  train = "moonlab.train",
+  schedule = "moonlab.schedule",
+  progress = "moonlab.progress",
+  tokenizer = "moonlab.tokenizer",
+  data = "moonlab.data",
+  plot = "moonlab.plot",
+  sorted = "moonlab.sorted",
+}
+ml.modules = modules
+
+-- ml.nn holds the functions of core.nn as well as the modules.
+ml.nn = nil
+
+return setmetatable(ml, {
+  __index = function(self, name)
+    local module = modules[name]
+    if not module then return nil end
+    local value = require(module)
+    rawset(self, name, value)
+    return value
+  end,
+  __name = "moonlab",
+})

@@ -1,0 +1,545 @@
+--- Modules: networks as tables of parameters with a forward pass.
+local core = require "moonlab.core"
+local options = require "moonlab.options"
+local sorted = require "moonlab.sorted"
+
+local nn = {}
+for name, value in pairs(core.nn) do nn[name] = value end
+
+-- ---- modules --------------------------------------------------------------------------------------------------
+
+local Module = {}
+Module.__index = Module
+Module.__name = "ml.nn.Module"
+
+local function is_module(x)
+  local meta = getmetatable(x)
+  return type(x) == "table" and type(meta) == "table" and meta.is_module == true
+end
+
+local function is_userdata(x, name)
+  if type(x) ~= "userdata" then return false end
+  local meta = getmetatable(x)
+  return type(meta) == "table" and meta.__name == name
+end
+local function is_tensor(x) return is_userdata(x, "ml.tensor") end
+
+-- Calls visit(kind, name, value, owner, key) for every parameter, buffer, generator and module below `self`, in a fixed order.
+local function walk(self, prefix, visit, seen)
+  if seen[self] then return end
+  seen[self] = true
+  for key, value in sorted(self) do
+    local name = prefix .. tostring(key)
+    if is_tensor(value) then
+      visit(value:is_param() and "parameter" or "buffer", name, value, self, key)
+    elseif is_module(value) then
+      visit("module", name, value, self, key)
+      walk(value, name .. ".", visit, seen)
+    elseif is_userdata(value, "ml.rng") then
+      visit("rng", name, value, self, key)
+    elseif type(value) == "table" and key ~= "options" and getmetatable(value) == nil then
+      walk(value, name .. ".", visit, seen)
+    end
+  end
+end
+
+local function collect(self, kind)
+  local found, seen = {}, {}
+  walk(self, "", function(what, name, value)
+    if what == kind and not seen[value] then
+      seen[value] = true
+      found[name] = value
+    end
+  end, {})
+  return found
+end
+
+--- net:named_parameters()
+--- All parameters of a module and of the modules inside it; a shared one stands once, under its first name.
+--- @return table name ("1.weight") -> parameter
+--- @source PyTorch's name
+function Module:named_parameters() return collect(self, "parameter") end
+
+--- net:named_buffers()
+--- All tensors of a module that are not parameters.
+--- @return table name -> tensor
+--- @source PyTorch's name
+function Module:named_buffers() return collect(self, "buffer") end
+
+--- net:named_rngs()
+--- The random generators inside a module (dropout's).
+--- @return table name -> rng
+--- @source -
+function Module:named_rngs() return collect(self, "rng") end
+
+--- net:parameters()
+--- The parameters in the order of their names.
+--- @return table list of parameters
+--- @source PyTorch's name
+function Module:parameters()
+  local list = {}
+  for _, p in sorted(self:named_parameters()) do list[#list + 1] = p end
+  return list
+end
+
+--- net:training(on)
+--- Switches a module and those inside it between training and evaluation (dropout is off in evaluation).
+--- @param on boolean absent: only asks
+--- @return boolean whether it is in training
+--- @source PyTorch's train() and eval()
+function Module:training(on)
+  if on ~= nil then
+    if type(on) ~= "boolean" then
+      error(("bad argument #1 to 'training' (boolean expected, got %s)"):format(type(on)), 2)
+    end
+    rawset(self, "is_training", on)
+    walk(self, "", function(kind, _, module) if kind == "module" then rawset(module, "is_training", on) end end, {})
+  end
+  return self.is_training
+end
+
+--- net:zero_grad()
+--- Fills the gradients of all parameters with zeros.
+--- @source PyTorch's name
+function Module:zero_grad()
+  for _, p in ipairs(self:parameters()) do p:zero_grad() end
+end
+
+--- net:save(path)
+--- Writes parameters and buffers to a safetensors file, whole or not at all.
+--- @param path string
+--- @source -
+function Module:save(path)
+  local all = self:named_parameters()
+  for name, t in pairs(self:named_buffers()) do all[name] = t end
+  core.save(path, all)
+end
+
+--- net:load(path)
+--- Takes over parameters and buffers from a file that save wrote; nothing changes unless all of them fit.
+--- @param path string
+--- @return module itself
+--- @source -
+function Module:load(path)
+  local found = assert(core.load(path))
+  local all = self:named_parameters()
+  for name, t in pairs(self:named_buffers()) do all[name] = t end
+  for name, t in sorted(all) do
+    local f = found[name]
+    if not f then error(("bad argument #1 to 'load' (%s has no tensor '%s')"):format(path, name), 2) end
+    if f:dtype() ~= t:dtype() or table.concat(f:shape(), "x") ~= table.concat(t:shape(), "x") then
+      error(("bad argument #1 to 'load' (%s: '%s' is %s [%s], wanted %s [%s])"):format(path, name, f:dtype(),
+        table.concat(f:shape(), "x"), t:dtype(), table.concat(t:shape(), "x")), 2)
+    end
+  end
+  for name in sorted(found) do
+    if not all[name] then
+      local names = {}
+      for n in pairs(all) do names[#names + 1] = n end
+      local near = options.nearest(name, names)
+      error(("bad argument #1 to 'load' (%s has a tensor '%s' that the module lacks%s)"):format(path, name,
+        near and ("; did you mean '" .. near .. "'?") or ""), 2)
+    end
+  end
+  core.no_grad(function()
+    for name, t in pairs(all) do t:copy_(found[name]) end
+  end)
+  return self
+end
+
+local function call(self, ...)
+  local forward = self.forward
+  if not forward then error("this module has no forward function", 2) end
+  return forward(self, ...)
+end
+
+local function describe(self)
+  local inner = {}
+  for key, value in sorted(self) do
+    if is_module(value) then inner[#inner + 1] = ("  (%s): %s"):format(key, tostring(value):gsub("\n", "\n  ")) end
+  end
+  local head = self.description and self:description() or self.kind or "Module"
+  if #inner == 0 then return head end
+  return head .. "{\n" .. table.concat(inner, "\n") .. "\n}"
+end
+
+local function new_class(kind)
+  local class = setmetatable({}, { __index = Module })
+  local meta = { __index = class, __call = call, __tostring = describe, __name = "ml.nn." .. kind, is_module = true }
+  class.kind = kind
+  class.is_training = true
+  return class, meta
+end
+
+-- Tensors in a module outlive the scope they were made in.
+local function adopt(self)
+  walk(self, "", function(kind, _, t) if kind == "buffer" then core.keep(t) end end, {})
+  return self
+end
+
+local _, generic_meta = new_class("Module")
+
+--- ml.nn.Module{ name = parameter | module | value, ..., forward = function(self, x) ... end }
+--- A module of one's own: its parameters are the ml.param tensors and modules among its fields (tables are searched too).
+--- @param fields table the fields and the forward function
+--- @return module called like a function
+--- @source PyTorch's Module
+function nn.Module(fields)
+  if type(fields) ~= "table" then
+    error(("bad argument #1 to 'Module' (table expected, got %s)"):format(type(fields)), 2)
+  end
+  if type(fields.forward) ~= "function" then
+    error("bad argument #1 to 'Module' (field 'forward' is missing, wanted function(self, x))", 2)
+  end
+  local self = setmetatable({}, generic_meta)
+  for key, value in pairs(fields) do self[key] = value end
+  return adopt(self)
+end
+
+-- ---- initial values --------------------------------------------------------------------------------------------
+
+local default_rng
+
+--- ml.nn.seed(seed)
+--- Starts anew the stream from which modules draw initial values when neither seed nor rng is given (it starts at seed 1).
+--- @param seed integer
+--- @source torch.manual_seed
+function nn.seed(seed) default_rng = core.rng(seed) end
+
+local initializers = {}
+
+-- Each: (rng, shape with dtype, fan_in, fan_out) -> tensor.
+function initializers.lecun_normal(g, shape, fan_in) return g:normal(shape) * (1 / math.sqrt(fan_in)) end
+function initializers.truncated_normal(g, shape, fan_in) return g:truncated_normal(shape) * (1 / math.sqrt(fan_in)) end
+function initializers.he_normal(g, shape, fan_in) return g:normal(shape) * math.sqrt(2 / fan_in) end
+function initializers.xavier_uniform(g, shape, fan_in, fan_out)
+  return (g:uniform(shape) * 2 - 1) * math.sqrt(6 / (fan_in + fan_out))
+end
+function initializers.torch(g, shape, fan_in) return (g:uniform(shape) * 2 - 1) * (1 / math.sqrt(fan_in)) end
+function initializers.zeros(_, shape) return core.zeros(shape) end
+
+local function draw(where, o, shape, fan_in, fan_out)
+  local g
+  if o.rng then
+    g = o.rng
+  elseif o.seed then
+    g = core.rng(o.seed)
+  else
+    default_rng = default_rng or core.rng(1)
+    g = default_rng
+  end
+  local init = o.init or "lecun_normal"
+  if type(init) == "number" then return g:normal(shape) * init end
+  if type(init) == "function" then return init(g, shape, fan_in, fan_out) end
+  local initializer = initializers[init]
+  if not initializer then
+    local names = {}
+    for name in pairs(initializers) do names[#names + 1] = name end
+    local near = type(init) == "string" and options.nearest(init, names)
+    error(("bad argument to '%s' (option 'init' is %s%s)"):format(where, options.describe(init),
+      near and ("; did you mean '" .. near .. "'?") or ""), 3)
+  end
+  return initializer(g, shape, fan_in, fan_out)
+end
+
+local function with_dtype(o, ...)
+  return { dtype = o.dtype or "f32", ... }
+end
+
+local function size(where, o, i, what)
+  local n = o[i]
+  if math.type(n) ~= "integer" or n < 1 then
+    error(("bad argument to '%s' (%s is %s, wanted an integer >= 1)"):format(where, what, options.describe(n)), 3)
+  end
+  return n
+end
+
+local function pair(where, o, name, default)
+  local value = o[name]
+  if value == nil then value = default end
+  if math.type(value) == "integer" then value = { value, value } end
+  if type(value) ~= "table" or math.type(value[1]) ~= "integer" or math.type(value[2]) ~= "integer" or value[1] < 1
+    or value[2] < 1 or #value ~= 2 then
+    error(("bad argument to '%s' (option '%s': wanted an integer >= 1 or a table of two)"):format(where, name), 3)
+  end
+  return value
+end
+
+local function padding_of(where, o)
+  local padding = o.padding or "valid"
+  if padding ~= "same" and padding ~= "valid" then
+    error(("bad argument to '%s' (option 'padding' is %s, wanted \"same\" or \"valid\")"):format(where,
+      options.describe(padding)), 3)
+  end
+  return padding
+end
+
+local init_names = { "bias", "dtype", "seed", "rng", "init" }
+local function names_with(...)
+  local names = { ... }
+  for _, name in ipairs(init_names) do names[#names + 1] = name end
+  return names
+end
+
+-- ---- layers -----------------------------------------------------------------------------------------------------
+
+local Linear, linear_meta = new_class("Linear")
+function Linear:forward(x) return core.nn.linear(x, self.weight, { bias = self.bias }) end
+function Linear:description()
+  return ("Linear{ %d, %d%s }"):format(self.weight:size(1), self.weight:size(2), self.bias and "" or ", bias = false")
+end
+
+--- ml.nn.Linear{ fan_in, fan_out, bias =, init =, dtype =, seed | rng = }
+--- y = x W + b over the last axis.
+--- @param opts[1] integer fan_in
+--- @param opts[2] integer fan_out
+--- @param opts.bias boolean =true b [fan_out], zeros at first
+--- @param opts.init string ="lecun_normal" (std 1/sqrt(fan_in)), truncated_normal, he_normal, xavier_uniform, torch, zeros; or a std; or function(rng, shape, fan_in, fan_out)
+--- @param opts.dtype string ="f32"
+--- @return module with weight [fan_in, fan_out]
+--- @source -
+function nn.Linear(o)
+  local where = "ml.nn.Linear"
+  options.check(where, o, names_with())
+  local fan_in, fan_out = size(where, o, 1, "fan_in"), size(where, o, 2, "fan_out")
+  local self = setmetatable({}, linear_meta)
+  self.weight = core.param(draw(where, o, with_dtype(o, fan_in, fan_out), fan_in, fan_out))
+  if o.bias ~= false then self.bias = core.param(core.zeros(with_dtype(o, fan_out))) end
+  return self
+end
+
+local Conv2d, conv_meta = new_class("Conv2d")
+function Conv2d:forward(x)
+  return core.nn.conv2d(x, self.weight, { bias = self.bias, stride = self.options.stride, padding = self.options.padding })
+end
+function Conv2d:description()
+  local w = self.weight:shape()
+  return ("Conv2d{ %d, %d, kernel = %dx%d, padding = %q }"):format(w[3], w[4], w[1], w[2], self.options.padding)
+end
+
+--- ml.nn.Conv2d{ in_channels, out_channels, kernel =, stride =, padding =, bias =, init =, dtype =, seed | rng = }
+--- Convolution of images [N, H, W, C].
+--- @param opts[1] integer input channels
+--- @param opts[2] integer output channels
+--- @param opts.kernel integer or {height, width}
+--- @param opts.stride integer =1 or a pair
+--- @param opts.padding string ="valid" or "same"
+--- @return module with weight [kh, kw, in, out]; fan_in is kh kw in
+--- @source LeCun et al. 1989
+function nn.Conv2d(o)
+  local where = "ml.nn.Conv2d"
+  options.check(where, o, names_with("kernel", "stride", "padding"))
+  local c_in, c_out = size(where, o, 1, "the number of input channels"), size(where, o, 2, "the number of output channels")
+  local kernel, stride, padding = pair(where, o, "kernel"), pair(where, o, "stride", 1), padding_of(where, o)
+  local self = setmetatable({ options = { stride = stride, padding = padding } }, conv_meta)
+  local area = kernel[1] * kernel[2]
+  self.weight = core.param(draw(where, o, with_dtype(o, kernel[1], kernel[2], c_in, c_out), area * c_in, area * c_out))
+  if o.bias ~= false then self.bias = core.param(core.zeros(with_dtype(o, c_out))) end
+  return self
+end
+
+local Local2d, local_meta = new_class("LocallyConnected2d")
+function Local2d:forward(x)
+  return core.nn.locally_connected2d(x, self.weight,
+    { bias = self.bias, kernel = self.options.kernel, stride = self.options.stride, padding = self.options.padding })
+end
+function Local2d:description()
+  local w, k = self.weight:shape(), self.options.kernel
+  return ("LocallyConnected2d{ %dx%d positions, %d inputs, %d outputs, kernel = %dx%d }"):format(w[1], w[2],
+    w[3] // (k[1] * k[2]), w[4], k[1], k[2])
+end
+
+--- ml.nn.LocallyConnected2d{ in_channels, out_channels, input = {H, W}, kernel =, stride =, padding =, bias =, init =, dtype =, seed | rng = }
+--- A convolution whose weights are not shared over positions.
+--- @param opts.input table {height, width} of the images it will see
+--- @param opts.kernel integer or {height, width}
+--- @return module with weight [H', W', kh kw in, out]
+--- @source LeCun 1989
+function nn.LocallyConnected2d(o)
+  local where = "ml.nn.LocallyConnected2d"
+  options.check(where, o, names_with("input", "kernel", "stride", "padding"))
+  local c_in, c_out = size(where, o, 1, "the number of input channels"), size(where, o, 2, "the number of output channels")
+  local input, kernel = pair(where, o, "input"), pair(where, o, "kernel")
+  local stride, padding = pair(where, o, "stride", 1), padding_of(where, o)
+  local out = {}
+  for i = 1, 2 do
+    out[i] = padding == "same" and (input[i] + stride[i] - 1) // stride[i] or (input[i] - kernel[i]) // stride[i] + 1
+    if out[i] < 1 then
+      error(("bad argument to '%s' (kernel %d does not fit into %d pixels)"):format(where, kernel[i], input[i]), 2)
+    end
+  end
+  local fan_in = kernel[1] * kernel[2] * c_in
+  local self = setmetatable({ options = { kernel = kernel, stride = stride, padding = padding } }, local_meta)
+  self.weight = core.param(draw(where, o, with_dtype(o, out[1], out[2], fan_in, c_out), fan_in, c_out))
+  if o.bias ~= false then self.bias = core.param(core.zeros(with_dtype(o, out[1], out[2], c_out))) end
+  return self
+end
+
+local Pool, pool_meta = new_class("AvgPool2d")
+function Pool:forward(x) return core.nn.avg_pool2d(x, self.options) end
+
+--- ml.nn.AvgPool2d{ kernel =, stride =, padding = }
+--- Means over windows of images [N, H, W, C].
+--- @param opts.kernel integer or {height, width}
+--- @param opts.stride integer =kernel or a pair
+--- @param opts.padding string ="valid" or "same" (means over the pixels that exist)
+--- @return module
+--- @source -
+function nn.AvgPool2d(o)
+  local where = "ml.nn.AvgPool2d"
+  options.check(where, o, { "kernel", "stride", "padding" })
+  local kernel = pair(where, o, "kernel", o[1])
+  return setmetatable({ options = { kernel = kernel, stride = pair(where, o, "stride", kernel),
+    padding = padding_of(where, o) } }, pool_meta)
+end
+
+local Global, global_meta = new_class("GlobalAvgPool")
+function Global.forward(_, x) return core.nn.global_avg_pool(x) end
+
+--- ml.nn.GlobalAvgPool()
+--- Means over all positions: [N, H, W, C] -> [N, C].
+--- @return module
+--- @source Lin et al. 2014
+function nn.GlobalAvgPool() return setmetatable({}, global_meta) end
+
+local Flatten, flatten_meta = new_class("Flatten")
+function Flatten.forward(_, x) return x:reshape { x:size(1), -1 } end
+
+--- ml.nn.Flatten()
+--- [N, ...] -> [N, product].
+--- @return module
+--- @source -
+function nn.Flatten() return setmetatable({}, flatten_meta) end
+
+local LayerNorm, layer_norm_meta = new_class("LayerNorm")
+function LayerNorm:forward(x)
+  return core.nn.layer_norm(x, { gain = self.gain, shift = self.shift, eps = self.options.eps })
+end
+
+--- ml.nn.LayerNorm{ width, shift =, eps =, dtype = }
+--- Layer normalisation over the last axis.
+--- @param opts[1] integer width
+--- @param opts.shift boolean =true
+--- @param opts.eps number =1e-6 inside the root
+--- @return module with gain [width], shift [width]
+--- @source Ba et al. 2016
+function nn.LayerNorm(o)
+  local where = "ml.nn.LayerNorm"
+  options.check(where, o, { "shift", "eps", "dtype" })
+  local width = size(where, o, 1, "the width")
+  local self = setmetatable({ options = { eps = options.field(where, o, "eps", "number", 1e-6) } }, layer_norm_meta)
+  self.gain = core.param(core.ones(with_dtype(o, width)))
+  if o.shift ~= false then self.shift = core.param(core.zeros(with_dtype(o, width))) end
+  return self
+end
+
+local RMSNorm, rms_norm_meta = new_class("RMSNorm")
+function RMSNorm:forward(x) return core.nn.rms_norm(x, { gain = self.gain, eps = self.options.eps }) end
+
+--- ml.nn.RMSNorm{ width, eps =, dtype = }
+--- Division by the root mean square over the last axis.
+--- @param opts[1] integer width
+--- @param opts.eps number =1e-6 inside the root
+--- @return module with gain [width]
+--- @source Zhang & Sennrich 2019
+function nn.RMSNorm(o)
+  local where = "ml.nn.RMSNorm"
+  options.check(where, o, { "eps", "dtype" })
+  local width = size(where, o, 1, "the width")
+  local self = setmetatable({ options = { eps = options.field(where, o, "eps", "number", 1e-6) } }, rms_norm_meta)
+  self.gain = core.param(core.ones(with_dtype(o, width)))
+  return self
+end
+
+local Embedding, embedding_meta = new_class("Embedding")
+function Embedding:forward(ids) return core.nn.embedding(self.weight, ids) end
+
+--- ml.nn.Embedding{ vocab, width, init =, dtype =, seed | rng = }
+--- Rows of a table by id.
+--- @param opts[1] integer vocab
+--- @param opts[2] integer width
+--- @param opts.init string =std 1/sqrt(width), or as in ml.nn.Linear
+--- @return module with weight [vocab, width]; ids index [...] -> [..., width]
+--- @source -
+function nn.Embedding(o)
+  local where = "ml.nn.Embedding"
+  options.check(where, o, { "dtype", "seed", "rng", "init" })
+  local vocab, width = size(where, o, 1, "the vocabulary"), size(where, o, 2, "the width")
+  local self = setmetatable({}, embedding_meta)
+  self.weight = core.param(draw(where, o, with_dtype(o, vocab, width), width, vocab))
+  return self
+end
+
+local Dropout, dropout_meta = new_class("Dropout")
+function Dropout:forward(x)
+  if not self.is_training or self.options.p == 0 then return x end
+  return core.nn.dropout(x, self.options.p, { rng = self.rng })
+end
+function Dropout:description() return ("Dropout{ p = %g }"):format(self.options.p) end
+
+--- ml.nn.Dropout{ p, seed | rng = }
+--- In training each element is zero with probability p, else divided by 1 - p.
+--- @param opts[1] number p in [0, 1)
+--- @param opts.seed integer =1 of its own stream
+--- @return module
+--- @source Srivastava et al. 2014
+function nn.Dropout(o)
+  local where = "ml.nn.Dropout"
+  options.check(where, o, { "p", "seed", "rng" })
+  local p = o[1] or o.p
+  if type(p) ~= "number" or not (p >= 0 and p < 1) then
+    error(("bad argument to '%s' (p is %s, wanted 0 <= p < 1)"):format(where, options.describe(p)), 2)
+  end
+  return setmetatable({ options = { p = p }, rng = o.rng or core.rng(o.seed or 1) }, dropout_meta)
+end
+
+local Sequential, sequential_meta = new_class("Sequential")
+function Sequential:forward(x)
+  for i = 1, #self do x = self[i](x) end
+  return x
+end
+
+--- ml.nn.Sequential{ module | function, ... }
+--- Modules (or plain functions) one after another.
+--- @param modules table list
+--- @return module; net[i] is the i-th
+--- @source -
+function nn.Sequential(list)
+  if type(list) ~= "table" then
+    error(("bad argument #1 to 'Sequential' (table expected, got %s)"):format(type(list)), 2)
+  end
+  local self = setmetatable({}, sequential_meta)
+  for i = 1, #list do
+    local item = list[i]
+    if not is_module(item) and type(item) ~= "function" then
+      error(("bad argument #1 to 'Sequential' (entry %d is a %s, wanted a module or a function)"):format(i, type(item)), 2)
+    end
+    self[i] = item
+  end
+  for key in sorted(list) do
+    if math.type(key) ~= "integer" then
+      error(("bad argument #1 to 'Sequential' (unknown option '%s')"):format(tostring(key)), 2)
+    end
+  end
+  return self
+end
+
+-- Activations as modules: nn.GELU() and so on.
+local activations = {
+  GELU = "gelu_tanh", GELUErf = "gelu_erf", SiLU = "silu", ReLU = "relu", ReLU2 = "relu2", Softplus = "softplus",
+  Tanh = "tanh", Sigmoid = "sigmoid", Sin = "sin", Erf = "erf",
+}
+for kind, name in pairs(activations) do
+  local class, meta = new_class(kind)
+  function class.forward(_, x) return core.nn.activation(x, name) end
+  nn[kind] = function() return setmetatable({}, meta) end
+end
+nn.activations = activations
+
+--- ml.nn.is_module(x)
+--- @return boolean whether x is a module
+--- @source -
+function nn.is_module(x) return is_module(x) end
+
+nn.methods = Module
+return nn

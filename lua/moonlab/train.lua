@@ -1,0 +1,392 @@
+--- The training loop: evaluation, accumulation, clipping, what happens at NaN, checkpoints and resume, bit for bit.
+local core = require "moonlab.core"
+local lfs = require "lfs"
+local options = require "moonlab.options"
+local sorted = require "moonlab.sorted"
+
+local where = "ml.train"
+
+-- ---- state on disk ------------------------------------------------------------------------------------------------
+-- dir/config.json     what the run is; written once
+-- dir/metrics.jsonl   one line per step or evaluation, appended; lines past the checkpoint are cut on resume
+-- dir/checkpoint.safetensors   weights, optimizer state; step, random states and the run's state in its metadata
+
+local function path_of(dir, name) return dir .. "/" .. name end
+
+local function exists(path) return lfs.attributes(path, "mode") ~= nil end
+
+local function make_dir(dir)
+  local built = dir:sub(1, 1) == "/" and "/" or ""
+  for part in dir:gmatch("[^/]+") do
+    built = built .. part .. "/"
+    if not exists(built) then
+      local ok, why = lfs.mkdir(built)
+      if not ok and not exists(built) then error(("%s: cannot make %s (%s)"):format(where, built, why), 0) end
+    end
+  end
+end
+
+-- 17 digits; JSON has no NaN or infinity, so those are strings.
+local function json_number(x)
+  if math.type(x) == "integer" then return ("%d"):format(x) end
+  if x ~= x then return '"nan"' end
+  if x == math.huge then return '"inf"' end
+  if x == -math.huge then return '"-inf"' end
+  return ("%.17g"):format(x)
+end
+
+local function metric_line(record)
+  local parts = {}
+  for key, value in sorted(record) do
+    parts[#parts + 1] = ("%q:%s"):format(key, type(value) == "number" and json_number(value) or ("%q"):format(tostring(value)))
+  end
+  return "{" .. table.concat(parts, ",") .. "}\n"
+end
+
+local special = { nan = 0 / 0, inf = math.huge, ["-inf"] = -math.huge }
+local function read_metrics(path, last)
+  local records = {}
+  local file = io.open(path, "r")
+  if not file then return records end
+  for line in file:lines() do
+    local ok, record = pcall(core.json.decode, line)
+    if not ok or type(record) ~= "table" or record.step == nil then break end -- a torn last line
+    if record.step > last then break end
+    for key, value in pairs(record) do record[key] = special[value] or value end
+    records[#records + 1] = record
+  end
+  file:close()
+  return records
+end
+
+local function cut_metrics(path, records)
+  local lines = {}
+  for i, record in ipairs(records) do lines[i] = metric_line(record) end
+  core.write_file(path, table.concat(lines))
+end
+
+-- What makes two runs the same: everything that changes results, as far as it can be told.
+local function fingerprint(o, params)
+  local shapes = {}
+  for name, p in sorted(params) do shapes[#shapes + 1] = ("%s %s [%s]"):format(name, p:dtype(), table.concat(p:shape(), "x")) end
+  return {
+    steps = o.steps, accumulate = o.accumulate, clip = o.clip or false, on_nan = o.on_nan, eval_every = o.eval_every,
+    parameters = shapes, optimizer = o.opt.options and o.opt:options() or tostring(o.opt), config = o.config or {},
+  }
+end
+
+local function dump(value)
+  if type(value) == "table" then
+    local parts = {}
+    for key, v in sorted(value) do parts[#parts + 1] = ("%s=%s"):format(tostring(key), dump(v)) end
+    return "{" .. table.concat(parts, ",") .. "}"
+  end
+  if type(value) == "number" then return json_number(value) end
+  return tostring(value)
+end
+
+local function first_difference(a, b, prefix)
+  local keys = {}
+  for key in pairs(a) do keys[key] = true end
+  for key in pairs(b) do keys[key] = true end
+  for key in sorted(keys) do
+    if dump(a[key]) ~= dump(b[key]) then
+      if type(a[key]) == "table" and type(b[key]) == "table" then
+        return first_difference(a[key], b[key], prefix .. tostring(key) .. ".")
+      end
+      return prefix .. tostring(key), dump(a[key]), dump(b[key])
+    end
+  end
+end
+
+-- ---- random states ---------------------------------------------------------------------------------------------------
+
+local function rng_states(rngs)
+  local states = {}
+  for name, g in pairs(rngs) do states[name] = g:state() end
+  return states
+end
+
+local function restore_rngs(rngs, states)
+  for name, g in pairs(rngs) do
+    if not states[name] then error(("%s: the checkpoint has no state of the generator '%s'"):format(where, name), 0) end
+    g:load_state(states[name])
+  end
+end
+
+-- ---- checkpoints --------------------------------------------------------------------------------------------------------
+
+local function tensors_of(run)
+  local tensors = {}
+  for name, t in pairs(run.params) do tensors["model." .. name] = t end
+  for name, t in pairs(run.buffers) do tensors["buffer." .. name] = t end
+  for name, t in pairs(run.opt:state()) do tensors["optimizer." .. name] = t end
+  return tensors
+end
+
+local function save_checkpoint(run, state)
+  core.save(path_of(run.dir, "checkpoint.safetensors"), tensors_of(run), {
+    metadata = {
+      moonlab = core.json.encode {
+        step = run.step, state = state, rngs = run.states, skipped = run.skipped, reason = run.reason,
+      },
+    },
+  })
+end
+
+local function load_checkpoint(run)
+  local tensors, metadata = core.load(path_of(run.dir, "checkpoint.safetensors"))
+  if not tensors then error(("%s: %s"):format(where, metadata), 0) end
+  local saved = metadata and metadata.moonlab and core.json.decode(metadata.moonlab)
+  if not saved then error(("%s: %s/checkpoint.safetensors is not a training checkpoint"):format(where, run.dir), 0) end
+  local state = {}
+  core.no_grad(function()
+    for name, t in pairs(run.params) do t:copy_(tensors["model." .. name]) end
+    for name, t in pairs(run.buffers) do t:copy_(tensors["buffer." .. name]) end
+  end)
+  for name, t in pairs(tensors) do
+    local key = name:match("^optimizer%.(.*)$")
+    if key then state[key] = t end
+  end
+  run.opt:load_state(state)
+  restore_rngs(run.rngs, saved.rngs or {})
+  run.states = rng_states(run.rngs)
+  run.step, run.skipped, run.reason = saved.step, saved.skipped or 0, saved.reason
+  return saved.state
+end
+
+local function open_dir(run, o)
+  make_dir(run.dir)
+  local config_path = path_of(run.dir, "config.json")
+  local config = fingerprint(o, run.params)
+  if not exists(config_path) then
+    core.json.write(config_path, config)
+    core.write_file(path_of(run.dir, "metrics.jsonl"), "")
+    return nil
+  end
+  -- compared as read back, so that both have been through JSON
+  local before, now = core.json.read(config_path), core.json.decode(core.json.encode(config))
+  local key, old, new = first_difference(before, now, "")
+  if key then
+    error(("%s: %s holds a run of another configuration (%s was %s, is %s); choose another dir"):format(where, run.dir, key,
+      old, new), 0)
+  end
+  if not exists(path_of(run.dir, "checkpoint.safetensors")) then
+    core.write_file(path_of(run.dir, "metrics.jsonl"), "") -- killed before its first checkpoint: anew
+    return nil
+  end
+  local state = load_checkpoint(run)
+  local metrics = path_of(run.dir, "metrics.jsonl")
+  run.history = read_metrics(metrics, run.step)
+  cut_metrics(metrics, run.history)
+  for _, record in ipairs(run.history) do
+    if record.kind == "eval" then run.evaluated = record.step end
+  end
+  return state
+end
+
+-- ---- the loop ---------------------------------------------------------------------------------------------------------------
+
+local function finite(x) return x == x and x ~= math.huge and x ~= -math.huge end
+
+local function record_metric(run, record)
+  run.history[#run.history + 1] = record
+  if run.metrics then
+    local ok, why = run.metrics:write(metric_line(record))
+    if not ok then error(("%s: cannot write %s/metrics.jsonl (%s)"):format(where, run.dir, why), 0) end
+  end
+  if run.log then run.log(record) end
+end
+
+-- One micro-batch: its loss as a number, gradients accumulated.
+local function micro_step(run, o, index)
+  local batch = o.data:batch(index)
+  local loss = o.loss(o.model, batch)
+  if type(loss) ~= "userdata" then
+    error(("%s: loss returned a %s, wanted a 0-d tensor"):format(where, type(loss)), 0)
+  end
+  local value = loss:item()
+  if finite(value) then
+    if o.accumulate > 1 then loss = loss / o.accumulate end
+    loss:backward()
+  end
+  return value
+end
+
+local function one_step(run, o)
+  local t = run.step + 1
+  run.opt:zero_grad()
+  local total, ok = 0, true
+  for k = 1, o.accumulate do
+    local value = core.scope(micro_step, run, o, (t - 1) * o.accumulate + k)
+    total = total + value / o.accumulate
+    ok = ok and finite(value)
+  end
+  local record = { step = t, loss = total }
+  if ok and o.clip then
+    record.grad_norm = core.optim.clip_grad_norm(run.list, o.clip)
+    ok = finite(record.grad_norm)
+  end
+  local s = o.schedule and o.schedule(t) or 1.0
+  if o.schedule then record.lr_scale = s end
+  if ok then
+    run.opt:step(s)
+  elseif o.on_nan == "stop" then
+    run.state = "diverged"
+    run.reason = ("loss %s%s at step %d"):format(total, record.grad_norm and (", gradient norm " .. record.grad_norm) or "", t)
+  else
+    run.skipped = run.skipped + 1
+    record.skipped = 1
+  end
+  return record
+end
+
+local function evaluate(run, o)
+  local was = o.model and type(o.model.training) == "function" and o.model:training()
+  if was then o.model:training(false) end
+  local ok, result = pcall(core.scope, function() return core.no_grad(function() return o.eval(o.model, run.step) end) end)
+  if was then o.model:training(true) end
+  if not ok then error(result, 0) end
+  local values = type(result) == "table" and result or { eval = result }
+  local record = { step = run.step, kind = "eval" }
+  for key, value in pairs(values) do
+    record[key] = type(value) == "userdata" and value:item() or value
+  end
+  return record
+end
+
+-- Evaluations are due before the first step, every eval_every steps and after the last one.
+local function evaluate_if_due(run, o)
+  local due = run.step == 0 or run.step % o.eval_every == 0 or run.step == o.steps
+  if not o.eval or not due or run.evaluated == run.step then return end
+  record_metric(run, evaluate(run, o))
+  run.evaluated = run.step
+  run.states = rng_states(run.rngs)
+end
+
+local function run_steps(run, o)
+  evaluate_if_due(run, o)
+  while run.step < o.steps do
+    local record = one_step(run, o)
+    run.step = run.step + 1
+    record_metric(run, record)
+    run.states = rng_states(run.rngs)
+    if run.state ~= "running" then return end
+    evaluate_if_due(run, o)
+    if run.dir and run.step % o.checkpoint_every == 0 and run.step < o.steps then
+      run.metrics:flush()
+      save_checkpoint(run, "running")
+    end
+  end
+end
+
+local names = { "model", "data", "opt", "steps", "schedule", "loss", "eval", "eval_every", "clip", "dir", "checkpoint",
+  "accumulate", "on_nan", "log", "config", "rngs" }
+
+local function check(o)
+  if type(o) ~= "table" then error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, type(o)), 3) end
+  options.check(where, o, names, 3)
+  local c = {}
+  for key, value in pairs(o) do c[key] = value end
+  c.steps = options.range(where, "steps", options.field(where, o, "steps", "integer"), 1)
+  c.accumulate = options.range(where, "accumulate", options.field(where, o, "accumulate", "integer", 1), 1)
+  c.eval_every = options.range(where, "eval_every", options.field(where, o, "eval_every", "integer", c.steps), 1)
+  options.field(where, o, "loss", "function")
+  c.on_nan = o.on_nan or "stop"
+  if c.on_nan ~= "stop" and c.on_nan ~= "skip" then
+    error(("bad argument to '%s' (option 'on_nan' is %s, wanted \"stop\" or \"skip\")"):format(where,
+      options.describe(c.on_nan)), 3)
+  end
+  if o.clip ~= nil and not (type(o.clip) == "number" and o.clip > 0) then
+    error(("bad argument to '%s' (option 'clip' is %s, wanted a number > 0)"):format(where, options.describe(o.clip)), 3)
+  end
+  for _, name in ipairs { "schedule", "eval", "log" } do
+    if o[name] ~= nil and type(o[name]) ~= "function" then
+      error(("bad argument to '%s' (option '%s' is %s, wanted a function)"):format(where, name, options.describe(o[name])), 3)
+    end
+  end
+  local batch = (type(o.data) == "table" or type(o.data) == "userdata") and o.data.batch
+  if type(batch) ~= "function" then
+    error(("bad argument to '%s' (option 'data' is %s, wanted a table with batch(self, i))"):format(where,
+      options.describe(o.data)), 3)
+  end
+  local model_ok = (type(o.model) == "table" or type(o.model) == "userdata") and o.model.named_parameters
+  if not model_ok then
+    error(("bad argument to '%s' (option 'model' is %s, wanted a module or a decoder)"):format(where,
+      options.describe(o.model)), 3)
+  end
+  if type(o.opt) ~= "userdata" and type(o.opt) ~= "table" then
+    error(("bad argument to '%s' (option 'opt' is %s, wanted an optimizer)"):format(where, options.describe(o.opt)), 3)
+  end
+  local checkpoint = o.checkpoint or {}
+  options.check(where, checkpoint, { "every" }, 3)
+  c.checkpoint_every = options.range(where, "checkpoint.every",
+    options.field(where, checkpoint, "every", "integer", math.max(1, c.steps // 10)), 1)
+  if o.dir ~= nil then options.field(where, o, "dir", "string") end
+  return c
+end
+
+--- ml.train{ model =, data =, opt =, steps =, loss =, schedule =, eval =, eval_every =, clip =, dir =, checkpoint = { every = }, accumulate =, on_nan =, log =, config =, rngs = }
+--- Trains a model. With dir the run is kept there and a second call continues an unfinished run of the same configuration bit
+--- for bit; a finished one is loaded and returned; another configuration raises. Ctrl-C saves a checkpoint first.
+--- @param model module or decoder: anything with named_parameters()
+--- @param data table with batch(self, i), a pure function of i = 1, 2, ...
+--- @param opt optimizer over the model's parameters
+--- @param steps integer updates in all
+--- @param loss function(model, batch) -> 0-d tensor
+--- @param schedule function(t) -> multiplier of the rate at update t, from 1
+--- @param eval function(model, step) -> number or table of numbers; called without gradients at step 0, every eval_every steps and at the end
+--- @param clip number largest gradient norm
+--- @param accumulate integer =1 batches per update, their gradients averaged
+--- @param on_nan string ="stop" (state "diverged") or "skip" the update
+--- @param checkpoint.every integer =steps/10
+--- @param log function(record) called with every metric record { step =, loss =, ... }
+--- @param config table further settings that make this run what it is (compared on resume)
+--- @param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own are kept anyway)
+--- @return table { state = "done"|"diverged", step =, history = records, skipped =, resumed_at =, reason = }
+--- @source -
+local function train(arguments)
+  local o = check(arguments)
+  local model = o.model
+  local run = {
+    params = model:named_parameters(), opt = o.opt, dir = o.dir, step = 0, history = {}, skipped = 0, state = "running",
+    log = o.log, rngs = {}, buffers = {},
+  }
+  if type(model.named_buffers) == "function" then run.buffers = model:named_buffers() end
+  if type(model.named_rngs) == "function" then
+    for name, g in pairs(model:named_rngs()) do run.rngs["model." .. name] = g end
+  end
+  for name, g in pairs(o.rngs or {}) do run.rngs[name] = g end
+  run.list = {}
+  for _, p in sorted(run.params) do run.list[#run.list + 1] = p end
+  run.states = rng_states(run.rngs)
+
+  if run.dir then
+    local state = open_dir(run, o)
+    if state == "done" or state == "diverged" then
+      return { state = state, step = run.step, history = run.history, skipped = run.skipped, resumed_at = run.step, reason = run.reason }
+    end
+    if run.step > 0 then run.resumed_at = run.step end
+    local file, why = io.open(path_of(run.dir, "metrics.jsonl"), "a")
+    if not file then error(("%s: cannot write %s (%s)"):format(where, path_of(run.dir, "metrics.jsonl"), why), 0) end
+    run.metrics = file
+  end
+
+  local ok, why = xpcall(run_steps, function(message)
+    if type(message) == "string" and not message:find("interrupted", 1, true) then return debug.traceback(message, 2) end
+    return message
+  end, run, o)
+  if run.metrics then run.metrics:close() end
+  if not ok then
+    if run.dir and tostring(why):find("interrupted", 1, true) and run.step > 0 then
+      restore_rngs(run.rngs, run.states)
+      save_checkpoint(run, "running")
+    end
+    error(why, 0)
+  end
+  if run.state == "running" then run.state = "done" end
+  if run.dir then save_checkpoint(run, run.state) end
+  return { state = run.state, step = run.step, history = run.history, skipped = run.skipped, resumed_at = run.resumed_at, reason = run.reason }
+end
+
+return train
