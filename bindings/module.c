@@ -9,14 +9,15 @@ void mll_open_io(lua_State *L);
 void mll_open_nn(lua_State *L);
 void mll_open_transformer(lua_State *L);
 void mll_open_optim(lua_State *L);
+void mll_open_text(lua_State *L);
 
 ML_API int mll_open_core(lua_State *L);
 
 /* Each opener finds the core table on top of the stack and leaves it there. */
 int mll_open_core(lua_State *L) {
-  static void (*const rooms[])(lua_State *) = {mll_open_base,        mll_open_tensor, mll_open_grad,
-                                               mll_open_scope,       mll_open_io,     mll_open_nn,
-                                               mll_open_transformer, mll_open_optim};
+  static void (*const rooms[])(lua_State *) = {
+      mll_open_base, mll_open_tensor,      mll_open_grad,  mll_open_scope, mll_open_io,
+      mll_open_nn,   mll_open_transformer, mll_open_optim, mll_open_text};
   luaL_checkversion(L);
   lua_newtable(L);
   for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)

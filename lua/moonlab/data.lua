@@ -1,0 +1,157 @@
+--- Data sets: text with a deterministic split and batches that are pure functions of their number.
+local core = require "moonlab.core"
+local options = require "moonlab.options"
+
+local data = {}
+
+-- ---- WordNet -------------------------------------------------------------------------------------------------
+
+local wordnet_folders = { "/usr/share/wordnet", "/usr/local/share/wordnet", "/usr/share/wordnet-3.0/dict" }
+
+-- "00001740 03 n 01 entity 0 ... | that which is perceived ..." -> "entity: that which is perceived ..."
+local function wordnet_documents(where)
+  local folders = { os.getenv("WNSEARCHDIR"), table.unpack(wordnet_folders) }
+  for _, folder in ipairs(folders) do
+    local probe = io.open(folder .. "/data.noun", "r")
+    if probe then
+      probe:close()
+      local documents = {}
+      for _, part in ipairs { "noun", "verb", "adj", "adv" } do
+        for line in assert(io.lines(folder .. "/data." .. part)) do
+          local word, gloss = line:match("^%d+ %d+ %a %x+ (%S+) .-|%s*(.-)%s*$")
+          if word then
+            word = word:gsub("%(%a+%)$", ""):gsub("_", " ")
+            documents[#documents + 1] = word .. ": " .. gloss .. "\n"
+          end
+        end
+      end
+      return documents
+    end
+  end
+  error(("%s: WordNet is not installed; on Debian: apt-get install wordnet-base"):format(where), 3)
+end
+
+-- ---- text -------------------------------------------------------------------------------------------------------
+
+local Text = {}
+Text.__index = Text
+Text.__name = "ml.data.text"
+
+function Text:__tostring()
+  return ("text %s: %d bytes to train on, %d held out"):format(self.name, #self.train, #self.valid)
+end
+
+local Batches = {}
+Batches.__index = Batches
+
+--- batches:batch(i)
+--- Batch number i: rows of context + 1 ids, at positions drawn from the seed and i alone.
+--- @param i integer from 1
+--- @return tensor index [batch, context + 1]
+--- @source -
+function Batches:batch(i)
+  if math.type(i) ~= "integer" or i < 1 then
+    error(("bad argument #1 to 'batch' (%s, wanted an integer >= 1)"):format(tostring(i)), 2)
+  end
+  local starts = self.rng:fold("batch", i):integers(1, self.ids:numel() - self.context, { self.size })
+  return core.text.windows(self.ids, starts, self.context + 1)
+end
+
+--- batches:count()
+--- @return integer batches that read as many ids as there are
+--- @source -
+function Batches:count() return math.max(1, self.ids:numel() // (self.size * self.context)) end
+
+--- batches:cover(limit)
+--- All ids once, in order, as rows of context + 1 (each row predicts context of them); what is left over at the end is dropped.
+--- @param limit integer =all largest number of rows
+--- @return function iterator over index [<= batch, context + 1]
+--- @source -
+function Batches:cover(limit)
+  local rows = (self.ids:numel() - 1) // self.context
+  if limit and limit < rows then rows = limit end
+  local at = 0
+  return function()
+    if at >= rows then return nil end
+    local n = math.min(self.size, rows - at)
+    local starts = {}
+    for k = 1, n do starts[k] = (at + k - 1) * self.context + 1 end
+    at = at + n
+    return core.text.windows(self.ids, core.index(starts), self.context + 1)
+  end
+end
+
+--- text:batches(tokenizer, { split, batch, context, seed })
+--- Batches of one part of the text.
+--- @param tokenizer tokenizer
+--- @param opts.split string ="train" or "valid"
+--- @param opts.batch integer rows
+--- @param opts.context integer ids that a model reads in a row
+--- @param opts.seed integer =1
+--- @return batches with batch(i), a pure function of i, count() and cover(limit)
+--- @source -
+function Text:batches(tokenizer, opts)
+  local where = "batches"
+  options.check(where, opts, { "split", "batch", "context", "seed" })
+  opts = opts or {}
+  local split = opts.split or "train"
+  if split ~= "train" and split ~= "valid" then
+    error(("bad argument to 'batches' (option 'split' is %s, wanted \"train\" or \"valid\")"):format(options.describe(split)), 2)
+  end
+  local size = options.range(where, "batch", options.field(where, opts, "batch", "integer"), 1)
+  local context = options.range(where, "context", options.field(where, opts, "context", "integer"), 1)
+  local ids = core.keep(tokenizer:encode(self[split]))
+  if ids:numel() <= context then
+    error(("bad argument to 'batches' (context is %d, but the %s part has only %d ids)"):format(context, split, ids:numel()), 2)
+  end
+  return setmetatable({ ids = ids, size = size, context = context, rng = core.rng(opts.seed or 1):fold(split, 0) }, Batches)
+end
+
+local function read_file(where, path)
+  local file, why = io.open(path, "rb")
+  if not file then error(("%s: cannot read %s"):format(where, why), 3) end
+  local text, failed = file:read("a")
+  file:close()
+  if not text then error(("%s: cannot read %s (%s)"):format(where, path, tostring(failed)), 3) end
+  return text
+end
+
+--- ml.data.text(name_or_path, { valid, seed })
+--- A text with a held-out part. "wordnet": the definitions of WordNet 3.0 (Debian's wordnet-base) as documents "word: definition", of
+--- which a seeded permutation holds some out. A file: its last part is held out, cut at the end of a line.
+--- @param name_or_path string "wordnet" or the path of a file
+--- @param opts.valid number =0.05 share held out, in (0, 1)
+--- @param opts.seed integer =1 of the permutation
+--- @return text with train and valid (strings), documents (count), batches(tokenizer, opts)
+--- @source Fellbaum 1998 (WordNet)
+function data.text(name, opts)
+  local where = "ml.data.text"
+  if type(name) ~= "string" then
+    error(("bad argument #1 to '%s' (string expected, got %s)"):format(where, type(name)), 2)
+  end
+  options.check(where, opts, { "valid", "seed" })
+  opts = opts or {}
+  local share = options.field(where, opts, "valid", "number", 0.05)
+  if not (share > 0 and share < 1) then
+    error(("bad argument to '%s' (option 'valid' is %g, wanted 0 < valid < 1)"):format(where, share), 2)
+  end
+  if name == "wordnet" then
+    local documents = wordnet_documents(where)
+    local order = core.scope(function() return core.rng(opts.seed or 1):fold("split", 0):permutation(#documents):totable() end)
+    local held = math.floor(share * #documents + 0.5)
+    local train, valid = {}, {}
+    for i, at in ipairs(order) do
+      if i <= held then valid[i] = documents[at] else train[i - held] = documents[at] end
+    end
+    return setmetatable({ name = name, documents = #documents, train = table.concat(train), valid = table.concat(valid) }, Text)
+  end
+  local text = read_file(where, name)
+  if #text < 2 then error(("%s: %s has %d bytes: too short to hold a part out"):format(where, name, #text), 2) end
+  local cut = math.max(1, math.min(#text - 1, math.floor((1 - share) * #text)))
+  local line_end = text:find("\n", cut, true)
+  if line_end and line_end < #text then cut = line_end end
+  return setmetatable({ name = name, train = text:sub(1, cut), valid = text:sub(cut + 1) }, Text)
+end
+
+data.methods = { text = Text, batches = Batches }
+return data
