@@ -1,0 +1,191 @@
+/* Layer norm and RMS norm of rows, and their gradients in one visit of each row while it is in L1. */
+#include "base/simd.h"
+#include "nn/kernels.h"
+
+#define L ML_LANES
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
+INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
+
+INLINE real root(real x) {
+#if ML_REAL_IS_F32
+  return __builtin_sqrtf(x);
+#else
+  return __builtin_sqrt(x);
+#endif
+}
+
+/* The lanes of four accumulators, added pairwise. */
+INLINE real total(const ml_vec a[4]) {
+  ml_vec s = (a[0] + a[1]) + (a[2] + a[3]);
+  real lane[L];
+  store(lane, s);
+  for (int w = L / 2; w > 0; w /= 2)
+    for (int i = 0; i < w; i++)
+      lane[i] += lane[i + w];
+  return lane[0];
+}
+
+INLINE real row_mean(const real *x, int64_t n) {
+  ml_vec acc[4] = {{0}};
+  int64_t j = 0;
+  for (; j + 4 * L <= n; j += 4 * L)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++)
+      acc[v] += load(x + j + v * L);
+  for (; j + L <= n; j += L)
+    acc[0] += load(x + j);
+  real s = total(acc);
+  for (; j < n; j++)
+    s += x[j];
+  return s / (real)n;
+}
+
+/* Mean of (x - mean)^2. */
+INLINE real row_moment(const real *x, int64_t n, real mean) {
+  ml_vec acc[4] = {{0}};
+  int64_t j = 0;
+  for (; j + 4 * L <= n; j += 4 * L)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+      ml_vec d = load(x + j + v * L) - mean;
+      acc[v] += d * d;
+    }
+  for (; j + L <= n; j += L) {
+    ml_vec d = load(x + j) - mean;
+    acc[0] += d * d;
+  }
+  real s = total(acc);
+  for (; j < n; j++)
+    s += (x[j] - mean) * (x[j] - mean);
+  return s / (real)n;
+}
+
+INLINE void normalise(int64_t n, const real *restrict x, real mean, real rstd, const real *restrict gain,
+                      const real *restrict shift, real *restrict y) {
+  if (gain && shift)
+    for (int64_t j = 0; j < n; j++)
+      y[j] = (x[j] - mean) * rstd * gain[j] + shift[j];
+  else if (gain)
+    for (int64_t j = 0; j < n; j++)
+      y[j] = (x[j] - mean) * rstd * gain[j];
+  else if (shift)
+    for (int64_t j = 0; j < n; j++)
+      y[j] = (x[j] - mean) * rstd + shift[j];
+  else
+    for (int64_t j = 0; j < n; j++)
+      y[j] = (x[j] - mean) * rstd;
+}
+
+static void layer(int64_t rows, int64_t n, const void *x_, const void *gain, const void *shift, double eps, void *y_,
+                  void *mean_, void *rstd_) {
+  const real *x = x_;
+  real *y = y_, *means = mean_, *rstds = rstd_;
+  for (int64_t i = 0; i < rows; i++, x += n, y += n) {
+    real mean = row_mean(x, n);
+    real rstd = 1 / root(row_moment(x, n, mean) + (real)eps);
+    normalise(n, x, mean, rstd, gain, shift, y);
+    if (means)
+      means[i] = mean;
+    if (rstds)
+      rstds[i] = rstd;
+  }
+}
+
+static void rms(int64_t rows, int64_t n, const void *x_, const void *gain, double eps, void *y_, void *rstd_) {
+  const real *x = x_;
+  real *y = y_, *rstds = rstd_;
+  for (int64_t i = 0; i < rows; i++, x += n, y += n) {
+    real rstd = 1 / root(row_moment(x, n, 0) + (real)eps);
+    normalise(n, x, 0, rstd, gain, NULL, y);
+    if (rstds)
+      rstds[i] = rstd;
+  }
+}
+
+/* With h = (x - mean) rstd and g = dy gain: dx = rstd (g - mean(g) - h mean(g h)); rms norm lacks the middle term. */
+INLINE void norm_grad(int64_t rows, int64_t n, const real *x, const real *dy, const real *gain, const real *means,
+                      const real *rstds, real *dx, const bool add, real *dgain, real *dshift, const bool centred,
+                      const bool has_gain, const bool want_gain, const bool want_shift) {
+  if (want_gain)
+    for (int64_t j = 0; j < n; j++)
+      dgain[j] = 0;
+  if (want_shift)
+    for (int64_t j = 0; j < n; j++)
+      dshift[j] = 0;
+  for (int64_t i = 0; i < rows; i++, x += n, dy += n) {
+    const real mean = centred ? means[i] : 0, rstd = rstds[i];
+    ml_vec sum[4] = {{0}}, dot[4] = {{0}};
+    int64_t j = 0;
+#define STEP(v, at)                                                                                \
+  do {                                                                                             \
+    ml_vec d_ = load(dy + (at)), h_ = (load(x + (at)) - mean) * rstd;                              \
+    ml_vec g_ = has_gain ? d_ * load(gain + (at)) : d_;                                            \
+    if (centred)                                                                                   \
+      sum[v] += g_;                                                                                \
+    dot[v] += g_ * h_;                                                                             \
+    if (want_gain)                                                                                 \
+      store(dgain + (at), load(dgain + (at)) + d_ * h_);                                           \
+    if (want_shift)                                                                                \
+      store(dshift + (at), load(dshift + (at)) + d_);                                              \
+  } while (0)
+    for (; j + 4 * L <= n; j += 4 * L) {
+      STEP(0, j);
+      STEP(1, j + L);
+      STEP(2, j + 2 * L);
+      STEP(3, j + 3 * L);
+    }
+    for (; j + L <= n; j += L)
+      STEP(0, j);
+#undef STEP
+    real s = total(sum), t = total(dot);
+    for (; j < n; j++) {
+      real d = dy[j], h = (x[j] - mean) * rstd, g = has_gain ? d * gain[j] : d;
+      s += g;
+      t += g * h;
+      if (want_gain)
+        dgain[j] += d * h;
+      if (want_shift)
+        dshift[j] += d;
+    }
+    if (!dx)
+      continue;
+    s = centred ? s / (real)n : 0;
+    t /= (real)n;
+    for (j = 0; j + L <= n; j += L) {
+      ml_vec d = load(dy + j), h = (load(x + j) - mean) * rstd, g = has_gain ? d * load(gain + j) : d;
+      ml_vec r = rstd * (g - s - h * t);
+      store(dx + j, add ? load(dx + j) + r : r);
+    }
+    for (; j < n; j++) {
+      real h = (x[j] - mean) * rstd, g = has_gain ? dy[j] * gain[j] : dy[j];
+      real r = rstd * (g - s - h * t);
+      dx[j] = add ? dx[j] + r : r;
+    }
+    dx += n;
+  }
+}
+
+#define VARIANT(centred, has_gain, want_gain, want_shift)                                          \
+  norm_grad(rows, n, x, dy, gain, mean, rstd, dx, add, dgain, dshift, centred, has_gain,           \
+            want_gain, want_shift)
+
+static void layer_grad(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain, const void *mean,
+                       const void *rstd, void *dx, bool add, void *dgain, void *dshift) {
+  if (gain && dgain && dshift)
+    VARIANT(true, true, true, true);
+  else if (gain && dgain)
+    VARIANT(true, true, true, false);
+  else
+    VARIANT(true, gain != NULL, dgain != NULL, dshift != NULL);
+}
+
+static void rms_grad(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain, const void *rstd, void *dx,
+                     bool add, void *dgain) {
+  const void *mean = NULL;
+  void *dshift = NULL;
+  VARIANT(false, gain != NULL, dgain != NULL, false);
+}
+
+const ml_nn_norm_kernels ML_FN(nn_norm) = {layer, layer_grad, rms, rms_grad};
