@@ -21,12 +21,14 @@ struct ml_transformer {
   int64_t tokens, positions, norm_gain, norm_shift, head;
   double tied_multiplier; /* of the logits when tied */
   bool training;
+  char *rotary; /* cosines and sines of all positions, made by the first decoding */
 };
 
 static inline int64_t ml_head_width(const ml_transformer_config *c) { return c->width / c->heads; }
 static inline double ml_attention_scale(const ml_transformer_config *c) {
   double d = (double)ml_head_width(c);
-  if (c->scale_kind == ML_SCALE_NUMBER) return c->attention_scale;
+  if (c->scale_kind == ML_SCALE_NUMBER)
+    return c->attention_scale;
   return c->scale_kind == ML_SCALE_INV ? 1 / d : 1 / __builtin_sqrt(d);
 }
 static inline double ml_logit_multiplier(const ml_transformer *m) {
@@ -34,31 +36,36 @@ static inline double ml_logit_multiplier(const ml_transformer *m) {
 }
 
 /* The table with empty tensors; ml_transformer_new and _load fill it. */
-ml_status ml_transformer_layout(ml_transformer **model, const ml_transformer_config *config, ml_error *err)
-    ML_MUST_CHECK;
+ml_status ml_transformer_layout(ml_transformer **model, const ml_transformer_config *config,
+                                ml_error *err) ML_MUST_CHECK;
 /* Shape of parameter i, from the configuration. */
 ml_shape ml_transformer_param_shape(const ml_transformer *model, int64_t i);
 
 /* A batch whose parts are checked: contiguous index tensors of rank 2. */
 typedef struct {
   int64_t B, T;
-  bool rank1;         /* inputs came as [T] */
-  ml_tensor ids;      /* index [B,T]; empty with embeddings */
-  ml_tensor targets;  /* index [B,T]; empty when not wanted */
-  ml_tensor mask;     /* real [B,T], or empty */
-  ml_tensor segments; /* index [B,T], or empty */
-  ml_tensor positions; /* index [B,T]; empty when they are 0..T-1 and the operations take that as default */
+  bool rank1;          /* inputs came as [T] */
+  ml_tensor ids;       /* index [B,T]; empty with embeddings */
+  ml_tensor targets;   /* index [B,T]; empty when not wanted */
+  ml_tensor mask;      /* real [B,T], or empty */
+  ml_tensor segments;  /* index [B,T], or empty */
+  ml_tensor positions; /* index [B,T]; empty when they are 0..T-1 and the operations take that as
+                          default */
   const ml_tensor *embeddings;
 } ml_batch_view;
-ml_status ml_batch_open(ml_batch_view *view, const ml_transformer *model, const ml_transformer_batch *batch,
-                        bool targets, ml_error *err) ML_MUST_CHECK;
+ml_status ml_batch_open(ml_batch_view *view, const ml_transformer *model,
+                        const ml_transformer_batch *batch, bool targets,
+                        ml_error *err) ML_MUST_CHECK;
 void ml_batch_close(ml_batch_view *view);
 
-/* Residual stream of a batch through the blocks: *out after the last norm (NULL: stop at the last layer kept). keep[l]: where
- * the hidden state of layer l = 0..depth goes, NULL where it is not wanted; keep itself may be NULL. */
+/* Residual stream of a batch through the blocks: *out after the last norm (NULL: stop at the last
+ * layer kept). keep[l]: where the hidden state of layer l = 0..depth goes, NULL where it is not
+ * wanted; keep itself may be NULL. */
 ml_status ml_transformer_trunk(ml_tensor *out, ml_transformer *model, const ml_batch_view *view,
-                               ml_transformer_probe *probe, ml_tensor *const *keep, ml_error *err) ML_MUST_CHECK;
-/* multiplier * parameter i: the parameter itself (same node) when the multiplier is 1. i < 0: out stays empty. */
+                               ml_transformer_probe *probe, ml_tensor *const *keep,
+                               ml_error *err) ML_MUST_CHECK;
+/* multiplier * parameter i: the parameter itself (same node) when the multiplier is 1. i < 0: out
+ * stays empty. */
 ml_status ml_transformer_effective(ml_tensor *out, const ml_transformer *model, int64_t i,
                                    ml_error *err) ML_MUST_CHECK;
 /* The head's weight as stored: head [d,V], or tokens [V,d] when tied. */

@@ -197,6 +197,7 @@ void ml_transformer_free(ml_transformer *m) {
     return;
   for (int64_t i = 0; i < m->n_params; i++)
     ml_tensor_clear(&m->params[i].tensor);
+  ml_block_free(m->rotary);
   ml_free(m->params);
   ml_free(m->blocks);
   ml_free(m);

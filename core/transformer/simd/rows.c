@@ -1,0 +1,197 @@
+/* Decoding's elementwise work on rows: norms, activations, embedding, rotation and the append to
+ * the cache. */
+#include "base/simd.h"
+#include "base/simd_math.h"
+#include "nn/nn.h"
+#include "transformer/kernels.h"
+
+#include <string.h>
+
+#define L ML_LANES
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
+INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
+INLINE ml_vec splat(real x) { return x - (ml_vec){0}; }
+
+INLINE real total(ml_vec v) {
+  real s = 0;
+#pragma GCC unroll 16
+  for (int l = 0; l < L; l++)
+    s += v[l];
+  return s;
+}
+
+/* ---- norms
+ * --------------------------------------------------------------------------------------------- */
+
+INLINE real sum(int64_t n, const real *x) {
+  ml_vec a = {0}, b = {0};
+  int64_t i = 0;
+  for (; i + 2 * L <= n; i += 2 * L) {
+    a += load(x + i);
+    b += load(x + i + L);
+  }
+  for (; i + L <= n; i += L)
+    a += load(x + i);
+  real s = total(a + b);
+  for (; i < n; i++)
+    s += x[i];
+  return s;
+}
+
+INLINE real sum_squares(int64_t n, const real *x, real mean) {
+  ml_vec a = {0}, b = {0}, m = splat(mean);
+  int64_t i = 0;
+  for (; i + 2 * L <= n; i += 2 * L) {
+    ml_vec u = load(x + i) - m, v = load(x + i + L) - m;
+    a += u * u;
+    b += v * v;
+  }
+  for (; i + L <= n; i += L) {
+    ml_vec u = load(x + i) - m;
+    a += u * u;
+  }
+  real s = total(a + b);
+  for (; i < n; i++)
+    s += (x[i] - mean) * (x[i] - mean);
+  return s;
+}
+
+INLINE void norm_row(int64_t n, const real *x, const real *gain, const real *shift, real eps,
+                     bool rms, real *y) {
+  real mean = rms ? 0 : sum(n, x) / (real)n;
+  real r = ML_R(1) / (real)__builtin_sqrt((double)(sum_squares(n, x, mean) / (real)n + eps));
+  if (shift)
+    for (int64_t i = 0; i < n; i++)
+      y[i] = (x[i] - mean) * r * gain[i] + shift[i];
+  else
+    for (int64_t i = 0; i < n; i++)
+      y[i] = (x[i] - mean) * r * gain[i];
+}
+
+void ML_FN(decode_norm)(int64_t rows, int64_t n, const void *x, int64_t ldx, const void *gain,
+                        const void *shift, double eps, bool rms, void *y, int64_t ldy) {
+  for (int64_t i = 0; i < rows; i++)
+    norm_row(n, (const real *)x + i * ldx, gain, shift, (real)eps, rms, (real *)y + i * ldy);
+}
+
+/* ---- activations
+ * --------------------------------------------------------------------------------------- */
+
+INLINE real relu(real x) { return x < 0 ? ML_R(0) : x; } /* NaN passes */
+
+#define APPLY(f)                                                                                   \
+  for (int64_t i = 0; i < n; i++)                                                                  \
+    x[i] = f(x[i]);                                                                                \
+  return
+
+void ML_FN(decode_activate)(int64_t n, void *values, int act) {
+  real *restrict x = values;
+  switch ((ml_act)act) {
+  case ML_ACT_GELU_TANH:
+    APPLY(ml_gelu_tanh);
+  case ML_ACT_GELU_ERF:
+    APPLY(ml_gelu_erf);
+  case ML_ACT_RELU:
+    APPLY(relu);
+  case ML_ACT_RELU2:
+    for (int64_t i = 0; i < n; i++)
+      x[i] = relu(x[i]) * relu(x[i]);
+    return;
+  case ML_ACT_SILU:
+    APPLY(ml_silu);
+  case ML_ACT_SOFTPLUS:
+    APPLY(ml_softplus);
+  case ML_ACT_TANH:
+    APPLY(ml_tanh);
+  case ML_ACT_SIGMOID:
+    APPLY(ml_sigmoid);
+  case ML_ACT_SIN:
+    for (int64_t i = 0; i < n; i++)
+      x[i] = (real)__builtin_sin((double)x[i]);
+    return;
+  case ML_ACT_ERF:
+    APPLY(ml_erf);
+  case ML_ACT_IDENTITY:
+  case ML_ACT_COUNT:
+    return;
+  }
+}
+
+/* ---- embedding
+ * ----------------------------------------------------------------------------------------- */
+
+void ML_FN(decode_embed)(int64_t n, const void *table_row, double m, const void *place_row,
+                         double mp, void *out) {
+  const real *a = table_row, *b = place_row;
+  real *restrict x = out, ma = (real)m, mb = (real)mp;
+  if (b)
+    for (int64_t i = 0; i < n; i++)
+      x[i] = ma * a[i] + mb * b[i];
+  else
+    for (int64_t i = 0; i < n; i++)
+      x[i] = ma * a[i];
+}
+
+void ML_FN(decode_scale)(int64_t n, const void *x, double m, void *y) {
+  const real *a = x;
+  real *restrict b = y, s = (real)m;
+  for (int64_t i = 0; i < n; i++)
+    b[i] = s * a[i];
+}
+
+double ML_FN(decode_at)(const void *x, int64_t i) { return (double)((const real *)x)[i]; }
+
+/* ---- heads
+ * --------------------------------------------------------------------------------------------- */
+
+INLINE void rotate(const ml_head_plan *p, real *x) {
+  const real *c = p->cosine, *s = p->sine;
+  const int64_t half = p->D / 2;
+  if (p->interleaved)
+    for (int64_t i = 0; i < half; i++) {
+      real a = x[2 * i], b = x[2 * i + 1];
+      x[2 * i] = a * c[i] - b * s[i];
+      x[2 * i + 1] = b * c[i] + a * s[i];
+    }
+  else {
+    real *restrict lo = x, *restrict hi = x + half;
+    for (int64_t i = 0; i < half; i++) {
+      real a = lo[i], b = hi[i];
+      lo[i] = a * c[i] - b * s[i];
+      hi[i] = b * c[i] + a * s[i];
+    }
+  }
+}
+
+INLINE void shape_head(const ml_head_plan *p, real *x, const void *gain) {
+  if (p->norm && !p->norm_last)
+    norm_row(p->D, x, gain, NULL, (real)p->eps, p->rms, x);
+  if (p->cosine)
+    rotate(p, x);
+  if (p->norm && p->norm_last)
+    norm_row(p->D, x, gain, NULL, (real)p->eps, p->rms, x);
+}
+
+void ML_FN(decode_shape)(const ml_head_plan *p, void *qkv, void *layer, int64_t cap, int64_t t) {
+  const int64_t D = p->D, Dp = p->Dp, d = p->heads * D;
+  const real scale = (real)p->scale;
+  real *q = qkv, *k = q + d, *v = k + d;
+  real *K = (real *)layer + t / ML_CACHE_BLOCK * (D * ML_CACHE_BLOCK) + t % ML_CACHE_BLOCK;
+  real *V = (real *)layer + cap * D + t * Dp;
+  for (int64_t h = 0; h < p->heads; h++) {
+    shape_head(p, q, p->q_gain);
+    shape_head(p, k, p->k_gain);
+    for (int64_t i = 0; i < D; i++)
+      q[i] *= scale;
+    for (int64_t i = 0; i < D; i++)
+      K[i * ML_CACHE_BLOCK] = k[i];
+    memcpy(V, v, (size_t)D * sizeof *V);
+    if (Dp > D)
+      memset(V + D, 0, (size_t)(Dp - D) * sizeof *V);
+    q += D, k += D, v += D;
+    K += cap * (D + Dp);
+    V += cap * (D + Dp);
+  }
+}
