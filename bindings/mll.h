@@ -78,12 +78,13 @@ void mll_collect_for_retry(lua_State *L);
 /* Calls back into Lua from core: body runs under lua_pcall with `ctx` as its light userdata argument 1. On failure the error
  * object is parked and ML_ECALLBACK returned; core unwinds and mll_raise rethrows. Retain the storages in use before. */
 ml_status mll_callback(lua_State *L, lua_CFunction body, void *ctx, ml_error *err);
-/* lua_pcall that keeps the traceback of where the error arose for mll_push_traceback; rethrow with lua_error. */
+/* lua_pcall that keeps the traceback of where the error arose for mll_push_traceback; mll_rethrow raises the object on top. */
 int mll_pcall(lua_State *L, int nargs, int nresults);
+int mll_rethrow(lua_State *L);
 /* Pushes the traceback kept for the error object at idx (rethrown by a scope, no_grad, a callback), or nil. */
 void mll_push_traceback(lua_State *L, int idx);
 /* Sticky: raising "interrupted" leaves the cancel flag set (default: one error per press). For the host. */
-ML_API void mll_set_cancel_sticky(bool sticky);
+void mll_set_cancel_sticky(bool sticky);
 
 /* ---- tensors ----------------------------------------------------------------------------------------------- */
 
