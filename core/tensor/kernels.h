@@ -30,7 +30,32 @@
   X(S, unary_grad,                                                                                 \
     (ml_unary_op op, void *dx, const void *x, int64_t sx, const void *dy, int64_t sy, int64_t n))  \
   X(S, clamp, (void *out, const void *x, int64_t sx, double lo, double hi, int64_t n))             \
-  X(S, axpy, (void *y, int64_t sy, double alpha, const void *x, int64_t sx, int64_t n))
+  X(S, axpy, (void *y, int64_t sy, double alpha, const void *x, int64_t sx, int64_t n))            \
+  /* Dense rows: state[2*row] (and for ML_LOGSUMEXP state[2*row + 1], the sum of exp(x -           \
+   * state[0])). ML_SUM, ML_PROD, ML_MAX, ML_MIN, ML_SUMSQ of x - center[row] (NULL: of x),                        \
+   * ML_LOGSUMEXP. */                                                                              \
+  X(S, reduce_rows,                                                                                \
+    (ml_reduce_op op, double *state, const void *x, int64_t row_stride, int64_t rows, int64_t n,   \
+     const double *center))                                                                        \
+  /* Down the rows of at most ML_COLUMN_TILE dense columns: state[2*col]. */                       \
+  X(S, reduce_columns,                                                                             \
+    (ml_reduce_op op, double *state, const void *x, int64_t row_stride, int64_t rows,              \
+     int64_t columns, const double *center))                                                       \
+  X(S, arg_rows,                                                                                   \
+    (bool max, int64_t *out, const void *x, int64_t row_stride, int64_t rows, int64_t n))          \
+  X(S, arg_columns,                                                                                \
+    (bool max, int64_t *out, const void *x, int64_t row_stride, int64_t rows, int64_t columns))    \
+  /* Dense [rows, n, columns], along n. */                                                         \
+  X(S, cumsum, (void *out, const void *x, int64_t rows, int64_t n, int64_t columns))               \
+  X(S, softmax_rows, (void *y, const void *x, int64_t rows, int64_t n, bool log))                  \
+  X(S, softmax_grad_rows,                                                                          \
+    (void *dx, const void *y, const void *dy, int64_t rows, int64_t n, bool log))                  \
+  /* Down the n rows, `stride` apart, of at most ML_COLUMN_TILE columns. */                        \
+  X(S, softmax_columns,                                                                            \
+    (void *y, const void *x, int64_t stride, int64_t n, int64_t columns, bool log))                \
+  X(S, softmax_grad_columns,                                                                       \
+    (void *dx, const void *y, const void *dy, int64_t stride, int64_t n, int64_t columns,          \
+     bool log))
 
 #define ML_KERNEL_PROTOTYPE(S, name, args) void ml_tensor_k_##name##_##S args;
 #define ML_KERNEL_MEMBER(S, name, args) void(*name) args;
@@ -49,6 +74,8 @@ typedef struct {
 
 /* Elements of a block on the stack into which hot loops copy strided input. */
 #define ML_KERNEL_BLOCK 256
+/* Columns that one pass down the rows takes. */
+#define ML_COLUMN_TILE 512
 
 /* For ML_F64 and ML_F32. */
 const ml_tensor_kernels *ml_kernels(ml_dtype dtype);

@@ -1,0 +1,629 @@
+/* Reductions over any axes: every case becomes [outer, reduced, inner], cut into fixed pieces. */
+#include "kernels.h"
+#include "loop.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *const names[ML_REDUCE_COUNT] = {"sum",       "mean", "prod",  "max", "min",
+                                                   "logsumexp", "norm", "sumsq", "any", "all"};
+
+/* Elements of a piece: longer rows are cut, and their parts combined in order. */
+#define PIECE 65536
+
+/* t as [outer, n, inner]: n reduced; inner 1 or dense, rows dense when inner is 1. */
+typedef struct {
+  int64_t outer, n, inner;
+  int64_t outer_stride, stride; /* of outer and n, in elements */
+  ml_tensor t;                  /* holds the storage: t or a copy */
+} layout;
+
+typedef struct {
+  int64_t size, stride;
+  bool reduced;
+  int axis;
+} group;
+
+/* The axes in order of memory, merged; false when that order does not keep that of the kept axes.
+ */
+static bool sort_groups(group *g, int *count, const ml_tensor *t, unsigned axes) {
+  int n = 0, last = -1;
+  group all[ML_MAX_RANK];
+  for (int k = 0; k < t->rank; k++) {
+    if (t->size[k] == 1)
+      continue;
+    if (t->stride[k] <= 0)
+      return false;
+    group one = {t->size[k], t->stride[k], axes >> k & 1u, k};
+    int at = n++;
+    for (; at > 0 && all[at - 1].stride < one.stride; at--)
+      all[at] = all[at - 1];
+    all[at] = one;
+  }
+  *count = 0;
+  for (int i = 0; i < n; i++) {
+    if (!all[i].reduced) {
+      if (all[i].axis < last)
+        return false;
+      last = all[i].axis;
+    }
+    group *before = *count ? &g[*count - 1] : NULL;
+    if (before && before->reduced == all[i].reduced &&
+        before->stride == all[i].stride * all[i].size) {
+      before->size *= all[i].size;
+      before->stride = all[i].stride;
+    } else {
+      g[(*count)++] = all[i];
+    }
+  }
+  return true;
+}
+
+static bool lay_out(layout *p, const ml_tensor *t, unsigned axes) {
+  group g[ML_MAX_RANK];
+  int count;
+  if (!sort_groups(g, &count, t, axes))
+    return false;
+  if (count > 0 && g[count - 1].stride != 1)
+    return false;
+  p->outer = p->n = p->inner = 1;
+  p->outer_stride = p->stride = 1;
+  int i = 0;
+  if (i < count && !g[i].reduced && count > 1) {
+    p->outer = g[i].size;
+    p->outer_stride = g[i++].stride;
+  }
+  if (i < count && g[i].reduced) {
+    p->n = g[i].size;
+    p->stride = g[i++].stride;
+  }
+  if (i < count && !g[i].reduced)
+    p->inner = g[i++].size;
+  return i == count;
+}
+
+/* p->t is the caller's to clear. */
+static ml_status plan(layout *p, const ml_tensor *t, unsigned axes, ml_error *err) {
+  memset(p, 0, sizeof *p);
+  if (lay_out(p, t, axes)) {
+    ml_tensor_detach(&p->t, t);
+    return ML_OK;
+  }
+  /* kept axes first, then the reduced ones, copied */
+  int order[ML_MAX_RANK], n = 0;
+  for (int pass = 0; pass < 2; pass++)
+    for (int k = 0; k < t->rank; k++)
+      if ((int)(axes >> k & 1u) == pass)
+        order[n++] = k;
+  ml_tensor view = {0};
+  ML_TRY_INNER(ml_view_permute(&view, t, order, err), err);
+  ml_status status = ml_tensor_clone(&p->t, &view, err);
+  ml_tensor_clear(&view);
+  if (status)
+    return status;
+  p->outer = p->n = p->inner = 1;
+  for (int k = 0; k < t->rank; k++) {
+    if (axes >> k & 1u)
+      p->n *= t->size[k];
+    else
+      p->outer *= t->size[k];
+  }
+  p->outer_stride = p->n;
+  p->stride = 1;
+  return ML_OK;
+}
+
+/* ---- real dtypes
+ * ---------------------------------------------------------------------------------------- */
+
+static void combine(ml_reduce_op op, double *a, const double *b) {
+  double m;
+  switch ((int)op) {
+  case ML_SUM:
+  case ML_SUMSQ:
+    a[0] += b[0];
+    break;
+  case ML_PROD:
+    a[0] *= b[0];
+    break;
+  case ML_MAX:
+    a[0] = b[0] > a[0] || b[0] != b[0] ? b[0] : a[0];
+    break;
+  case ML_MIN:
+    a[0] = b[0] < a[0] || b[0] != b[0] ? b[0] : a[0];
+    break;
+  default: /* ML_LOGSUMEXP */
+    m = b[0] > a[0] || b[0] != b[0] ? b[0] : a[0];
+    if (fabs(m) < INFINITY) {
+      /* a part whose maximum is -inf adds nothing, whatever its sum says */
+      a[1] = a[1] * exp(a[0] - m) + b[1] * exp(b[0] - m);
+    } else {
+      a[1] = 1;
+    }
+    a[0] = m;
+  }
+}
+
+static double finish(ml_reduce_op op, const double *s, double scale) {
+  if (op == ML_MEAN)
+    return s[0] * scale;
+  if (op == ML_NORM)
+    return sqrt(s[0]);
+  if (op == ML_LOGSUMEXP)
+    return s[0] + log(s[1]);
+  return s[0];
+}
+
+typedef struct {
+  const layout *p;
+  const ml_tensor_kernels *kernels;
+  const char *x;
+  void *out;
+  ml_dtype dtype;
+  ml_reduce_op op, kernel_op;
+  const double *center; /* [outer, inner] or NULL */
+  double scale, floor;  /* of the result */
+  double *state;        /* [outer, pieces, inner, 2] when pieces > 1 */
+  int64_t piece, pieces, tiles, group;
+} reduce_job;
+
+static void store(const reduce_job *job, int64_t at, const double *state) {
+  double v = finish(job->op, state, job->scale);
+  if (job->dtype == ML_F32)
+    ((float *)job->out)[at] = (float)v;
+  else
+    ((double *)job->out)[at] = v;
+}
+
+/* Rows: `group` of them, or one piece of one. */
+static void rows_body(void *ctx, int64_t i, int worker) {
+  const reduce_job *job = ctx;
+  const layout *p = job->p;
+  (void)worker;
+  int64_t item = job->dtype == ML_F32 ? 4 : 8;
+  if (job->pieces > 1) {
+    int64_t row = i / job->pieces, begin = i % job->pieces * job->piece;
+    int64_t n = p->n - begin < job->piece ? p->n - begin : job->piece;
+    job->kernels->reduce_rows(job->kernel_op, job->state + 2 * i,
+                              job->x + (row * p->outer_stride + begin) * item, 0, 1, n,
+                              job->center ? job->center + row : NULL);
+    return;
+  }
+  double state[2 * 64];
+  int64_t row = i * job->group, end = row + job->group < p->outer ? row + job->group : p->outer;
+  while (row < end) {
+    int64_t m = end - row < 64 ? end - row : 64;
+    job->kernels->reduce_rows(job->kernel_op, state, job->x + row * p->outer_stride * item,
+                              p->outer_stride, m, p->n, job->center ? job->center + row : NULL);
+    for (int64_t r = 0; r < m; r++)
+      store(job, row + r, state + 2 * r);
+    row += m;
+  }
+}
+
+static void columns_body(void *ctx, int64_t i, int worker) {
+  const reduce_job *job = ctx;
+  const layout *p = job->p;
+  (void)worker;
+  int64_t item = job->dtype == ML_F32 ? 4 : 8;
+  int64_t tile = i % job->tiles, piece = i / job->tiles % job->pieces,
+          outer = i / job->tiles / job->pieces;
+  int64_t c0 = tile * ML_COLUMN_TILE, r0 = piece * job->piece;
+  int64_t columns = p->inner - c0 < ML_COLUMN_TILE ? p->inner - c0 : ML_COLUMN_TILE;
+  int64_t rows = p->n - r0 < job->piece ? p->n - r0 : job->piece;
+  double local[2 * ML_COLUMN_TILE];
+  double *state =
+      job->pieces > 1 ? job->state + 2 * ((outer * job->pieces + piece) * p->inner + c0) : local;
+  job->kernels->reduce_columns(
+      job->kernel_op, state, job->x + (outer * p->outer_stride + r0 * p->stride + c0) * item,
+      p->stride, rows, columns, job->center ? job->center + outer * p->inner + c0 : NULL);
+  if (job->pieces == 1)
+    for (int64_t c = 0; c < columns; c++)
+      store(job, outer * p->inner + c0 + c, state + 2 * c);
+}
+
+/* out [outer, inner] of the dtype of p->t. */
+static ml_status reduce_real(void *out, ml_reduce_op op, const layout *p, double scale,
+                             const double *center, ml_error *err) {
+  ml_reduce_op kernel_op = op == ML_MEAN ? ML_SUM : op == ML_NORM ? ML_SUMSQ : op;
+  reduce_job job = {.p = p,
+                    .kernels = ml_kernels(p->t.dtype),
+                    .x = ml_data(&p->t),
+                    .out = out,
+                    .dtype = p->t.dtype,
+                    .op = op,
+                    .kernel_op = kernel_op,
+                    .center = center,
+                    .scale = scale};
+  bool rows = p->inner == 1;
+  double weight = op == ML_LOGSUMEXP ? 10 : 4;
+  if (rows) {
+    job.piece = PIECE;
+    job.pieces = (p->n + PIECE - 1) / PIECE;
+    job.group = p->n < ML_LOOP_CHUNK ? ML_LOOP_CHUNK / p->n : 1;
+  } else {
+    job.tiles = (p->inner + ML_COLUMN_TILE - 1) / ML_COLUMN_TILE;
+    int64_t width = p->inner < ML_COLUMN_TILE ? p->inner : ML_COLUMN_TILE;
+    job.piece = PIECE / width;
+    job.pieces = (p->n + job.piece - 1) / job.piece;
+  }
+  ml_arena *arena = NULL;
+  size_t mark = 0;
+  if (job.pieces > 1) {
+    arena = ml_scratch();
+    if (arena)
+      mark = ml_arena_mark(arena);
+    job.state =
+        arena
+            ? ml_arena_take(arena, (size_t)(p->outer * job.pieces * p->inner) * 2 * sizeof(double))
+            : NULL;
+    if (!job.state)
+      return ml_fail(err, ML_ENOMEM, 0, "out of memory: no scratch for %s", names[op]);
+  }
+  if (rows) {
+    int64_t n = job.pieces > 1 ? p->outer * job.pieces : (p->outer + job.group - 1) / job.group;
+    int64_t each = job.pieces > 1 ? PIECE : job.group * p->n;
+    ml_parallel_for(n, weight * (double)each, rows_body, &job);
+  } else {
+    ml_parallel_for(p->outer * job.pieces * job.tiles, weight * PIECE, columns_body, &job);
+  }
+  if (job.pieces > 1) {
+    for (int64_t o = 0; o < p->outer; o++) {
+      double *first = job.state + 2 * o * job.pieces * p->inner;
+      for (int64_t k = 1; k < job.pieces; k++)
+        for (int64_t c = 0; c < p->inner; c++)
+          combine(kernel_op, first + 2 * c, first + 2 * (k * p->inner + c));
+      for (int64_t c = 0; c < p->inner; c++)
+        store(&job, o * p->inner + c, first + 2 * c);
+    }
+    ml_arena_release(arena, mark);
+  }
+  return ML_OK;
+}
+
+/* ---- index and u8
+ * ----------------------------------------------------------------------------------------- */
+
+#define INTEGER_REDUCE(T, A, start, step)                                                          \
+  do {                                                                                             \
+    const T *x = ml_data(&p->t);                                                                   \
+    A *o = out;                                                                                    \
+    for (int64_t i = 0; i < p->outer; i++, o += p->inner) {                                        \
+      const T *row = x + i * p->outer_stride;                                                      \
+      for (int64_t c = 0; c < p->inner; c++) {                                                     \
+        A a = (start);                                                                             \
+        for (int64_t r = 0; r < p->n; r++) {                                                       \
+          T v = row[r * p->stride + c];                                                            \
+          step;                                                                                    \
+        }                                                                                          \
+        o[c] = a;                                                                                  \
+      }                                                                                            \
+    }                                                                                              \
+  } while (0)
+
+static void reduce_integer(void *out, ml_reduce_op op, const layout *p) {
+  if (p->t.dtype == ML_INDEX) {
+    if (op == ML_MAX)
+      INTEGER_REDUCE(int64_t, int64_t, row[c], a = v > a ? v : a);
+    else
+      INTEGER_REDUCE(int64_t, int64_t, row[c], a = v < a ? v : a);
+  } else if (op == ML_MAX) {
+    INTEGER_REDUCE(uint8_t, uint8_t, row[c], a = v > a ? v : a);
+  } else if (op == ML_MIN) {
+    INTEGER_REDUCE(uint8_t, uint8_t, row[c], a = v < a ? v : a);
+  } else if (op == ML_ANY) {
+    INTEGER_REDUCE(uint8_t, uint8_t, 0, a |= v != 0);
+  } else if (op == ML_ALL) {
+    INTEGER_REDUCE(uint8_t, uint8_t, 1, a &= v != 0);
+  } else { /* ML_SUM: exact */
+    INTEGER_REDUCE(uint8_t, double, 0, a += v);
+  }
+}
+
+/* ---- front
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static ml_status check_axes(unsigned *axes, const ml_tensor *t, ml_error *err) {
+  unsigned all = (1u << t->rank) - 1;
+  if (*axes & ~all) {
+    char text[ML_DESCRIBE];
+    return ml_fail(err, ML_EARG, 2, "an axis is out of range for %s", ml_describe(text, t));
+  }
+  if (*axes == 0)
+    *axes = all;
+  return ML_OK;
+}
+
+static ml_shape reduced_shape(const ml_tensor *t, unsigned axes, bool keepdims) {
+  ml_shape shape = {0};
+  for (int k = 0; k < t->rank; k++) {
+    bool reduced = axes >> k & 1u;
+    if (reduced && !keepdims)
+      continue;
+    shape.size[shape.rank++] = reduced ? 1 : t->size[k];
+  }
+  return shape;
+}
+
+static double identity(ml_reduce_op op) {
+  switch ((int)op) {
+  case ML_PROD:
+  case ML_ALL:
+    return 1;
+  case ML_MEAN:
+    return NAN;
+  case ML_LOGSUMEXP:
+    return -INFINITY;
+  default:
+    return 0;
+  }
+}
+
+static int64_t reduced_count(const ml_tensor *t, unsigned axes) {
+  int64_t n = 1;
+  for (int k = 0; k < t->rank; k++)
+    if (axes >> k & 1u)
+      n *= t->size[k];
+  return n;
+}
+
+ml_status ml_tensor_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, unsigned axes,
+                           bool keepdims, ml_error *err) {
+  char text[ML_DESCRIBE];
+  if ((unsigned)op >= ML_REDUCE_COUNT)
+    return ml_fail(err, ML_EARG, 0, "unknown reduction");
+  ML_TRY(check_axes(&axes, t, err));
+  bool logical = op == ML_ANY || op == ML_ALL, extreme = op == ML_MAX || op == ML_MIN;
+  if (t->dtype == ML_INDEX && !extreme)
+    return ml_fail(err, ML_EDTYPE, 1, "%s wants f64, f32 or u8, got %s", names[op],
+                   ml_describe(text, t));
+  /* what has no loop of its own goes by way of another dtype */
+  if ((logical && t->dtype != ML_U8) ||
+      (t->dtype == ML_U8 && !logical && !extreme && op != ML_SUM)) {
+    ml_tensor other = {0};
+    ML_TRY(logical ? ml_tensor_binary_number(&other, ML_NE, t, 0, false, err)
+                   : ml_tensor_cast(&other, t, ML_F64, err));
+    ml_status status = ml_tensor_reduce(out, op, &other, axes, keepdims, err);
+    ml_tensor_clear(&other);
+    return status;
+  }
+  ml_shape shape = reduced_shape(t, axes, keepdims);
+  int64_t n = reduced_count(t, axes);
+  ml_tensor result = {0};
+  ML_TRY(
+      ml_tensor_init(&result, t->dtype == ML_U8 && op == ML_SUM ? ML_F64 : t->dtype, &shape, err));
+  int64_t kept = ml_numel(&result);
+  ml_status status = ML_OK;
+  if (kept > 0 && n == 0) {
+    status =
+        extreme ? ml_fail(err, ML_EARG, 1, "%s of no elements: %s", names[op], ml_describe(text, t))
+                : ml_tensor_fill_into(&result, identity(op), err);
+  } else if (kept > 0) {
+    layout p;
+    status = plan(&p, t, axes, err);
+    if (!status) {
+      if (ml_is_real(t->dtype))
+        status = reduce_real(ml_data(&result), op, &p, 1.0 / (double)n, NULL, err);
+      else
+        reduce_integer(ml_data(&result), op, &p);
+      ml_tensor_clear(&p.t);
+    }
+  }
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
+  return status;
+}
+
+ml_status ml_tensor_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool keepdims, int ddof,
+                        ml_error *err) {
+  char text[ML_DESCRIBE];
+  if (!ml_is_real(t->dtype))
+    return ml_fail(err, ML_EDTYPE, 1, "var wants f64 or f32, got %s", ml_describe(text, t));
+  ML_TRY(check_axes(&axes, t, err));
+  ml_shape shape = reduced_shape(t, axes, keepdims);
+  int64_t n = reduced_count(t, axes);
+  ml_tensor result = {0}, mean = {0};
+  ML_TRY(ml_tensor_init(&result, t->dtype, &shape, err));
+  int64_t kept = ml_numel(&result);
+  ml_status status = ML_OK;
+  if (kept > 0 && n == 0) {
+    status = ml_tensor_fill_into(&result, NAN, err);
+  } else if (kept > 0) {
+    layout p = {0};
+    status = ml_tensor_init(&mean, ML_F64, &shape, err);
+    if (!status)
+      status = plan(&p, t, axes, err);
+    if (!status)
+      status = reduce_real(ml_data(&result), ML_MEAN, &p, 1.0 / (double)n, NULL, err);
+    if (!status) {
+      /* the centre may be rounded to dtype: the error of the variance is its square */
+      double *center = ml_data(&mean);
+      for (int64_t i = 0; i < kept; i++)
+        center[i] =
+            t->dtype == ML_F32 ? (double)ML_DATA(float, &result)[i] : ML_DATA(double, &result)[i];
+      status = reduce_real(ml_data(&result), ML_SUMSQ, &p, 1, center, err);
+    }
+    ml_tensor_clear(&p.t);
+    ml_tensor_clear(&mean);
+    /* n - ddof <= 0: NaN, or inf as NumPy has it */
+    double divisor = n > ddof ? (double)(n - ddof) : 0;
+    if (!status)
+      status = ml_tensor_binary_number_into(&result, ML_DIV, divisor, err);
+    if (!status)
+      result.storage->version = 0;
+  }
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
+  return status;
+}
+
+/* ---- positions, running sums
+ * --------------------------------------------------------------------------------- */
+
+static ml_status check_axis(const ml_tensor *t, int axis, const char *what, ml_error *err) {
+  if (axis >= 0 && axis < t->rank)
+    return ML_OK;
+  char text[ML_DESCRIBE];
+  return ml_fail(err, ML_EARG, 2, "%s: axis %d out of range for %s", what, axis + 1,
+                 ml_describe(text, t));
+}
+
+typedef struct {
+  const layout *p;
+  const ml_tensor_kernels *kernels;
+  bool max;
+  const char *x;
+  int64_t *out;
+  int64_t tiles, group;
+} arg_job;
+
+static void arg_body(void *ctx, int64_t i, int worker) {
+  const arg_job *job = ctx;
+  const layout *p = job->p;
+  (void)worker;
+  int64_t item = (int64_t)ml_dtype_size(p->t.dtype);
+  if (p->inner == 1) {
+    int64_t row = i * job->group, m = p->outer - row < job->group ? p->outer - row : job->group;
+    job->kernels->arg_rows(job->max, job->out + row, job->x + row * p->outer_stride * item,
+                           p->outer_stride, m, p->n);
+  } else {
+    int64_t c0 = i % job->tiles * ML_COLUMN_TILE, outer = i / job->tiles;
+    int64_t m = p->inner - c0 < ML_COLUMN_TILE ? p->inner - c0 : ML_COLUMN_TILE;
+    job->kernels->arg_columns(job->max, job->out + outer * p->inner + c0,
+                              job->x + (outer * p->outer_stride + c0) * item, p->stride, p->n, m);
+  }
+}
+
+#define INTEGER_ARG(T)                                                                             \
+  do {                                                                                             \
+    const T *x = ml_data(&p->t);                                                                   \
+    for (int64_t i = 0; i < p->outer; i++) {                                                       \
+      for (int64_t c = 0; c < p->inner; c++) {                                                     \
+        const T *v = x + i * p->outer_stride + c;                                                  \
+        int64_t best = 0;                                                                          \
+        for (int64_t r = 1; r < p->n; r++) {                                                       \
+          T a = v[r * p->stride], b = v[best * p->stride];                                         \
+          if (max ? a > b : a < b)                                                                 \
+            best = r;                                                                              \
+        }                                                                                          \
+        out[i * p->inner + c] = best;                                                              \
+      }                                                                                            \
+    }                                                                                              \
+  } while (0)
+
+static void arg_integer(int64_t *out, bool max, const layout *p) {
+  if (p->t.dtype == ML_INDEX)
+    INTEGER_ARG(int64_t);
+  else
+    INTEGER_ARG(uint8_t);
+}
+
+ml_status ml_tensor_arg(ml_tensor *out, bool max, const ml_tensor *t, int axis, bool keepdims,
+                        ml_error *err) {
+  const char *name = max ? "argmax" : "argmin";
+  ML_TRY(check_axis(t, axis, name, err));
+  ml_shape shape = reduced_shape(t, 1u << axis, keepdims);
+  ml_tensor result = {0};
+  ML_TRY(ml_tensor_init(&result, ML_INDEX, &shape, err));
+  ml_status status = ML_OK;
+  if (ml_numel(&result) > 0 && t->size[axis] == 0) {
+    char text[ML_DESCRIBE];
+    status = ml_fail(err, ML_EARG, 1, "%s of no elements: %s", name, ml_describe(text, t));
+  } else if (ml_numel(&result) > 0) {
+    layout p;
+    status = plan(&p, t, 1u << axis, err);
+    if (!status && ml_is_real(t->dtype)) {
+      arg_job job = {.p = &p,
+                     .kernels = ml_kernels(t->dtype),
+                     .max = max,
+                     .x = ml_data(&p.t),
+                     .out = ml_data(&result),
+                     .tiles = (p.inner + ML_COLUMN_TILE - 1) / ML_COLUMN_TILE,
+                     .group = p.n < ML_LOOP_CHUNK ? ML_LOOP_CHUNK / p.n : 1};
+      int64_t n = p.inner == 1 ? (p.outer + job.group - 1) / job.group : p.outer * job.tiles;
+      double each = p.inner == 1 ? (double)(job.group * p.n) : (double)(ML_COLUMN_TILE * p.n);
+      ml_parallel_for(n, 4 * each, arg_body, &job);
+    } else if (!status) {
+      arg_integer(ml_data(&result), max, &p);
+    }
+    if (!status)
+      ml_tensor_clear(&p.t);
+  }
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
+  return status;
+}
+
+typedef struct {
+  const ml_tensor_kernels *kernels;
+  char *out;
+  const char *x;
+  int64_t bytes, n, columns;
+} cumsum_job;
+
+static void cumsum_body(void *ctx, int64_t i, int worker) {
+  const cumsum_job *job = ctx;
+  (void)worker;
+  job->kernels->cumsum(job->out + i * job->bytes, job->x + i * job->bytes, 1, job->n, job->columns);
+}
+
+ml_status ml_tensor_cumsum(ml_tensor *out, const ml_tensor *t, int axis, ml_error *err) {
+  char text[ML_DESCRIBE];
+  if (!ml_is_real(t->dtype))
+    return ml_fail(err, ML_EDTYPE, 1, "cumsum wants f64 or f32, got %s", ml_describe(text, t));
+  ML_TRY(check_axis(t, axis, "cumsum", err));
+  ml_tensor x = {0}, result = {0};
+  ML_TRY(ml_tensor_contiguous(&x, t, err));
+  ml_shape shape = ml_shape_of(t);
+  ml_status status = ml_tensor_init(&result, t->dtype, &shape, err);
+  if (!status && ml_numel(t) > 0) {
+    int64_t outer = 1, inner = 1;
+    for (int k = 0; k < axis; k++)
+      outer *= t->size[k];
+    for (int k = axis + 1; k < t->rank; k++)
+      inner *= t->size[k];
+    cumsum_job job = {
+        ml_kernels(t->dtype), ml_data(&result),
+        ml_data(&x),          t->size[axis] * inner * (int64_t)ml_dtype_size(t->dtype),
+        t->size[axis],        inner};
+    ml_parallel_for(outer, 10.0 * (double)(job.n * inner), cumsum_body, &job);
+  }
+  ml_tensor_clear(&x);
+  if (!status)
+    *out = result;
+  return status;
+}
+
+ml_status ml_tensor_sum_to(ml_tensor *out, const ml_tensor *t, const ml_shape *shape,
+                           ml_error *err) {
+  int extra = t->rank - shape->rank;
+  unsigned axes = 0;
+  bool good = extra >= 0;
+  for (int k = 0; good && k < t->rank; k++) {
+    int64_t to = k < extra ? 1 : shape->size[k - extra];
+    good = to == t->size[k] || to == 1;
+    if (k < extra || to != t->size[k])
+      axes |= 1u << k;
+  }
+  if (!good) {
+    char from[ML_DESCRIBE], to[ML_DESCRIBE];
+    return ml_fail(err, ML_ESHAPE, 2, "cannot sum %s to %s", ml_describe(from, t),
+                   ml_describe_shape(to, shape));
+  }
+  if (axes == 0) {
+    ml_tensor_detach(out, t);
+    return ML_OK;
+  }
+  ml_tensor sum = {0};
+  ML_TRY(ml_tensor_reduce(&sum, ML_SUM, t, axes, true, err));
+  ml_status status = ml_view_reshape(out, &sum, shape, err);
+  ml_tensor_clear(&sum);
+  return status;
+}

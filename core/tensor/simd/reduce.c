@@ -1,0 +1,401 @@
+/* Reductions over rows and down columns, in fixed lanes: every variant adds in the same order. */
+#include "base/simd_math.h"
+#include "tensor/kernels.h"
+
+#define LANES 64
+/* f32 lanes add this many numbers before they go to f64 */
+#define RUN 16
+
+/* ---- rows
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static double sum_row(const real *x, int64_t n) {
+  double total = 0;
+  int64_t i = 0;
+  while (i + LANES <= n) {
+    real lane[LANES] = {0};
+    int64_t end = i + LANES * RUN <= n ? i + LANES * RUN : n - (n - i) % LANES;
+    for (; i < end; i += LANES)
+      for (int l = 0; l < LANES; l++)
+        lane[l] += x[i + l];
+    for (int half = LANES / 2; half >= 8; half /= 2)
+      for (int l = 0; l < half; l++)
+        lane[l] += lane[l + half];
+    double part = 0;
+    for (int l = 0; l < 8; l++)
+      part += (double)lane[l];
+    total += part;
+  }
+  double rest = 0;
+  for (; i < n; i++)
+    rest += (double)x[i];
+  return total + rest;
+}
+
+#define WIDE_LANES 32
+static double sumsq_row(const real *x, int64_t n, double center) {
+  double lane[WIDE_LANES] = {0}, total = 0;
+  int64_t i = 0;
+  for (; i + WIDE_LANES <= n; i += WIDE_LANES) {
+    for (int l = 0; l < WIDE_LANES; l++) {
+      double d = (double)x[i + l] - center;
+      lane[l] += d * d;
+    }
+  }
+  for (int half = WIDE_LANES / 2; half >= 1; half /= 2)
+    for (int l = 0; l < half; l++)
+      lane[l] += lane[l + half];
+  for (; i < n; i++) {
+    double d = (double)x[i] - center;
+    total += d * d;
+  }
+  return lane[0] + total;
+}
+
+static double prod_row(const real *x, int64_t n) {
+  double lane[WIDE_LANES], total = 1;
+  for (int l = 0; l < WIDE_LANES; l++)
+    lane[l] = 1;
+  int64_t i = 0;
+  for (; i + WIDE_LANES <= n; i += WIDE_LANES)
+    for (int l = 0; l < WIDE_LANES; l++)
+      lane[l] *= (double)x[i + l];
+  for (int l = 0; l < WIDE_LANES; l++)
+    total *= lane[l];
+  for (; i < n; i++)
+    total *= (double)x[i];
+  return total;
+}
+
+/* A NaN, once in a lane, stays: x > NaN is false. */
+#define LARGER(x, m) (((x) > (m)) | ((x) != (x)) ? (x) : (m))
+#define SMALLER(x, m) (((x) < (m)) | ((x) != (x)) ? (x) : (m))
+
+#define EXTREME_ROW(name, PICK)                                                                    \
+  static real name(const real *x, int64_t n) {                                                     \
+    real best = x[0];                                                                              \
+    int64_t i = 0;                                                                                 \
+    if (n >= LANES) {                                                                              \
+      real lane[LANES];                                                                            \
+      for (int l = 0; l < LANES; l++)                                                              \
+        lane[l] = x[l];                                                                            \
+      for (i = LANES; i + LANES <= n; i += LANES)                                                  \
+        for (int l = 0; l < LANES; l++)                                                            \
+          lane[l] = PICK(x[i + l], lane[l]);                                                       \
+      for (int half = LANES / 2; half >= 1; half /= 2)                                             \
+        for (int l = 0; l < half; l++)                                                             \
+          lane[l] = PICK(lane[l + half], lane[l]);                                                 \
+      best = lane[0];                                                                              \
+    }                                                                                              \
+    for (; i < n; i++)                                                                             \
+      best = PICK(x[i], best);                                                                     \
+    return best;                                                                                   \
+  }
+EXTREME_ROW(max_row, LARGER)
+EXTREME_ROW(min_row, SMALLER)
+
+/* Sum of exp(x - m), and into y when it is given. */
+static inline double exp_row(real *y, const real *x, real m, int64_t n) {
+  double total = 0;
+  int64_t i = 0;
+  while (i + LANES <= n) {
+    real lane[LANES] = {0};
+    int64_t end = i + LANES * RUN <= n ? i + LANES * RUN : n - (n - i) % LANES;
+    for (; i < end; i += LANES) {
+      _Pragma("GCC ivdep") for (int l = 0; l < LANES; l++) {
+        real e = ml_exp_nonpositive(x[i + l] - m);
+        if (y)
+          y[i + l] = e;
+        lane[l] += e;
+      }
+    }
+    for (int half = LANES / 2; half >= 8; half /= 2)
+      for (int l = 0; l < half; l++)
+        lane[l] += lane[l + half];
+    double part = 0;
+    for (int l = 0; l < 8; l++)
+      part += (double)lane[l];
+    total += part;
+  }
+  real rest[LANES];
+  int64_t left = n - i;
+  for (int64_t l = 0; l < left; l++)
+    rest[l] = ml_exp_nonpositive(x[i + l] - m);
+  double part = 0;
+  for (int64_t l = 0; l < left; l++) {
+    if (y)
+      y[i + l] = rest[l];
+    part += (double)rest[l];
+  }
+  return total + part;
+}
+
+void ML_FN(tensor_k_reduce_rows)(ml_reduce_op op, double *state, const void *vx, int64_t row_stride,
+                                 int64_t rows, int64_t n, const double *center) {
+  const real *x = vx;
+  for (int64_t r = 0; r < rows; r++, x += row_stride, state += 2) {
+    switch ((int)op) {
+    case ML_SUM:
+      state[0] = sum_row(x, n);
+      break;
+    case ML_SUMSQ:
+      state[0] = sumsq_row(x, n, center ? center[r] : 0);
+      break;
+    case ML_PROD:
+      state[0] = prod_row(x, n);
+      break;
+    case ML_MAX:
+      state[0] = (double)max_row(x, n);
+      break;
+    case ML_MIN:
+      state[0] = (double)min_row(x, n);
+      break;
+    default: { /* ML_LOGSUMEXP; with an infinite maximum the sum says nothing and is 1 */
+      real m = max_row(x, n);
+      state[0] = (double)m;
+      state[1] = ml_abs(m) < ML_INF ? exp_row(NULL, x, m, n) : 1;
+    }
+    }
+  }
+}
+
+/* ---- columns
+ * -------------------------------------------------------------------------------------------- */
+
+static void sum_columns(double *total, const real *x, int64_t stride, int64_t rows, int64_t n) {
+  real lane[ML_COLUMN_TILE];
+  for (int64_t c = 0; c < n; c++)
+    total[c] = 0;
+  for (int64_t r = 0; r < rows;) {
+    int64_t end = r + 4 * RUN < rows ? r + 4 * RUN : rows;
+    for (int64_t c = 0; c < n; c++)
+      lane[c] = 0;
+    for (; r + 4 <= end; r += 4) {
+      const real *a = x + r * stride, *b = a + stride, *d = b + stride, *e = d + stride;
+      for (int64_t c = 0; c < n; c++)
+        lane[c] += (a[c] + b[c]) + (d[c] + e[c]);
+    }
+    for (; r < end; r++) {
+      const real *a = x + r * stride;
+      for (int64_t c = 0; c < n; c++)
+        lane[c] += a[c];
+    }
+    for (int64_t c = 0; c < n; c++)
+      total[c] += (double)lane[c];
+  }
+}
+
+void ML_FN(tensor_k_reduce_columns)(ml_reduce_op op, double *state, const void *vx, int64_t stride,
+                                    int64_t rows, int64_t n, const double *center) {
+  const real *x = vx;
+  double total[ML_COLUMN_TILE];
+  real best[ML_COLUMN_TILE];
+  switch ((int)op) {
+  case ML_SUM:
+    sum_columns(total, x, stride, rows, n);
+    break;
+  case ML_SUMSQ:
+    for (int64_t c = 0; c < n; c++)
+      total[c] = 0;
+    for (int64_t r = 0; r < rows; r++, x += stride) {
+      for (int64_t c = 0; c < n; c++) {
+        double d = (double)x[c] - (center ? center[c] : 0);
+        total[c] += d * d;
+      }
+    }
+    break;
+  case ML_PROD:
+    for (int64_t c = 0; c < n; c++)
+      total[c] = 1;
+    for (int64_t r = 0; r < rows; r++, x += stride)
+      for (int64_t c = 0; c < n; c++)
+        total[c] *= (double)x[c];
+    break;
+  case ML_MIN:
+    for (int64_t c = 0; c < n; c++)
+      best[c] = x[c];
+    for (int64_t r = 1; r < rows; r++)
+      for (int64_t c = 0; c < n; c++)
+        best[c] = SMALLER(x[r * stride + c], best[c]);
+    break;
+  default: /* ML_MAX, ML_LOGSUMEXP */
+    for (int64_t c = 0; c < n; c++)
+      best[c] = x[c];
+    for (int64_t r = 1; r < rows; r++)
+      for (int64_t c = 0; c < n; c++)
+        best[c] = LARGER(x[r * stride + c], best[c]);
+  }
+  if (op == ML_LOGSUMEXP) {
+    for (int64_t c = 0; c < n; c++)
+      total[c] = 0;
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t c = 0; c < n; c++)
+        total[c] += (double)ml_exp_nonpositive(x[r * stride + c] - best[c]);
+    for (int64_t c = 0; c < n; c++)
+      state[2 * c + 1] = ml_abs(best[c]) < ML_INF ? total[c] : 1;
+  }
+  bool extreme = op == ML_MAX || op == ML_MIN || op == ML_LOGSUMEXP;
+  for (int64_t c = 0; c < n; c++)
+    state[2 * c] = extreme ? (double)best[c] : total[c];
+}
+
+/* ---- positions of extremes, running sums
+ * ---------------------------------------------------------------- */
+
+void ML_FN(tensor_k_arg_rows)(bool max, int64_t *out, const void *vx, int64_t row_stride,
+                              int64_t rows, int64_t n) {
+  const real *x = vx;
+  for (int64_t r = 0; r < rows; r++, x += row_stride) {
+    real best = max ? max_row(x, n) : min_row(x, n);
+    int64_t at = 0;
+    if (best != best)
+      while (x[at] == x[at])
+        at++;
+    else
+      while (x[at] != best)
+        at++;
+    out[r] = at;
+  }
+}
+
+void ML_FN(tensor_k_arg_columns)(bool max, int64_t *out, const void *vx, int64_t stride,
+                                 int64_t rows, int64_t n) {
+  const real *x = vx;
+  real best[ML_COLUMN_TILE];
+  for (int64_t c = 0; c < n; c++) {
+    best[c] = x[c];
+    out[c] = 0;
+  }
+  for (int64_t r = 1; r < rows; r++) {
+    const real *row = x + r * stride;
+    for (int64_t c = 0; c < n; c++) {
+      real v = row[c], b = best[c];
+      bool better = (max ? v > b : v < b) || (v != v && b == b);
+      best[c] = better ? v : b;
+      out[c] = better ? r : out[c];
+    }
+  }
+}
+
+void ML_FN(tensor_k_cumsum)(void *vout, const void *vx, int64_t rows, int64_t n, int64_t columns) {
+  real *out = vout;
+  const real *x = vx;
+  if (columns == 1) {
+    for (int64_t r = 0; r < rows; r++, x += n, out += n) {
+      double total = 0;
+      for (int64_t i = 0; i < n; i++)
+        out[i] = (real)(total += (double)x[i]);
+    }
+    return;
+  }
+  for (int64_t r = 0; r < rows; r++, x += n * columns, out += n * columns) {
+    for (int64_t c0 = 0; c0 < columns; c0 += ML_COLUMN_TILE) {
+      double total[ML_COLUMN_TILE] = {0};
+      int64_t m = columns - c0 < ML_COLUMN_TILE ? columns - c0 : ML_COLUMN_TILE;
+      for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < m; c++)
+          out[i * columns + c0 + c] = (real)(total[c] += (double)x[i * columns + c0 + c]);
+    }
+  }
+}
+
+/* ---- softmax
+ * -------------------------------------------------------------------------------------------- */
+
+void ML_FN(tensor_k_softmax_rows)(void *vy, const void *vx, int64_t rows, int64_t n, bool log) {
+  real *y = vy;
+  const real *x = vx;
+  for (int64_t r = 0; r < rows; r++, x += n, y += n) {
+    real m = max_row(x, n);
+    if (log) {
+      real shift = m + ml_log((real)exp_row(NULL, x, m, n));
+      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = x[i] - shift;
+    } else {
+      real inverse = (real)(1 / exp_row(y, x, m, n));
+      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] *= inverse;
+    }
+  }
+}
+
+static double dot_row(const real *a, const real *b, int64_t n) {
+  real lane[LANES] = {0};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    for (int l = 0; l < LANES; l++)
+      lane[l] += a[i + l] * b[i + l];
+  for (int half = LANES / 2; half >= 8; half /= 2)
+    for (int l = 0; l < half; l++)
+      lane[l] += lane[l + half];
+  double total = 0;
+  for (int l = 0; l < 8; l++)
+    total += (double)lane[l];
+  for (; i < n; i++)
+    total += (double)a[i] * (double)b[i];
+  return total;
+}
+
+void ML_FN(tensor_k_softmax_grad_rows)(void *vdx, const void *vy, const void *vdy, int64_t rows,
+                                       int64_t n, bool log) {
+  real *dx = vdx;
+  const real *y = vy, *dy = vdy;
+  for (int64_t r = 0; r < rows; r++, dx += n, y += n, dy += n) {
+    real s = (real)(log ? sum_row(dy, n) : dot_row(y, dy, n));
+    if (log) {
+      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] = dy[i] - ml_exp(y[i]) * s;
+    } else {
+      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] = y[i] * (dy[i] - s);
+    }
+  }
+}
+
+void ML_FN(tensor_k_softmax_columns)(void *vy, const void *vx, int64_t stride, int64_t n,
+                                     int64_t columns, bool log) {
+  real *y = vy;
+  const real *x = vx;
+  real m[ML_COLUMN_TILE], s[ML_COLUMN_TILE];
+  for (int64_t c = 0; c < columns; c++) {
+    m[c] = x[c];
+    s[c] = 0;
+  }
+  for (int64_t i = 1; i < n; i++)
+    for (int64_t c = 0; c < columns; c++)
+      m[c] = LARGER(x[i * stride + c], m[c]);
+  for (int64_t i = 0; i < n; i++) {
+    const real *from = x + i * stride;
+    real *to = y + i * stride;
+    _Pragma("GCC ivdep") for (int64_t c = 0; c < columns; c++) {
+      real d = from[c] - m[c], e = ml_exp_nonpositive(d);
+      to[c] = log ? d : e;
+      s[c] += e;
+    }
+  }
+  _Pragma("GCC ivdep") for (int64_t c = 0; c < columns; c++) {
+    real l = ml_log(s[c]), inverse = ML_R(1) / s[c];
+    s[c] = log ? l : inverse;
+  }
+  for (int64_t i = 0; i < n; i++) {
+    real *to = y + i * stride;
+    _Pragma("GCC ivdep") for (int64_t c = 0; c < columns; c++) to[c] =
+        log ? to[c] - s[c] : to[c] * s[c];
+  }
+}
+
+void ML_FN(tensor_k_softmax_grad_columns)(void *vdx, const void *vy, const void *vdy,
+                                          int64_t stride, int64_t n, int64_t columns, bool log) {
+  real *dx = vdx;
+  const real *y = vy, *dy = vdy;
+  real s[ML_COLUMN_TILE] = {0};
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t c = 0; c < columns; c++)
+      s[c] += log ? dy[i * stride + c] : dy[i * stride + c] * y[i * stride + c];
+  for (int64_t i = 0; i < n; i++) {
+    const real *p = y + i * stride, *g = dy + i * stride;
+    real *to = dx + i * stride;
+    if (log) {
+      _Pragma("GCC ivdep") for (int64_t c = 0; c < columns; c++) to[c] = g[c] - ml_exp(p[c]) * s[c];
+    } else {
+      _Pragma("GCC ivdep") for (int64_t c = 0; c < columns; c++) to[c] = p[c] * (g[c] - s[c]);
+    }
+  }
+}
