@@ -1,0 +1,367 @@
+--- Benchmarks: what moonlab does per second, and with --peers what others do with the same work, measured in turn in one run.
+local ml = require "moonlab"
+local options = require "moonlab.options"
+
+local bench = {}
+
+local root = debug.getinfo(1, "S").source:match("^@(.*)/lua/moonlab/[^/]*$") or "."
+local peers = root .. "/tests/bench/peers/"
+local presets = { -- depth, width, heads, context, batch, vocabulary
+  a = { 3, 64, 4, 128, 16, 256 }, b = { 6, 192, 6, 256, 8, 512 }, c = { 6, 384, 6, 256, 8, 4096 },
+}
+
+local function median(list)
+  local sorted = { table.unpack(list) }
+  table.sort(sorted)
+  return sorted[#sorted // 2 + 1]
+end
+
+-- Seconds of fn(), median of `reps` after two unmeasured runs: CPU time with one thread, wall clock with more.
+local function seconds(threads, reps, fn)
+  local clock = threads == 1 and ml.cpu_now or ml.now
+  fn()
+  fn()
+  local times = {}
+  for i = 1, reps do
+    local start = clock()
+    fn()
+    times[i] = clock() - start
+  end
+  return median(times)
+end
+
+-- Runs a peer and returns the JSON it prints; nil with the reason where it cannot run.
+local function ask(command, threads)
+  local line = ("OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=%d OPENBLAS_NUM_THREADS=%d %s 2>/dev/null"):format(threads, threads, command)
+  local pipe = io.popen(line)
+  local text = pipe:read("a")
+  pipe:close()
+  local ok, value = pcall(ml.json.decode, text)
+  if not ok or type(value) ~= "table" then return nil, "the peer did not run: " .. command end
+  return value
+end
+
+local function python(script, arguments, threads)
+  return ask(("/usr/bin/python3 '%s%s' %s --threads %d --json"):format(peers, script, arguments, threads), threads)
+end
+
+-- ---- jobs -------------------------------------------------------------------------------------------------------------
+-- A job is { row = fields, ours = function(threads) -> figure, peer = function(threads) -> figure | nil, why }; larger is better
+-- when unit ends in "/s", else smaller.
+
+local jobs = {}
+
+local gpt = {}
+
+local function decoder(name)
+  local depth, width, heads, context, _, vocab = table.unpack(presets[name])
+  return ml.transformer { vocab = vocab, context = context, depth = depth, width = width, heads = heads, mlp_width = 4 * width,
+    bias = true, positions = "learned", tied = true, norm_eps = 1e-5, seed = 1 }
+end
+
+function gpt.train(name, threads, steps)
+  local _, _, _, context, batch, vocab = table.unpack(presets[name])
+  local lm = decoder(name)
+  local tokens = ml.keep(ml.rng(1):integers(1, vocab, { batch, context + 1 }))
+  local opt = ml.optim.adamw(lm:parameters(), { lr = 1e-3, betas = { 0.9, 0.999 }, weight_decay = 0.01, decay = "decoupled" })
+  local function step()
+    opt:zero_grad()
+    ml.scope(function() lm:loss(tokens):backward() end)
+    opt:step()
+  end
+  return batch * context / seconds(threads, steps, step)
+end
+
+function jobs.train_gpt(o)
+  local list = {}
+  for _, name in ipairs(o.presets) do
+    local steps = name == "a" and 21 or name == "b" and 9 or 5
+    list[#list + 1] = {
+      row = { job = "train_gpt", preset = name, batch = presets[name][5], dtype = "f32", unit = "tokens/s" },
+      ours = function(threads) return gpt.train(name, threads, steps) end,
+      peer = function(threads)
+        local r, why = python("train_gpt.py", ("--preset %s --steps %d"):format(name, steps), threads)
+        return r and (threads == 1 and r.tokens_per_cpu_s or r.tokens_per_s), why, r and r.peer
+      end,
+    }
+  end
+  for _, name in ipairs(o.presets) do
+    list[#list + 1] = {
+      row = { job = "train_gpt", preset = name, batch = presets[name][5], dtype = "f32", unit = "bytes", measure = "memory" },
+      ours = function(threads)
+        local script = ([[local ml = require 'moonlab'; ml.threads(%d); local q = ml.param(ml.ones{8, 8})
+          q:matmul(q):sum():backward(); local idle = ml.peak_rss(); require 'moonlab.bench'.gpt.train('%s', %d, 1)
+          print(ml.peak_rss() - idle)]]):format(threads, name, threads):gsub("\n", " ")
+        local pipe = io.popen(("'%s/build/bin/moonlab' -e \"%s\""):format(root, script))
+        local bytes = tonumber(pipe:read("a"))
+        pipe:close()
+        return bytes or 0 / 0
+      end,
+      peer = function(threads)
+        local r, why = python("train_memory.py", "--preset " .. name, threads)
+        return r and r.bytes, why, r and r.peer
+      end,
+    }
+  end
+  return list
+end
+bench.gpt = gpt
+
+function jobs.sample_gpt(o)
+  local list = {}
+  local new, prompt = 64, 16
+  for _, name in ipairs(o.presets) do
+    for _, batch in ipairs(o.batches or { 1, 64, 256 }) do
+      list[#list + 1] = {
+        row = { job = "sample_gpt", preset = name, batch = batch, dtype = "f32", unit = "tokens/s" },
+        ours = function(threads)
+          local lm = decoder(name)
+          local prompts = ml.scope(function() return ml.rng(2):integers(1, presets[name][6], { batch, prompt }):totable() end)
+          local g = ml.rng(3)
+          local rates = {}
+          local clock = threads == 1 and ml.cpu_now or ml.now
+          local function both(count) -- prompt and count tokens
+            local start = clock()
+            lm:generate(prompts, { max_new = count, rng = g })
+            return clock() - start
+          end
+          for i = 1, batch == 1 and 9 or 4 do
+            -- the time of the prompt and the first token is taken off, as the peer does not count its prefill
+            local whole, first = both(new + 1), both(1)
+            if i > 1 then rates[#rates + 1] = batch * new / (whole - first) end
+          end
+          return median(rates)
+        end,
+        peer = function(threads)
+          local r, why = python("sample_gpt.py", ("--preset %s --batch %d --new %d --prompt %d --reps %d"):format(name, batch, new,
+            prompt, batch == 1 and 8 or 3), threads)
+          return r and (threads == 1 and r.tokens_per_cpu_s or r.tokens_per_s), why, r and r.peer
+        end,
+      }
+    end
+  end
+  return list
+end
+
+function jobs.elementwise(o)
+  local rows, cols = 2048, 1024
+  local n = rows * cols
+  local g = ml.rng(1)
+  local function normal() return ml.keep(g:normal { rows, cols, dtype = "f32" }) end
+  local x, y, out = normal(), normal(), normal()
+  local gain, shift = ml.ones { cols, dtype = "f32" }, ml.zeros { cols, dtype = "f32" }
+  local function scoped(fn) return function() ml.scope(fn) end end
+  local function backward(fn)
+    return function()
+      local leaf = ml.param(x)
+      local result = fn(leaf)
+      return function() ml.scope(function() ml.grad(result, { leaf }, { seed = y, retain = true }) end) end
+    end
+  end
+  local ops = {
+    { "copy", 8, function() out:copy_(x) end },
+    { "add (allocating)", 12, scoped(function() return x + y end) },
+    { "softmax", 8, scoped(function() return x:softmax(-1) end) },
+    { "softmax bwd", 12, backward(function(t) return t:softmax(-1) end), late = true },
+    { "layernorm", 8, scoped(function() return ml.nn.layer_norm(x, { gain = gain, shift = shift, eps = 1e-5 }) end) },
+    { "layernorm bwd", 12, backward(function(t) return ml.nn.layer_norm(t, { gain = gain, shift = shift, eps = 1e-5 }) end), late = true },
+    { "gelu tanh", 8, scoped(function() return ml.nn.activation(x, "gelu_tanh") end) },
+    { "gelu tanh bwd", 12, backward(function(t) return ml.nn.activation(t, "gelu_tanh") end), late = true },
+    { "exp", 8, scoped(function() return x:exp() end) },
+    { "tanh", 8, scoped(function() return x:tanh() end) },
+    { "randn", 4, scoped(function() return g:normal { rows, cols, dtype = "f32" } end) },
+    { "adamw single", 28, function()
+      local p = ml.param(x:clone())
+      local opt = ml.optim.adamw({ p }, { lr = 1e-3, weight_decay = 0.01, decay = "decoupled" })
+      local grads = { y }
+      return function() opt:step(1, grads) end
+    end, late = true },
+  }
+  local peer_rows = {}
+  local list = {}
+  for _, op in ipairs(ops) do
+    list[#list + 1] = {
+      row = { job = "elementwise", preset = op[1], batch = n, dtype = "f32", unit = "GB/s" },
+      ours = function(threads)
+        local fn = op.late and op[3]() or op[3]
+        return op[2] * n / seconds(threads, 15, fn) * 1e-9
+      end,
+      peer = function(threads, round)
+        local key = threads .. "/" .. round
+        if not peer_rows[key] then
+          local r, why = python("elementwise.py", ("--rows %d --cols %d"):format(rows, cols), threads)
+          if not r then return nil, why end
+          local found = {}
+          for _, q in ipairs(r) do found[q.op] = threads == 1 and q.GBps_cpu or q.GBps end
+          found["adamw single"] = math.max(found["adamw single"], found["adamw foreach"])
+          peer_rows[key] = found
+        end
+        return peer_rows[key][op[1]]
+      end,
+    }
+  end
+  list[#list + 1] = {
+    row = { job = "elementwise", preset = "2x2 add from Lua", batch = 4, dtype = "f64", unit = "us" },
+    ours = function()
+      local a, b = ml.ones { 2, 2 }, ml.ones { 2, 2 }
+      local start = ml.cpu_now()
+      for _ = 1, 1000000 do local _ = a + b end
+      return ml.cpu_now() - start
+    end,
+    peer = function(threads)
+      if threads ~= 1 then return nil, "one thread only" end
+      local r, why = ask([[/usr/bin/python3 -c "
+import json, time, torch
+torch.set_num_threads(1)
+a, b = torch.ones(2, 2, dtype=torch.float64), torch.ones(2, 2, dtype=torch.float64)
+t = time.process_time()
+for _ in range(1000000): a + b
+print(json.dumps(dict(us=time.process_time() - t)))"]], threads)
+      return r and r.us, why
+    end,
+  }
+  return list
+end
+
+function jobs.matmul(o)
+  local shapes = {}
+  for _, d in ipairs { 64, 192, 384 } do
+    for _, s in ipairs { { 2048, 3 * d, d }, { 2048, 4 * d, d }, { 2048, d, 4 * d } } do shapes[#shapes + 1] = s end
+  end
+  for _, s in ipairs { { 2048, 4096, 384 }, { 512, 512, 512 }, { 1024, 1024, 1024 }, { 128, 128, 16 }, { 256, 32, 256 } } do
+    shapes[#shapes + 1] = s
+  end
+  local binary = root .. "/build/gemm_peers"
+  local library = "/usr/lib/x86_64-linux-gnu/openblas-openmp/libopenblas.so.0"
+  local list = {}
+  local built
+  for _, s in ipairs(shapes) do
+    local M, N, K = table.unpack(s)
+    list[#list + 1] = {
+      row = { job = "matmul", preset = ("%dx%dx%d"):format(M, N, K), batch = 1, dtype = "f32", unit = "GFLOP/s" },
+      ours = function(threads)
+        local a, b = ml.rng(1):normal { M, K, dtype = "f32" }, ml.rng(2):normal { K, N, dtype = "f32" }
+        local inner = math.max(1, math.floor(2e8 / (2 * M * N * K)))
+        local fn = function()
+          for _ = 1, inner do ml.scope(function() a:matmul(b) end) end
+        end
+        return 2 * M * N * K * inner / seconds(threads, 7, fn) * 1e-9
+      end,
+      peer = function(threads)
+        if not built then
+          local ok = os.execute(("gcc -O2 -w '%sgemm_peers.c' -o '%s' -ldl"):format(peers, binary))
+          if not ok then return nil, "gemm_peers.c does not build" end
+          built = true
+        end
+        local r, why = ask(("'%s' cblas %s --json %s --size %d %d %d"):format(binary, library, threads == 1 and "--cpu" or "", M, N, K), threads)
+        return r and r[1] and r[1].gflops, why, "OpenBLAS"
+      end,
+    }
+  end
+  return list
+end
+
+-- ---- the command ----------------------------------------------------------------------------------------------------------
+
+local order = { "matmul", "elementwise", "train_gpt", "sample_gpt" }
+
+local function format_figure(x, unit)
+  if not x then return "-" end
+  if unit == "bytes" then return ("%.1f MiB"):format(x / 2 ^ 20) end
+  if unit == "tokens/s" then return ml.progress.quantity(x) .. " tok/s" end
+  return ("%.3g %s"):format(x, unit)
+end
+
+--- ./moonlab bench [NAME ...] [--peers] [--json] [--preset a,b] [--batch 1,64] [--threads 1,2] [--rounds N]
+function bench.command(...)
+  local o = { presets = { "a", "b", "c" }, threads = { 1, 2 }, rounds = 3 }
+  local names = {}
+  local words = { ... }
+  local function bad(...)
+    io.stderr:write("moonlab: ", ..., "\n")
+    return 2
+  end
+  local i = 1
+  while words[i] do
+    local w = words[i]
+    if w == "--peers" then o.peers = true
+    elseif w == "--json" then o.json = true
+    elseif w == "--preset" or w == "--batch" or w == "--threads" or w == "--rounds" then
+      i = i + 1
+      if not words[i] then return bad(w, " needs a value") end
+      local list = {}
+      for part in words[i]:gmatch("[^,]+") do
+        local value = part
+        if w ~= "--preset" then value = math.tointeger(tonumber(part)) end
+        if not value or (w == "--preset" and not presets[value]) or (w ~= "--preset" and value < 1) then
+          return bad(w, " ", words[i], w == "--preset" and ": wanted a, b or c" or ": wanted integers >= 1")
+        end
+        list[#list + 1] = value
+      end
+      if #list == 0 then return bad(w, " needs a value") end
+      if w == "--preset" then o.presets = list
+      elseif w == "--batch" then o.batches = list
+      elseif w == "--threads" then o.threads = list
+      else o.rounds = list[1] end
+    elseif w == "all" then
+      for _, name in ipairs(order) do names[#names + 1] = name end
+    elseif jobs[w] then names[#names + 1] = w
+    else
+      local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt", "all", "--peers", "--json", "--preset",
+        "--batch", "--threads", "--rounds" })
+      return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w, near and ("; did you mean '" .. near .. "'?") or "",
+        table.concat(order, ", ")))
+    end
+    i = i + 1
+  end
+  if #names == 0 then names = order end
+  if not o.json then
+    local v = ml.version()
+    print(("%s, %s, %s; medians of %d rounds%s"):format(v.cpu, v.simd, v.blas, o.rounds,
+      o.peers and "; a ratio above 1 means that moonlab is better" or ""))
+    print(("%-12s %-18s %6s %7s %-7s %14s %14s %7s"):format("job", "preset", "batch", "threads", "measure", "ours", "peer", "ratio"))
+  end
+  local before = ml.threads()
+  local status = 0
+  for _, name in ipairs(names) do
+    for _, job in ipairs(jobs[name](o)) do
+      for _, threads in ipairs(o.threads) do
+        ml.threads(threads)
+        local ours, theirs, ratios = {}, {}, {}
+        local against, reason
+        local larger = job.row.unit:find("/s$") ~= nil
+        for round = 1, o.rounds do
+          ours[round] = job.ours(threads)
+          if o.peers then
+            local figure, why, who = job.peer(threads, round)
+            reason, against = why, who or against or "torch"
+            theirs[#theirs + 1] = figure
+            if figure then ratios[#ratios + 1] = larger and ours[round] / figure or figure / ours[round] end
+          end
+        end
+        local row = {
+          job = job.row.job, preset = job.row.preset, batch = job.row.batch, dtype = job.row.dtype, precision = "highest",
+          threads = threads, measure = job.row.measure or (threads == 1 and "cpu" or "wall"), unit = job.row.unit, ours = median(ours),
+        }
+        if #ratios > 0 then
+          row.against, row.peer, row.ratio = against, median(theirs), median(ratios)
+        end
+        if o.json then
+          print(ml.json.encode(row))
+        else
+          print(("%-12s %-18s %6d %7d %-7s %14s %14s %7s"):format(row.job, row.preset, row.batch, threads, row.measure,
+            format_figure(row.ours, row.unit), format_figure(row.peer, row.unit), row.ratio and ("%.2fx"):format(row.ratio) or "-"))
+        end
+        if o.peers and #ratios == 0 and reason and reason ~= "one thread only" then
+          io.stderr:write("moonlab: ", reason, " (apt-get install python3-torch)\n")
+          status = 1
+        end
+        io.stdout:flush()
+      end
+    end
+  end
+  ml.threads(before)
+  return status
+end
+
+return bench
