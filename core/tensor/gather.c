@@ -1,10 +1,8 @@
 /* Reading and writing at positions: gather, scatter, index_select, index_add, one_hot. */
 #include "kernels.h"
 #include "loop.h"
-#include "order.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <string.h>
 
 /* ---- checks
@@ -29,7 +27,8 @@ static void check_segment(void *ctx, char *const *p, const int64_t *s, int64_t n
   }
 }
 
-ml_status ml_check_ids(const ml_tensor *ids, int64_t n, int arg, const char *what, ml_error *err) {
+static ml_status check_ids(const ml_tensor *ids, int64_t n, int arg, const char *what,
+                           ml_error *err) {
   char text[ML_DESCRIBE];
   if (ids->dtype != ML_INDEX)
     return ml_fail(err, ML_EDTYPE, arg, "%s wants index ids, got %s", what, ml_describe(text, ids));
@@ -65,7 +64,7 @@ static ml_status check_gather(const ml_tensor *t, const ml_tensor *ids, int axis
     return ml_fail(err, ML_ESHAPE, 2, "%s: ids %s do not fit %s", what, ml_describe(ta, ids),
                    ml_describe(tb, t));
   }
-  return ml_check_ids(ids, t->size[axis], 2, what, err);
+  return check_ids(ids, t->size[axis], 2, what, err);
 }
 
 /* t over the shape of ids, standing still along the axis. */
@@ -234,7 +233,7 @@ static ml_status selected_shape(ml_shape *shape, const ml_tensor *t, const ml_te
 ml_status ml_tensor_index_select(ml_tensor *out, const ml_tensor *t, const ml_tensor *ids, int axis,
                                  ml_error *err) {
   ML_TRY(check_axis(t, axis, 3, "index_select", err));
-  ML_TRY(ml_check_ids(ids, t->size[axis], 2, "index_select", err));
+  ML_TRY(check_ids(ids, t->size[axis], 2, "index_select", err));
   ml_shape shape;
   ML_TRY(selected_shape(&shape, t, ids, axis, "index_select", err));
   ml_tensor x = {0}, at = {0}, result = {0};
@@ -277,7 +276,7 @@ ml_status ml_tensor_index_add_into(ml_tensor *dst, const ml_tensor *ids, const m
                                    int axis, ml_error *err) {
   char ta[ML_DESCRIBE], tb[ML_DESCRIBE];
   ML_TRY(check_axis(dst, axis, 4, "index_add", err));
-  ML_TRY(ml_check_ids(ids, dst->size[axis], 2, "index_add", err));
+  ML_TRY(check_ids(ids, dst->size[axis], 2, "index_add", err));
   if (!ml_is_real(dst->dtype) || src->dtype != dst->dtype)
     return ml_fail(err, ML_EDTYPE, 3, "index_add: dtypes disagree: %s takes no values of %s",
                    ml_describe(ta, dst), ml_describe(tb, src));
@@ -329,7 +328,7 @@ ml_status ml_tensor_one_hot(ml_tensor *out, const ml_tensor *ids, int64_t classe
   if (dtype == ML_INDEX || (unsigned)dtype >= ML_DTYPE_COUNT)
     return ml_fail(err, ML_EDTYPE, 3, "one_hot has no dtype %s, wanted f64, f32 or u8",
                    ml_dtype_name(dtype));
-  ML_TRY(ml_check_ids(ids, classes, 1, "one_hot", err));
+  ML_TRY(check_ids(ids, classes, 1, "one_hot", err));
   ml_shape shape = ml_shape_of(ids);
   if (shape.rank == ML_MAX_RANK)
     return ml_fail(err, ML_ESHAPE, 1, "one_hot: rank %d, wanted at most %d", shape.rank + 1,

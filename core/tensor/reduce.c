@@ -134,7 +134,7 @@ static void combine(ml_reduce_op op, double *a, const double *b) {
     break;
   default: /* ML_LOGSUMEXP */
     m = b[0] > a[0] || b[0] != b[0] ? b[0] : a[0];
-    if (fabs(m) < INFINITY) {
+    if (isfinite(m)) {
       /* a part whose maximum is -inf adds nothing, whatever its sum says */
       a[1] = a[1] * exp(a[0] - m) + b[1] * exp(b[0] - m);
     } else {
@@ -352,9 +352,9 @@ static double identity(ml_reduce_op op) {
   case ML_ALL:
     return 1;
   case ML_MEAN:
-    return NAN;
+    return (double)NAN;
   case ML_LOGSUMEXP:
-    return -INFINITY;
+    return -(double)INFINITY;
   default:
     return 0;
   }
@@ -396,9 +396,10 @@ ml_status ml_tensor_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, 
   int64_t kept = ml_numel(&result);
   ml_status status = ML_OK;
   if (kept > 0 && n == 0) {
-    status =
-        extreme ? ml_fail(err, ML_EARG, 1, "%s of no elements: %s", names[op], ml_describe(text, t))
-                : ml_tensor_fill_into(&result, identity(op), err);
+    if (extreme)
+      status = ml_fail(err, ML_EARG, 1, "%s of no elements: %s", names[op], ml_describe(text, t));
+    else
+      status = ml_tensor_fill_into(&result, identity(op), err);
   } else if (kept > 0) {
     layout p;
     status = plan(&p, t, axes, err);
@@ -430,7 +431,7 @@ ml_status ml_tensor_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool 
   int64_t kept = ml_numel(&result);
   ml_status status = ML_OK;
   if (kept > 0 && n == 0) {
-    status = ml_tensor_fill_into(&result, NAN, err);
+    status = ml_tensor_fill_into(&result, (double)NAN, err);
   } else if (kept > 0) {
     layout p = {0};
     status = ml_tensor_init(&mean, ML_F64, &shape, err);
