@@ -1,4 +1,5 @@
 /* The helpers of the bindings: the state, registration, errors, handles, callbacks. */
+#include "interrupt.h"
 #include "state.h"
 
 #include <stdarg.h>
@@ -11,7 +12,6 @@ const char mll_magic = 0;
 static const char state_key = 0, help_key = 0, names_key = 0, parked_key = 0, trace_key = 0;
 static mll_state *cached_state; /* of cached_main, so that the common case costs one comparison */
 static lua_State *cached_main;
-static bool cancel_sticky;
 
 /* ---- state
  * ------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ void mll_register(lua_State *L, const mll_fn *fns) {
     lua_pushcfunction(L, fns->function);
     if (fns->help) {
       lua_pushvalue(L, -1);
-      lua_pushstring(L, fns->help);
+      lua_pushfstring(L, strstr(fns->help, "@source") ? "%s" : "%s\n@source -", fns->help);
       lua_rawset(L, table + 1);
     }
     lua_pushvalue(L, -1);
@@ -233,8 +233,6 @@ int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) {
   return raise_argument(L, arg, message);
 }
 
-void mll_set_cancel_sticky(bool sticky) { cancel_sticky = sticky; }
-
 int mll_raise(lua_State *L, const ml_error *err) {
   if (err->status == ML_ECALLBACK) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &parked_key);
@@ -242,8 +240,8 @@ int mll_raise(lua_State *L, const ml_error *err) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &parked_key);
     return mll_rethrow(L);
   }
-  if (err->status == ML_ECANCELLED && !cancel_sticky)
-    ml_cancel_clear();
+  if (err->status == ML_ECANCELLED)
+    mll_interrupt_taken();
   if (err->arg > 0)
     return raise_argument(L, err->arg, err->message);
   lua_Debug ar;

@@ -27,7 +27,8 @@
 
 /* ---- registration -------------------------------------------------------------------------------------- */
 
-/* help: LuaLS tags (first line the signature, then one sentence, @param, @return, @source); NULL only for metamethods. */
+/* help: LuaLS tags (first line the signature, then one sentence, @param, @return, @source); NULL only for metamethods.
+ * Without a @source line of its own a text gets "@source -". */
 typedef struct {
   const char *name;
   lua_CFunction function;
@@ -83,8 +84,6 @@ int mll_pcall(lua_State *L, int nargs, int nresults);
 int mll_rethrow(lua_State *L);
 /* Pushes the traceback kept for the error object at idx (rethrown by a scope, no_grad, a callback), or nil. */
 void mll_push_traceback(lua_State *L, int idx);
-/* Sticky: raising "interrupted" leaves the cancel flag set (default: one error per press). For the host. */
-void mll_set_cancel_sticky(bool sticky);
 
 /* ---- tensors ----------------------------------------------------------------------------------------------- */
 

@@ -66,6 +66,8 @@ int mll_scope_pcall(lua_State *L, int nargs, bool detach);
 
 /* ---- tables of the tensor rooms: `_both` are functions of the core table and methods -------------------------- */
 
+void mll_open_rng(lua_State *L);
+void mll_open_json(lua_State *L);
 extern const mll_fn mll_tensor_create[];
 extern const mll_fn mll_tensor_elementwise_both[];
 extern const mll_fn mll_tensor_reduce_both[];

@@ -218,6 +218,7 @@ void mll_open_tensor(lua_State *L) {
   lua_pushvalue(L, -2);
   lua_pushcclosure(L, mll_tensor_index, 1);
   lua_setfield(L, -2, "__index");
+  lua_insert(L, -2);
+  lua_setfield(L, -2, "__methods");
   lua_pop(L, 1);
-  lua_setfield(L, -2, "tensor_methods");
 }
