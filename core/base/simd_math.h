@@ -64,8 +64,8 @@ static inline real ml_pow2(ml_bits k) { return ml_from_bits((k + ML_BIAS) << ML_
 /* ---- exponentials
  * ------------------------------------------------------------------------------------- */
 
-/* e^r - 1 for |r| <= ln 2 / 2 */
-static inline real ml_expm1_core(real r) {
+/* (e^r - 1 - r) / r^2 for |r| <= ln 2 / 2 */
+static inline real ml_exp_tail(real r) {
 #if ML_REAL_IS_F32
   real p = ML_R(0.00139478125857);
   p = p * r + ML_R(0.00836656355166);
@@ -84,16 +84,19 @@ static inline real ml_expm1_core(real r) {
   p = p * r + ML_R(0.16666666666666687295);
   p = p * r + ML_R(0.50000000000000047245);
 #endif
-  return r + r * r * p;
+  return p;
 }
+static inline real ml_expm1_core(real r) { return r + r * r * ml_exp_tail(r); }
+static inline real ml_exp_core(real r) { return (ml_exp_tail(r) * r + ML_R(1)) * r + ML_R(1); }
 
 static inline real ml_exp(real x) {
   x = x > ML_EXP_MAX ? ML_EXP_MAX : x;
   x = x < ML_EXP_MIN ? ML_EXP_MIN : x;
   real t = x * ML_LOG2E + ML_ROUNDER;
   real k = t - ML_ROUNDER;
-  real p = ML_R(1) + ml_expm1_core((x - k * ML_LN2_HI) - k * ML_LN2_LO);
-  /* two factors, so that results below the normal range round once and large ones reach infinity */
+  real p = ml_exp_core((x - k * ML_LN2_HI) - k * ML_LN2_LO);
+  /* two factors, so that results below the normal range round once and large ones reach infinity;
+   * products and not sums of bits, so that NaN stays NaN */
   ml_bits n = ml_to_bits(t) - ml_to_bits(ML_ROUNDER) + 4096, half = n >> 1;
   return p * ml_pow2(half - 2048) * ml_pow2(n - half - 2048);
 }
@@ -101,11 +104,11 @@ static inline real ml_exp(real x) {
 /* e^x for x <= 0, as softmax and attention need it: 0 below the normal range. */
 static inline real ml_exp_nonpositive(real x) {
   const real least = ML_R(-ML_BIAS + 1) * ML_R(0.6931471805599453);
-  real y = x < least ? least : x;
-  real t = y * ML_LOG2E + ML_ROUNDER;
+  real t = x * ML_LOG2E + ML_ROUNDER;
   real k = t - ML_ROUNDER;
-  real p = ML_R(1) + ml_expm1_core((y - k * ML_LN2_HI) - k * ML_LN2_LO);
-  real e = p * ml_pow2(ml_to_bits(t) - ml_to_bits(ML_ROUNDER));
+  real p = ml_exp_core((x - k * ML_LN2_HI) - k * ML_LN2_LO);
+  /* the low bits of t are k: those of the rounder leave through the top */
+  real e = p * ml_from_bits((ml_to_bits(t) + ML_BIAS) << ML_MANTISSA);
   return x < least ? ML_R(0) : e;
 }
 
@@ -164,6 +167,13 @@ static inline real ml_log_core(real f, real k) {
   p = p * z + ML_R(0.6666666666666698988);
   return k * ML_LN2_HI - ((h - (s * (h + z * p) + k * ML_LN2_LO)) - f);
 #endif
+}
+
+/* log(1 + e) for 0 <= e <= 1 */
+static inline real ml_log1p_unit(real e) {
+  const real root = ML_R(0.41421356237309504880);
+  real f = e > root ? ML_R(0.5) * (e - ML_R(1)) : e; /* exact */
+  return ml_log_core(f, e > root ? ML_R(1) : ML_R(0));
 }
 
 /* x = 2^k m, m between sqrt(1/2) and sqrt(2); x normal and positive. */
@@ -290,7 +300,7 @@ static inline real ml_erf(real x) {
  * ------------------------------------------------------------------------- */
 
 static inline real ml_softplus(real x) {
-  return (x > 0 ? x : ML_R(0)) + ml_log1p(ml_exp(-ml_abs(x)));
+  return (x > 0 ? x : ML_R(0)) + ml_log1p_unit(ml_exp(-ml_abs(x)));
 }
 
 static inline real ml_silu(real x) {
