@@ -183,7 +183,8 @@ static void strip(int64_t M, int64_t N, product p) {
       tile(&p, n, m, 1);                                                                           \
     break;
     STRIP_OF(1)
-    STRIP_OF(2) STRIP_OF(3) STRIP_OF(4) STRIP_OF(5) STRIP_OF(6)
+    STRIP_OF(2)
+    STRIP_OF(3) STRIP_OF(4) STRIP_OF(5) STRIP_OF(6)
 #undef STRIP_OF
         default : break;
   }
@@ -375,10 +376,10 @@ static void probe_scores(ml_attention_part *part, const real *S, int64_t n) {
     double x = (double)S[c];
     if (x == -(double)INFINITY)
       continue; /* masked */
-    if (!(x <= top))
+    if (x > top || x != x)
       top = x;
     x = x < 0 ? -x : x;
-    if (!(x <= size))
+    if (x > size || x != x)
       size = x;
   }
   part->max_logit = top;
