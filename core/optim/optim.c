@@ -113,7 +113,8 @@ void ml_optim_defaults(ml_optim_options *o, ml_rule rule) {
 
 static ml_status nonnegative(double x, const char *name, ml_error *err) {
   if (!(x >= 0) || isinf(x))
-    return ml_fail(err, ML_EARG, 2, "%s is %g, wanted a number >= 0", name, x);
+    return ml_fail(err, ML_EARG, 2, "%s is %g, wanted a number >= 0", name,
+                   isnan(x) ? (double)NAN : x);
   return ML_OK;
 }
 
@@ -573,7 +574,8 @@ static ml_status step_with(ml_optim *o, double s, const ml_tensor *const *grads,
 /* A step is never cut in the middle: an interrupt is honoured before it or after it. */
 ml_status ml_optim_step(ml_optim *o, double s, const ml_tensor *const *grads, ml_error *err) {
   if (!isfinite(s))
-    return ml_fail(err, ML_EARG, 1, "the multiplier is %g, wanted a finite number", s);
+    return ml_fail(err, ML_EARG, 1, "the multiplier is %g, wanted a finite number",
+                   isnan(s) ? (double)NAN : s);
   ML_TRY(ml_optim_check(&o->options, err));
   ML_TRY(check_grads(o, grads, err));
   ML_POLL(err);
