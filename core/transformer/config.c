@@ -78,8 +78,7 @@ void ml_transformer_config_default(ml_transformer_config *config) {
   config->init = ML_INIT_PAPER;
 }
 
-/* ---- suggestions
- * ------------------------------------------------------------------------------------ */
+/* ---- suggestions ----------------------------------------------------------------------------- */
 
 /* Edit distance with neighbouring swaps, of names up to 31 characters. */
 static int distance(const char *a, const char *b) {
@@ -159,8 +158,7 @@ static const char *wanted(const field *f) {
   }
 }
 
-/* ---- by name
- * ------------------------------------------------------------------------------------------ */
+/* ---- by name --------------------------------------------------------------------------------- */
 
 static ml_status set_integer(ml_transformer_config *config, const field *f, int64_t value,
                              ml_error *err) {
@@ -261,8 +259,7 @@ ml_status ml_transformer_config_get(ml_option_value *value, const ml_transformer
   return ML_OK;
 }
 
-/* ---- checks
- * --------------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 ml_status ml_transformer_config_check(ml_transformer_config *c, ml_error *err) {
   if (c->mlp_width == 0)
@@ -301,9 +298,7 @@ ml_status ml_transformer_config_check(ml_transformer_config *c, ml_error *err) {
   return ML_OK;
 }
 
-/* ---- JSON
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 char *ml_transformer_config_json(const ml_transformer_config *config) {
   json_t *object = json_object();

@@ -14,8 +14,7 @@ int64_t ml_decode_group(int64_t rows) {
   return (rows + groups - 1) / groups;
 }
 
-/* ---- scratch
- * ---------------------------------------------------------------------------------------------- */
+/* ---- scratch --------------------------------------------------------------------------------- */
 
 static size_t line(int64_t bytes) { return (size_t)((bytes + 63) / 64 * 64); }
 
@@ -55,9 +54,7 @@ void ml_decode_scratch_init(ml_decode_scratch *s, const ml_decoder *d, int64_t r
   (void)lay_out(s, d, rows, wanted, memory);
 }
 
-/* ---- one pass
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- one pass -------------------------------------------------------------------------------- */
 
 static void embed(const ml_decoder *d, const ml_decode_row *rows, int64_t n, char *x) {
   const int64_t width = d->d * d->esize;
@@ -145,8 +142,7 @@ void ml_decode_rows(const ml_decoder *d, const ml_decode_row *rows, int64_t n,
     ml_packed_matmul(d->head, wanted, s->h, width, NULL, s->logits, d->V, false);
 }
 
-/* ---- logits, for checks
- * -------------------------------------------------------------------------------------- */
+/* ---- logits, for checks ---------------------------------------------------------------------- */
 
 static ml_status run_logits(ml_tensor *logits, const ml_decoder *d, const ml_span *span,
                             const int64_t *ids, int64_t length, int64_t prefill, char *memory,

@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- packing
- * -------------------------------------------------------------------------------------------- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 /* [K, N0 + N1 + ...] side by side, each times its multiplier. */
 static ml_status pack(ml_packed **packed, const ml_decoder *d, const int64_t *params, int n,
@@ -54,8 +53,7 @@ static ml_status pack_head(ml_decoder *d, ml_error *err) {
   return status;
 }
 
-/* ---- vectors
- * ---------------------------------------------------------------------------------------------- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 /* A cursor over the decoder's block; with block NULL it counts only. */
 typedef struct {
@@ -136,8 +134,7 @@ static ml_status rotary_tables(ml_decoder *d, ml_transformer *m, ml_error *err) 
   return ML_OK;
 }
 
-/* ---- open and close
- * ------------------------------------------------------------------------------------------ */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static ml_status open_parts(ml_decoder *d, ml_transformer *m, ml_error *err) {
   d->layer = ml_alloc(sizeof *d->layer * (size_t)(d->depth > 0 ? d->depth : 1));

@@ -32,8 +32,7 @@ typedef struct {
 ml_status ml_decoder_open(ml_decoder *decoder, ml_transformer *model, ml_error *err) ML_MUST_CHECK;
 void ml_decoder_close(ml_decoder *decoder); /* idempotent on a zeroed struct */
 
-/* ---- cache (cache.c)
- * ----------------------------------------------------------------------------------- */
+/* ---- cache (cache.c) ------------------------------------------------------------------------- */
 
 int64_t ml_span_bytes(const ml_decoder *d, int64_t positions);
 ml_status ml_span_open(ml_span *span, const ml_decoder *d, int64_t positions,
@@ -46,8 +45,7 @@ static inline char *ml_span_layer(const ml_span *s, const ml_decoder *d, int64_t
 /* Copies n positions from position t of a span to the start of another. [any thread] */
 void ml_span_copy(ml_span *to, const ml_span *from, int64_t t, int64_t n, const ml_decoder *d);
 
-/* ---- rows (decode.c)
- * --------------------------------------------------------------------------------------- */
+/* ---- rows (decode.c) ------------------------------------------------------------------------- */
 
 /* One token on its way: it stands at `position`, its key and value go to the last of the positions
  * seen. */
@@ -77,8 +75,7 @@ void ml_decode_rows(const ml_decoder *d, const ml_decode_row *rows, int64_t n,
 /* How many rows make a group: fixed by their number. */
 int64_t ml_decode_group(int64_t rows);
 
-/* ---- drawing (sample.c)
- * -------------------------------------------------------------------------------------- */
+/* ---- drawing (sample.c) ---------------------------------------------------------------------- */
 
 /* Draws an id from logits; counter-th block of the stream key. False: logits have no distribution
  * (NaN). [any thread] */

@@ -196,8 +196,7 @@ done:
   return status;
 }
 
-/* ---- entry points
- * ------------------------------------------------------------------------------------------ */
+/* ---- entry points ---------------------------------------------------------------------------- */
 
 ml_status ml_transformer_loss(ml_tensor *loss, ml_transformer *m, const ml_transformer_batch *batch,
                               ml_ce_info *info, ml_error *err) {

@@ -60,8 +60,7 @@ void ml_samples_clear(ml_samples *s) {
   memset(s, 0, sizeof *s);
 }
 
-/* ---- sizes
- * ---------------------------------------------------------------------------------------------- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 /* New tokens a prompt of this length has room for. */
 static int64_t room_after(const ml_transformer_config *c, const ml_generate_options *o,
@@ -113,8 +112,7 @@ uint64_t ml_transformer_generate_bytes(const ml_transformer *m, const int64_t *l
          (uint64_t)ml_threads() * ml_decode_scratch_bytes(&d, PREFILL_ROWS, PREFILL_ROWS);
 }
 
-/* ---- a row's life
- * ------------------------------------------------------------------------------------------ */
+/* ---- a row's life ---------------------------------------------------------------------------- */
 
 /* Points the row at its cache: the tail and the prompt's span are where they are now. */
 static void aim(job *j, int64_t k) {
@@ -185,34 +183,36 @@ static ml_status compact(job *j, ml_error *err) {
   return status;
 }
 
-/* ---- admission
- * ---------------------------------------------------------------------------------------------- */
+/* ---- admission ------------------------------------------------------------------------------- */
 
+/* Takes the next row with its cache, and its prompt when it is the first of it; all or nothing. */
 static ml_status admit_one(job *j, ml_error *err) {
   const ml_decoder *d = &j->decoder;
-  const ml_transformer_config *c = &d->model->config;
   const ml_generate_options *o = j->options;
-  int64_t i = j->next / o->n, P = j->length[i], tail = tail_positions(c, o, P);
+  int64_t i = j->next / o->n, P = j->length[i];
   prompt_state *p = &j->prompts[i];
-  live_row *r = &j->live[j->n_live];
-  *r = (live_row){.index = j->next, .prompt = i};
+  live_row row = {.index = j->next, .prompt = i};
+  ML_TRY(ml_span_open(&row.tail, d, tail_positions(&d->model->config, o, P), err));
   if (!p->logits) {
-    p->logits = ml_block_new((size_t)(d->V * d->esize));
-    if (!p->logits)
-      return ml_fail(err, ML_ENOMEM, 0, "no memory for the logits of a prompt");
-    ML_TRY(ml_span_open(&p->span, d, P, err));
-    p->rows = o->n;
+    ml_span span = {0};
+    ml_status status = ml_span_open(&span, d, P, err);
+    char *logits = status ? NULL : ml_block_new((size_t)(d->V * d->esize));
+    if (!logits && !status)
+      status = ml_fail(err, ML_ENOMEM, 0, "no memory for the logits of a prompt");
+    if (status) {
+      ml_span_close(&span);
+      ml_span_close(&row.tail);
+      return status;
+    }
+    *p = (prompt_state){.span = span, .logits = logits, .rows = o->n};
     j->cache += (uint64_t)(ml_span_bytes(d, P) + d->V * d->esize);
     j->fresh[j->n_fresh++] = i;
   }
-  j->n_live++; /* the row owns its tail from here on */
-  ML_TRY(ml_span_open(&r->tail, d, tail, err));
-  j->cache += (uint64_t)ml_span_bytes(d, r->tail.cap);
-  if (!o->greedy) {
-    ml_rng stream = ml_rng_fold(&o->keys[i], "row", NAME_LENGTH, j->next % o->n + 1);
-    r->key = stream.key;
-  }
-  j->row[j->n_live - 1] = (ml_decode_row){.wanted = true};
+  j->cache += (uint64_t)ml_span_bytes(d, row.tail.cap);
+  if (!o->greedy)
+    row.key = ml_rng_fold(&o->keys[i], "row", NAME_LENGTH, j->next % o->n + 1).key;
+  j->live[j->n_live] = row;
+  j->row[j->n_live++] = (ml_decode_row){.wanted = true};
   j->next++;
   return ML_OK;
 }
@@ -234,16 +234,17 @@ static ml_status admit(job *j, ml_error *err) {
       more += ml_span_bytes(&j->decoder, P) + j->decoder.V * j->decoder.esize;
     if (j->n_live > 0 && j->cache + (uint64_t)more > j->budget)
       break;
-    ML_TRY(admit_one(j, err));
+    ml_status status = admit_one(j, err);
+    if (status == ML_ENOMEM && j->n_live > 0)
+      break; /* as many as there is room for */
+    ML_TRY(status);
   }
   if (j->cache > j->out->cache_bytes)
     j->out->cache_bytes = j->cache;
   return ML_OK;
 }
 
-/* ---- prefill
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- prefill --------------------------------------------------------------------------------- */
 
 static void flush(job *j, const ml_decode_row *rows, int64_t n, int64_t *owner,
                   ml_decode_scratch *s) {
@@ -321,9 +322,7 @@ static void start_row(void *ctx, int64_t i, int worker) {
   advance(j, k, j->prompts[r->prompt].logits, &j->scratch[worker]);
 }
 
-/* ---- steps
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static void step_group(void *ctx, int64_t g, int worker) {
   job *j = ctx;
@@ -358,9 +357,7 @@ static ml_status run(job *j, ml_error *err) {
   return ML_OK;
 }
 
-/* ---- set-up
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- set-up ---------------------------------------------------------------------------------- */
 
 static ml_status check(const ml_transformer *m, const int64_t *const *prompt, const int64_t *length,
                        int64_t n_prompts, const ml_generate_options *o, ml_error *err) {
@@ -428,7 +425,6 @@ static ml_status open_job(job *j, ml_transformer *m, ml_error *err) {
   ML_TRY(ml_decoder_open(&j->decoder, m, err));
   j->most = least(j->rows, MOST_ROWS);
   j->threads = ml_threads();
-  j->budget = budget();
   size_t most = (size_t)j->most;
   j->stop = ml_alloc((size_t)j->decoder.V);
   j->prompts = ml_alloc((size_t)j->n_prompts * sizeof *j->prompts);
@@ -442,6 +438,7 @@ static ml_status open_job(job *j, ml_transformer *m, ml_error *err) {
   if (!j->stop || !j->prompts || !j->live || !j->row || !j->fresh || !j->bound || !j->scratch ||
       !j->memory)
     return ml_fail(err, ML_ENOMEM, 0, "no memory to decode %lld rows", (long long)j->rows);
+  j->budget = budget();
   for (int w = 0; w < j->threads; w++)
     ml_decode_scratch_init(&j->scratch[w], &j->decoder, PREFILL_ROWS, PREFILL_ROWS,
                            j->memory + (size_t)w * bytes);

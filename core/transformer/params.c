@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- table
- * -------------------------------------------------------------------------------------------- */
+/* ---- table ----------------------------------------------------------------------------------- */
 
 /* Appends a parameter to the table (counts only while model->params is NULL); returns its position.
  */
@@ -123,8 +122,7 @@ ml_shape ml_transformer_param_shape(const ml_transformer *m, int64_t i) {
   return ml_shape_make(1, d);
 }
 
-/* ---- initial values
- * --------------------------------------------------------------------------------------- */
+/* ---- initial values -------------------------------------------------------------------------- */
 
 ml_status ml_transformer_redraw(ml_transformer *m, ml_transformer_param *p, double scale,
                                 ml_error *err) {
@@ -165,9 +163,7 @@ ml_status ml_transformer_redraw(ml_transformer *m, ml_transformer_param *p, doub
   return ML_OK;
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 ml_status ml_transformer_new(ml_transformer **model, const ml_transformer_config *config,
                              ml_error *err) {

@@ -10,8 +10,7 @@
 
 #include "../nn/nn.h"
 
-/* ---- configuration
- * ---------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 typedef enum { ML_NORM_LAYER = 0, ML_NORM_RMS } ml_norm_kind;
 typedef enum { ML_POSITIONS_ROTARY = 0, ML_POSITIONS_LEARNED, ML_POSITIONS_NONE } ml_positions_kind;
@@ -71,8 +70,7 @@ ML_API char *ml_transformer_config_json(const ml_transformer_config *config);
 ML_API ml_status ml_transformer_config_parse(ml_transformer_config *config, const char *json,
                                              size_t bytes, ml_error *err) ML_MUST_CHECK;
 
-/* ---- model
- * ------------------------------------------------------------------------------------------- */
+/* ---- model ----------------------------------------------------------------------------------- */
 
 typedef struct ml_transformer ml_transformer;
 
@@ -119,8 +117,7 @@ ML_API ml_status ml_transformer_save(const ml_transformer *model, const char *pa
 ML_API ml_status ml_transformer_load(ml_transformer **model, const char *path,
                                      ml_error *err) ML_MUST_CHECK;
 
-/* ---- training forward
- * ---------------------------------------------------------------------------------- */
+/* ---- training forward ------------------------------------------------------------------------ */
 
 typedef struct {
   ml_attention_probe *attention; /* [depth], the caller's */
@@ -166,8 +163,7 @@ ML_API ml_status ml_transformer_logprob(ml_tensor *out, ml_transformer *model,
                                         const int64_t *from, int64_t n,
                                         ml_error *err) ML_MUST_CHECK;
 
-/* ---- decoding
- * ------------------------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 typedef struct {
   int64_t n;          /* samples per prompt, >= 1 */

@@ -22,8 +22,7 @@ INLINE real total(ml_vec v) {
   return s;
 }
 
-/* ---- norms
- * --------------------------------------------------------------------------------------------- */
+/* ---- norms ----------------------------------------------------------------------------------- */
 
 INLINE real sum(int64_t n, const real *x) {
   ml_vec a = {0}, b = {0};
@@ -76,8 +75,7 @@ void ML_FN(decode_norm)(int64_t rows, int64_t n, const void *x, int64_t ldx, con
     norm_row(n, (const real *)x + i * ldx, gain, shift, (real)eps, rms, (real *)y + i * ldy);
 }
 
-/* ---- activations
- * --------------------------------------------------------------------------------------- */
+/* ---- activations ----------------------------------------------------------------------------- */
 
 INLINE real relu(real x) { return x < 0 ? ML_R(0) : x; } /* NaN passes */
 
@@ -119,8 +117,7 @@ void ML_FN(decode_activate)(int64_t n, void *values, int act) {
   }
 }
 
-/* ---- embedding
- * ----------------------------------------------------------------------------------------- */
+/* ---- embedding ------------------------------------------------------------------------------- */
 
 void ML_FN(decode_embed)(int64_t n, const void *table_row, double m, const void *place_row,
                          double mp, void *out) {
@@ -143,8 +140,7 @@ void ML_FN(decode_scale)(int64_t n, const void *x, double m, void *y) {
 
 double ML_FN(decode_at)(const void *x, int64_t i) { return (double)((const real *)x)[i]; }
 
-/* ---- heads
- * --------------------------------------------------------------------------------------------- */
+/* ---- heads ----------------------------------------------------------------------------------- */
 
 INLINE void rotate(const ml_head_plan *p, real *x) {
   const real *c = p->cosine, *s = p->sine;

@@ -87,8 +87,7 @@ int64_t ML_FN(decode_pick)(int64_t n, const void *weights, const double *sums, d
   return i;
 }
 
-/* ---- top-k and top-p
- * ------------------------------------------------------------------------------------- */
+/* ---- top-k and top-p ------------------------------------------------------------------------- */
 
 /* a before b: larger logit, then smaller id */
 INLINE bool before(const real *x, int64_t a, int64_t b) {

@@ -1,0 +1,296 @@
+/* Property: decoding through the cache computes the training forward's logits, for every option, in
+ * both dtypes; and a row's bytes depend on nothing but the row. */
+#include "random_model.h"
+
+/* Largest difference over the largest logit, prompts of every split between prefill and single
+ * steps. */
+static void compare(ml_rng *g, ml_dtype dtype, double bound) {
+  ml_error err;
+  ml_transformer_config c = random_config(g, dtype);
+  ml_transformer *m = random_model(g, &c);
+  int64_t T = draw(g, 1, c.context);
+  ml_tensor tokens = random_tokens(g, 1, T, c.vocab), forward = {0}, decoded = {0};
+  ml_transformer_batch batch = {.inputs = &tokens};
+  bool grad = ml_grad_enable(false);
+  CHECK_OK(ml_transformer_logits(&forward, m, &batch, &err), &err);
+  CHECK_OK(ml_transformer_decode_logits(&decoded, m, ml_data(&tokens), T, draw(g, 0, T), &err),
+           &err);
+  double worst = 0, largest = 0;
+  for (int64_t i = 0; i < T * c.vocab && !ml_tensor_empty(&forward) && !ml_tensor_empty(&decoded);
+       i++) {
+    double a = element(&forward, i), b = element(&decoded, i), off = fabs(a - b);
+    worst = off > worst || isnan(off) ? off : worst;
+    largest = fabs(a) > largest ? fabs(a) : largest;
+  }
+  CHECK(largest > 0);
+  CHECK(worst <= bound * largest);
+  if (!(worst <= bound * largest)) {
+    char *json = ml_transformer_config_json(ml_transformer_get_config(m));
+    fprintf(stderr, "  %s: T=%lld off by %g of %g\n", json ? json : "", (long long)T, worst,
+            largest);
+    ml_free(json);
+  }
+  ml_grad_enable(grad);
+  ml_tensor_clear(&tokens);
+  ml_tensor_clear(&forward);
+  ml_tensor_clear(&decoded);
+  ml_transformer_free(m);
+}
+
+static void test_decode_f32(void) {
+  ml_rng g = ml_rng_seed(11);
+  for (int i = 0; i < 150; i++)
+    compare(&g, ML_F32, 1e-5);
+}
+
+static void test_decode_f64(void) {
+  ml_rng g = ml_rng_seed(12);
+  for (int i = 0; i < 150; i++)
+    compare(&g, ML_F64, 1e-12);
+}
+
+/* ---- rows
+ * ---------------------------------------------------------------------------------------------- */
+
+enum { PROMPTS = 9, SAMPLES = 3 };
+
+typedef struct {
+  int64_t ids[PROMPTS][64];
+  int64_t length[PROMPTS];
+  const int64_t *prompt[PROMPTS];
+  ml_rng keys[PROMPTS];
+} batch;
+
+static batch random_batch(ml_rng *g, const ml_transformer_config *c) {
+  batch b = {0};
+  for (int i = 0; i < PROMPTS; i++) {
+    b.length[i] = draw(g, 1, c->context < 40 ? c->context : 40);
+    random_ids(g, b.ids[i], b.length[i], c->vocab);
+    b.keys[i] = ml_rng_seed((uint64_t)draw(g, 0, 1000000));
+  }
+  return b;
+}
+
+static void point(batch *b) {
+  for (int i = 0; i < PROMPTS; i++)
+    b->prompt[i] = b->ids[i];
+}
+
+static bool same_row(const ml_samples *a, int64_t i, const ml_samples *b, int64_t k) {
+  if (a->length[i] != b->length[k] || a->finished[i] != b->finished[k])
+    return false;
+  size_t n = (size_t)a->length[i];
+  return memcmp(a->tokens + i * a->room, b->tokens + k * b->room, n * sizeof(int64_t)) == 0 &&
+         memcmp(a->logprobs + i * a->room, b->logprobs + k * b->room, n * sizeof(double)) == 0;
+}
+
+/* All prompts at once against each alone, and one sample against several. */
+static void independent(ml_rng *g, ml_dtype dtype, int round) {
+  ml_error err;
+  ml_transformer_config c = random_config(g, dtype);
+  c.context = 64;
+  ml_transformer *m = random_model(g, &c);
+  batch b = random_batch(g, &c);
+  point(&b);
+  int64_t stop[2] = {0, c.vocab - 1};
+  ml_generate_options o;
+  ml_generate_options_default(&o);
+  o.n = SAMPLES;
+  o.max_new = 40;
+  o.stop = stop;
+  o.n_stop = round % 3 == 0 ? 2 : 0;
+  o.temperature = 0.8;
+  o.top_k = round % 2 ? 5 : 0;
+  o.top_p = round % 4 < 2 ? 1 : 0.9;
+  o.greedy = round % 7 == 6;
+  o.keys = b.keys;
+  ml_samples all = {0}, one = {0}, again = {0};
+  CHECK_OK(ml_transformer_generate(&all, m, b.prompt, b.length, PROMPTS, &o, &err), &err);
+  int threads = ml_threads();
+  CHECK_OK(ml_set_threads(threads == 1 ? 2 : 1, &err), &err);
+  CHECK_OK(ml_transformer_generate(&again, m, b.prompt, b.length, PROMPTS, &o, &err), &err);
+  CHECK_OK(ml_set_threads(threads, &err), &err);
+  for (int64_t i = 0; i < PROMPTS * SAMPLES; i++)
+    CHECK(same_row(&all, i, &again, i));
+  ml_samples_clear(&again);
+  for (int64_t i = 0; i < PROMPTS; i++) {
+    o.n = 1;
+    o.keys = &b.keys[i];
+    CHECK_OK(ml_transformer_generate(&one, m, &b.prompt[i], &b.length[i], 1, &o, &err), &err);
+    CHECK(same_row(&all, i * SAMPLES, &one, 0));
+    ml_samples_clear(&one);
+  }
+  ml_samples_clear(&all);
+  ml_transformer_free(m);
+}
+
+static void test_rows_are_independent(void) {
+  ml_rng g = ml_rng_seed(13);
+  for (int i = 0; i < 16; i++)
+    independent(&g, i % 2 ? ML_F32 : ML_F64, i);
+}
+
+/* The cache's bound makes rows wait; that changes nothing. */
+static void test_waiting_rows(void) {
+  ml_error err;
+  ml_rng g = ml_rng_seed(14);
+  ml_transformer_config c;
+  ml_transformer_config_default(&c);
+  c.depth = 2, c.width = 32, c.heads = 2, c.vocab = 20, c.context = 64;
+  ml_transformer *m = random_model(&g, &c);
+  batch b = random_batch(&g, &c);
+  point(&b);
+  ml_generate_options o;
+  ml_generate_options_default(&o);
+  o.n = SAMPLES;
+  o.max_new = 30;
+  o.keys = b.keys;
+  ml_samples free_rows = {0}, bound = {0};
+  CHECK_OK(ml_transformer_generate(&free_rows, m, b.prompt, b.length, PROMPTS, &o, &err), &err);
+  ml_cache_trim();
+  ml_memory_info info;
+  ml_memory(&info);
+  ml_memory_set_limit(info.live + 900000);
+  CHECK_OK(ml_transformer_generate(&bound, m, b.prompt, b.length, PROMPTS, &o, &err), &err);
+  ml_memory_set_limit(0);
+  CHECK(bound.cache_bytes < free_rows.cache_bytes);
+  for (int64_t i = 0; bound.length && i < PROMPTS * SAMPLES; i++)
+    CHECK(same_row(&free_rows, i, &bound, i));
+  ml_samples_clear(&free_rows);
+  ml_samples_clear(&bound);
+  ml_transformer_free(m);
+}
+
+/* ---- ends
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void test_ends(void) {
+  ml_error err;
+  ml_rng g = ml_rng_seed(15);
+  ml_transformer_config c;
+  ml_transformer_config_default(&c);
+  c.depth = 1, c.width = 16, c.heads = 2, c.vocab = 8, c.context = 20;
+  ml_transformer *m = random_model(&g, &c);
+  int64_t ids[21] = {1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5}, length = 20;
+  const int64_t *prompt = ids;
+  ml_rng key = ml_rng_seed(3);
+  ml_generate_options o;
+  ml_generate_options_default(&o);
+  o.keys = &key;
+  ml_samples s;
+  /* a full prompt has room for one token, which context + 1 tokens can score */
+  CHECK_OK(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), &err);
+  CHECK_EQ(s.length[0], 1);
+  CHECK(!s.finished[0]);
+  ml_samples_clear(&s);
+  length = 21;
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_EARG);
+  CHECK_HAS(err.message, "more than the context of 20");
+  CHECK_EQ(err.arg, 2);
+  length = 15;
+  CHECK_OK(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), &err);
+  CHECK_EQ(s.length[0], 6);
+  CHECK_EQ(s.new_tokens, 6);
+  ml_samples_clear(&s);
+  o.max_new = 0;
+  CHECK_OK(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), &err);
+  CHECK_EQ(s.length[0], 0);
+  ml_samples_clear(&s);
+  /* every id stops: one token, returned, finished */
+  int64_t all[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+  o.max_new = 5;
+  o.stop = all;
+  o.n_stop = 8;
+  CHECK_OK(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), &err);
+  CHECK_EQ(s.length[0], 1);
+  CHECK(s.finished[0]);
+  ml_samples_clear(&s);
+  all[3] = 8;
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_EARG);
+  CHECK_HAS(err.message, "stop id 9, wanted 1..8");
+  o.n_stop = 0;
+  o.temperature = NAN;
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_EARG);
+  CHECK_HAS(err.message, "temperature is");
+  o.temperature = 1;
+  o.top_p = 0;
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_EARG);
+  o.top_p = 1;
+  length = 0;
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_EARG);
+  CHECK_HAS(err.message, "prompt 1 is empty");
+  length = 2;
+  ids[1] = 8;
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_EARG);
+  CHECK_HAS(err.message, "id 9 at 2, wanted 1..8");
+  ml_transformer_free(m);
+}
+
+static void test_nan_weights_raise(void) {
+  ml_error err;
+  ml_transformer_config c;
+  ml_transformer_config_default(&c);
+  c.depth = 1, c.width = 16, c.heads = 2, c.vocab = 8, c.context = 20;
+  ml_transformer *m = NULL;
+  CHECK_OK(ml_transformer_new(&m, &c, &err), &err);
+  ML_DATA(float, &ml_transformer_param_find(m, "blocks.1.mlp.w2")->tensor)[5] = NAN;
+  int64_t ids[2] = {1, 2}, length = 2;
+  const int64_t *prompt = ids;
+  ml_rng key = ml_rng_seed(3);
+  ml_generate_options o;
+  ml_generate_options_default(&o);
+  o.keys = &key;
+  ml_samples s;
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_ENUMERIC);
+  CHECK_HAS(err.message, "prompt 1");
+  o.greedy = true;
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_ENUMERIC);
+  ml_transformer_free(m);
+}
+
+static void test_cancel(void) {
+  ml_error err;
+  ml_transformer_config c;
+  ml_transformer_config_default(&c);
+  c.depth = 1, c.width = 16, c.heads = 2, c.vocab = 8;
+  ml_transformer *m = NULL;
+  CHECK_OK(ml_transformer_new(&m, &c, &err), &err);
+  int64_t ids[2] = {1, 2}, length = 2;
+  const int64_t *prompt = ids;
+  ml_generate_options o;
+  ml_generate_options_default(&o);
+  o.greedy = true;
+  ml_samples s;
+  ml_cancel();
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_ECANCELLED);
+  ml_cancel_clear();
+  ml_transformer_free(m);
+}
+
+/* Every allocation fails in turn. */
+static void test_out_of_memory(void) {
+  ml_error err;
+  ml_transformer_config c;
+  ml_transformer_config_default(&c);
+  c.depth = 1, c.width = 16, c.heads = 2, c.vocab = 8;
+  ml_transformer *m = NULL;
+  CHECK_ALLOC_SWEEP(ml_transformer_new(&m, &c, &err), ml_transformer_free(m));
+  CHECK_OK(ml_transformer_new(&m, &c, &err), &err);
+  int64_t ids[2] = {1, 2}, length = 2;
+  const int64_t *prompt = ids;
+  ml_generate_options o;
+  ml_generate_options_default(&o);
+  o.greedy =
+      true; /* a single row: where there are others, one that finds no memory waits for them */
+  ml_samples s;
+  CHECK_OK(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err),
+           &err); /* makes the rotary table */
+  ml_samples_clear(&s);
+  CHECK_ALLOC_SWEEP(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err),
+                    ml_samples_clear(&s));
+  ml_transformer_free(m);
+}
+
+CHECK_MAIN(test_decode_f32, test_decode_f64, test_rows_are_independent, test_waiting_rows,
+           test_ends, test_nan_weights_raise, test_cancel, test_out_of_memory)
