@@ -84,8 +84,11 @@ ml_status ml_out_open(ml_out_file **file, const char *path, ml_error *err) {
     mode_t mode = exists ? now.st_mode & 0777 : 0666;
     char folder[PATH_MAX];
     folder_of(folder, f->target);
-    /* a file without a name vanishes with the process, even when it is killed */
-    f->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+    /* a file without a name vanishes with the process, even when it is killed; it is named through
+     * /proc */
+    f->fd = -1;
+    if (access("/proc/self/fd", X_OK) == 0)
+      f->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
     code = errno;
     for (int attempt = 0; f->fd < 0 && attempt < 100; attempt++) {
       if (!temp_name(f)) {
