@@ -309,8 +309,8 @@ void ML_FN(tensor_k_softmax_rows)(void *vy, const void *vx, int64_t rows, int64_
   for (int64_t r = 0; r < rows; r++, x += n, y += n) {
     real m = max_row(x, n);
     if (log) {
-      real shift = m + ml_log((real)exp_row(NULL, x, m, n));
-      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = x[i] - shift;
+      real total = ml_log((real)exp_row(NULL, x, m, n));
+      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - m) - total;
     } else {
       real inverse = (real)(1 / exp_row(y, x, m, n));
       _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] *= inverse;
