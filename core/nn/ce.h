@@ -1,4 +1,5 @@
-/* Private to the nn room: what cross-entropy of given logits and of a linear map share: counted rows, sums, info. */
+/* Private to the nn room: what cross-entropy of given logits and of a linear map share: counted
+ * rows, sums, info. */
 #ifndef MOONLAB_NN_CE_H
 #define MOONLAB_NN_CE_H
 
@@ -17,18 +18,26 @@ typedef struct {
   double loss, ce, logz, logz2, logits; /* logits: unweighted */
 } ml_nn_ce_sums;
 
-/* targets has shape `want` and dtype index, mask the same shape in x's dtype; both contiguous. Targets of counted rows are in 1..V. */
-ml_status ml_nn_ce_check(const char *op, const ml_tensor *x, const ml_tensor *targets, const ml_tensor *mask, double z_loss,
+/* targets has shape `want` and dtype index, mask the same shape in x's dtype; both contiguous.
+ * Targets of counted rows are in 1..V. */
+ml_status ml_nn_ce_check(const char *op, const ml_tensor *x, const ml_tensor *targets,
+                         const ml_tensor *mask, double z_loss, ml_error *err) ML_MUST_CHECK;
+ml_status ml_nn_ce_count(ml_nn_ce_rows *r, const char *op, const ml_tensor *targets,
+                         const ml_tensor *mask, int64_t V, ml_arena *arena,
                          ml_error *err) ML_MUST_CHECK;
-ml_status ml_nn_ce_count(ml_nn_ce_rows *r, const char *op, const ml_tensor *targets, const ml_tensor *mask, int64_t V,
-                         ml_arena *arena, ml_error *err) ML_MUST_CHECK;
-static inline int64_t ml_nn_ce_position(const ml_nn_ce_rows *r, int64_t i) { return r->row ? r->row[i] : i; }
-static inline double ml_nn_ce_weight(const ml_nn_ce_rows *r, int64_t position) { return r->weight ? r->weight[position] : 1; }
+static inline int64_t ml_nn_ce_position(const ml_nn_ce_rows *r, int64_t i) {
+  return r->row ? r->row[i] : i;
+}
+static inline double ml_nn_ce_weight(const ml_nn_ce_rows *r, int64_t position) {
+  return r->weight ? r->weight[position] : 1;
+}
 
-void ml_nn_ce_add(ml_nn_ce_sums *sum, double weight, double ce, double z_loss, const ml_nn_ce_row *row);
+void ml_nn_ce_add(ml_nn_ce_sums *sum, double weight, double ce, double z_loss,
+                  const ml_nn_ce_row *row);
 void ml_nn_ce_merge(ml_nn_ce_sums *sum, const ml_nn_ce_sums *part);
 /* Divides by the count: the loss into 0-d out of dtype, the rest into info (may be NULL). */
-ml_status ml_nn_ce_finish(ml_tensor *out, ml_dtype dtype, ml_ce_info *info, const ml_nn_ce_sums *sum, int64_t count, int64_t V,
+ml_status ml_nn_ce_finish(ml_tensor *out, ml_dtype dtype, ml_ce_info *info,
+                          const ml_nn_ce_sums *sum, int64_t count, int64_t V,
                           ml_error *err) ML_MUST_CHECK;
 
 static inline double ml_nn_get(const void *p, ml_dtype dtype, int64_t i) {
@@ -45,9 +54,11 @@ static inline void ml_nn_subtract(void *p, ml_dtype dtype, int64_t i, double x) 
 static inline int64_t ml_nn_ce_chunk(int64_t V) { return ml_nn_max(1, 16384 / ml_nn_max(V, 1)); }
 
 /* d/dw_r of the loss = factor value_r, for the mask at input i. value f64 [rows]. */
-ml_status ml_nn_ce_mask_grad(ml_vjp *c, int i, const ml_tensor *value, double factor, ml_error *err) ML_MUST_CHECK;
+ml_status ml_nn_ce_mask_grad(ml_vjp *c, int i, const ml_tensor *value, double factor,
+                             ml_error *err) ML_MUST_CHECK;
 
 /* A mask with negative and, where asked for, zero weights, for check cases. */
-ml_status ml_nn_ce_case_mask(ml_check_case *c, int i, bool zeros, ml_rng *g, ml_error *err) ML_MUST_CHECK;
+ml_status ml_nn_ce_case_mask(ml_check_case *c, int i, bool zeros, ml_rng *g,
+                             ml_error *err) ML_MUST_CHECK;
 
 #endif

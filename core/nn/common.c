@@ -17,15 +17,17 @@ int64_t ml_nn_rows(const ml_tensor *t) {
   return ml_nn_shape_rows(&shape);
 }
 
-/* ---- checks ------------------------------------------------------------------------------------------ */
+/* ---- checks
+ * ------------------------------------------------------------------------------------------ */
 
-ml_status ml_nn_check_real(const char *op, const char *name, const ml_tensor *x, int min_rank, int arg,
-                           ml_error *err) {
+ml_status ml_nn_check_real(const char *op, const char *name, const ml_tensor *x, int min_rank,
+                           int arg, ml_error *err) {
   char text[ML_DESCRIBE];
   if (!x || ml_tensor_empty(x))
     return ml_fail(err, ML_ESTATE, arg, "%s: %s is a released tensor", op, name);
   if (!ml_is_real(x->dtype))
-    return ml_fail(err, ML_EDTYPE, arg, "%s: %s is %s, wanted f32 or f64", op, name, ml_describe(text, x));
+    return ml_fail(err, ML_EDTYPE, arg, "%s: %s is %s, wanted f32 or f64", op, name,
+                   ml_describe(text, x));
   if (x->rank < min_rank)
     return ml_fail(err, ML_ESHAPE, arg, "%s: %s is %s, wanted at least %d axes", op, name,
                    ml_describe(text, x), min_rank);
@@ -40,25 +42,27 @@ ml_status ml_nn_check_like(const char *op, const char *name, const ml_tensor *w,
   if (ml_tensor_empty(w))
     return ml_fail(err, ML_ESTATE, arg, "%s: %s is a released tensor", op, name);
   if (w->dtype != x->dtype)
-    return ml_fail(err, ML_EDTYPE, arg, "%s: dtypes of %s and %s disagree: %s and %s", op, x_name, name,
-                   ml_describe(a, x), ml_describe(b, w));
+    return ml_fail(err, ML_EDTYPE, arg, "%s: dtypes of %s and %s disagree: %s and %s", op, x_name,
+                   name, ml_describe(a, x), ml_describe(b, w));
   ml_shape shape = ml_shape_of(w);
   if (want && !ml_shape_equal(&shape, want))
-    return ml_fail(err, ML_ESHAPE, arg, "%s: %s and %s disagree: %s and %s, wanted %s %s", op, x_name, name,
-                   ml_describe(a, x), ml_describe(b, w), name, ml_describe_shape(s, want));
+    return ml_fail(err, ML_ESHAPE, arg, "%s: %s and %s disagree: %s and %s, wanted %s %s", op,
+                   x_name, name, ml_describe(a, x), ml_describe(b, w), name,
+                   ml_describe_shape(s, want));
   return ML_OK;
 }
 
-ml_status ml_nn_check_ids(const char *op, const char *name, const int64_t *ids, int64_t count, int64_t n,
-                          int arg, ml_error *err) {
+ml_status ml_nn_check_ids(const char *op, const char *name, const int64_t *ids, int64_t count,
+                          int64_t n, int arg, ml_error *err) {
   for (int64_t i = 0; i < count; i++)
     if (ids[i] < 0 || ids[i] >= n)
-      return ml_fail(err, ML_EARG, arg, "%s: %s %lld is outside 1..%lld", op, name, (long long)ids[i] + 1,
-                     (long long)n);
+      return ml_fail(err, ML_EARG, arg, "%s: %s %lld is outside 1..%lld", op, name,
+                     (long long)ids[i] + 1, (long long)n);
   return ML_OK;
 }
 
-/* ---- scratch ------------------------------------------------------------------------------------------- */
+/* ---- scratch
+ * ------------------------------------------------------------------------------------------- */
 
 ml_status ml_nn_scratch(ml_arena **arena, size_t *mark, ml_error *err) {
   *arena = ml_scratch();
@@ -76,7 +80,8 @@ ml_status ml_nn_take(void **p, ml_arena *arena, int64_t count, size_t item, ml_e
   return ML_OK;
 }
 
-/* ---- column sums ------------------------------------------------------------------------------------------ */
+/* ---- column sums
+ * ------------------------------------------------------------------------------------------ */
 
 int64_t ml_nn_chunk_rows(int64_t rows, int64_t n) {
   int64_t chunk = 16384 / ml_nn_max(n, 1);
@@ -99,8 +104,8 @@ static void sums_body(void *ctx, int64_t i, int worker) {
                                    ml_nn_at(t->parts, t->dtype, i * t->n), false);
 }
 
-ml_status ml_nn_column_sums(ml_dtype dtype, int64_t rows, int64_t n, const void *x, void *sums, bool add,
-                            ml_arena *arena, ml_error *err) {
+ml_status ml_nn_column_sums(ml_dtype dtype, int64_t rows, int64_t n, const void *x, void *sums,
+                            bool add, ml_arena *arena, ml_error *err) {
   sums_task t = {dtype, rows, n, ml_nn_chunk_rows(rows, n), x, NULL};
   int64_t chunks = ml_nn_ceil_div(rows, t.chunk);
   size_t mark = ml_arena_mark(arena);
@@ -111,7 +116,8 @@ ml_status ml_nn_column_sums(ml_dtype dtype, int64_t rows, int64_t n, const void 
   return ML_OK;
 }
 
-/* ---- affine maps ---------------------------------------------------------------------------------------------- */
+/* ---- affine maps
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
   const ml_nn_affine *t;
@@ -126,25 +132,31 @@ static void affine_body(void *ctx, int64_t i, int worker) {
   int p = (int)(i / tiles);
   int64_t r0 = i % tiles / task->column_tiles * ML_NN_TILE_ROWS;
   int64_t c0 = i % task->column_tiles * ML_NN_TILE_COLUMNS;
-  int64_t rows = ml_nn_min(ML_NN_TILE_ROWS, t->rows - r0), columns = ml_nn_min(ML_NN_TILE_COLUMNS, t->N - c0);
+  int64_t rows = ml_nn_min(ML_NN_TILE_ROWS, t->rows - r0),
+          columns = ml_nn_min(ML_NN_TILE_COLUMNS, t->N - c0);
   ml_dtype dtype = t->dtype;
   void *pre = ml_nn_at(t->pre[p], dtype, r0 * t->N + c0);
   const void *W = ml_nn_cat(t->W[p], dtype, t->transposed ? c0 * t->K : c0);
   const void *b = t->b[p] ? ml_nn_cat(t->b[p], dtype, c0) : NULL;
-  ml_gemm_serial(dtype, false, t->transposed, rows, columns, t->K, 1, ml_nn_cat(t->x, dtype, r0 * t->K), t->K, W,
-                 t->transposed ? t->K : t->N, 0, pre, t->N);
+  ml_gemm_serial(dtype, false, t->transposed, rows, columns, t->K, 1,
+                 ml_nn_cat(t->x, dtype, r0 * t->K), t->K, W, t->transposed ? t->K : t->N, 0, pre,
+                 t->N);
   if (b || t->act != ML_ACT_IDENTITY)
-    ml_nn_act(dtype)->bias_forward(t->act, rows, columns, pre, t->N, b, ml_nn_at(t->y[p], dtype, r0 * t->N + c0),
-                                   t->N);
+    ml_nn_act(dtype)->bias_forward(t->act, rows, columns, pre, t->N, b,
+                                   ml_nn_at(t->y[p], dtype, r0 * t->N + c0), t->N);
 }
 
 void ml_nn_affine_run(const ml_nn_affine *t) {
-  affine_task task = {t, ml_nn_ceil_div(t->rows, ML_NN_TILE_ROWS), ml_nn_ceil_div(t->N, ML_NN_TILE_COLUMNS)};
-  double tile = (double)ml_nn_min(t->rows, ML_NN_TILE_ROWS) * (double)ml_nn_min(t->N, ML_NN_TILE_COLUMNS);
-  ml_parallel_for(t->count * task.row_tiles * task.column_tiles, tile * (2 * (double)t->K + 16), affine_body, &task);
+  affine_task task = {t, ml_nn_ceil_div(t->rows, ML_NN_TILE_ROWS),
+                      ml_nn_ceil_div(t->N, ML_NN_TILE_COLUMNS)};
+  double tile =
+      (double)ml_nn_min(t->rows, ML_NN_TILE_ROWS) * (double)ml_nn_min(t->N, ML_NN_TILE_COLUMNS);
+  ml_parallel_for(t->count * task.row_tiles * task.column_tiles, tile * (2 * (double)t->K + 16),
+                  affine_body, &task);
 }
 
-/* ---- gradient-check cases -------------------------------------------------------------------------------------- */
+/* ---- gradient-check cases
+ * -------------------------------------------------------------------------------------- */
 
 static ml_shape shape_of_args(int rank, va_list args) {
   ml_shape shape = {.rank = rank};
@@ -153,8 +165,8 @@ static ml_shape shape_of_args(int rank, va_list args) {
   return shape;
 }
 
-ml_status ml_nn_case_normal(ml_check_case *c, int i, ml_rng *g, double mean, double std, ml_error *err, int rank,
-                            ...) {
+ml_status ml_nn_case_normal(ml_check_case *c, int i, ml_rng *g, double mean, double std,
+                            ml_error *err, int rank, ...) {
   va_list args;
   va_start(args, rank);
   ml_shape shape = shape_of_args(rank, args);
@@ -168,7 +180,8 @@ ml_status ml_nn_case_normal(ml_check_case *c, int i, ml_rng *g, double mean, dou
   return ML_OK;
 }
 
-ml_status ml_nn_case_ids(ml_check_case *c, int i, ml_rng *g, int64_t n, ml_error *err, int rank, ...) {
+ml_status ml_nn_case_ids(ml_check_case *c, int i, ml_rng *g, int64_t n, ml_error *err, int rank,
+                         ...) {
   va_list args;
   va_start(args, rank);
   ml_shape shape = shape_of_args(rank, args);

@@ -1,21 +1,25 @@
-/* Cross-entropy of given logits, with z term and weighted mask, and what it shares with the fused form. */
+/* Cross-entropy of given logits, with z term and weighted mask, and what it shares with the fused
+ * form. */
 #include "ce.h"
 
 #include <string.h>
 
-/* ---- shared ---------------------------------------------------------------------------------------------- */
+/* ---- shared
+ * ---------------------------------------------------------------------------------------------- */
 
-ml_status ml_nn_ce_check(const char *op, const ml_tensor *x, const ml_tensor *targets, const ml_tensor *mask, double z_loss,
-                         ml_error *err) {
+ml_status ml_nn_ce_check(const char *op, const ml_tensor *x, const ml_tensor *targets,
+                         const ml_tensor *mask, double z_loss, ml_error *err) {
   char a[ML_DESCRIBE], b[ML_DESCRIBE], s[ML_DESCRIBE];
   if (!targets || ml_tensor_empty(targets))
     return ml_fail(err, ML_ESTATE, 2, "%s: targets is a released tensor", op);
   if (targets->dtype != ML_INDEX)
-    return ml_fail(err, ML_EDTYPE, 2, "%s: targets is %s, wanted dtype index", op, ml_describe(b, targets));
+    return ml_fail(err, ML_EDTYPE, 2, "%s: targets is %s, wanted dtype index", op,
+                   ml_describe(b, targets));
   ml_shape want = ml_shape_of(x), shape = ml_shape_of(targets);
   want.rank--;
   if (!ml_shape_equal(&shape, &want))
-    return ml_fail(err, ML_ESHAPE, 2, "%s: rows and targets disagree: %s and %s, wanted targets index %s", op,
+    return ml_fail(err, ML_ESHAPE, 2,
+                   "%s: rows and targets disagree: %s and %s, wanted targets index %s", op,
                    ml_describe(a, x), ml_describe(b, targets), ml_describe_shape(s, &want));
   ML_TRY(ml_nn_check_like(op, "mask", mask, "rows", x, &want, 3, err));
   if (!(z_loss >= 0))
@@ -23,8 +27,8 @@ ml_status ml_nn_ce_check(const char *op, const ml_tensor *x, const ml_tensor *ta
   return ML_OK;
 }
 
-ml_status ml_nn_ce_count(ml_nn_ce_rows *r, const char *op, const ml_tensor *targets, const ml_tensor *mask, int64_t V,
-                         ml_arena *arena, ml_error *err) {
+ml_status ml_nn_ce_count(ml_nn_ce_rows *r, const char *op, const ml_tensor *targets,
+                         const ml_tensor *mask, int64_t V, ml_arena *arena, ml_error *err) {
   r->rows = ml_numel(targets);
   r->targets = ML_DATA(int64_t, targets);
   r->row = NULL;
@@ -50,7 +54,8 @@ ml_status ml_nn_ce_count(ml_nn_ce_rows *r, const char *op, const ml_tensor *targ
   return ML_OK;
 }
 
-void ml_nn_ce_add(ml_nn_ce_sums *sum, double weight, double ce, double z_loss, const ml_nn_ce_row *row) {
+void ml_nn_ce_add(ml_nn_ce_sums *sum, double weight, double ce, double z_loss,
+                  const ml_nn_ce_row *row) {
   double z2 = row->logz * row->logz;
   sum->loss += weight * (z_loss > 0 ? ce + z_loss * z2 : ce);
   sum->ce += weight * ce;
@@ -67,15 +72,12 @@ void ml_nn_ce_merge(ml_nn_ce_sums *sum, const ml_nn_ce_sums *part) {
   sum->logits += part->logits;
 }
 
-ml_status ml_nn_ce_finish(ml_tensor *out, ml_dtype dtype, ml_ce_info *info, const ml_nn_ce_sums *sum, int64_t count,
-                          int64_t V, ml_error *err) {
+ml_status ml_nn_ce_finish(ml_tensor *out, ml_dtype dtype, ml_ce_info *info,
+                          const ml_nn_ce_sums *sum, int64_t count, int64_t V, ml_error *err) {
   double over = count ? 1 / (double)count : 0;
   if (info)
-    *info = (ml_ce_info){sum->ce * over,
-                         sum->logz * over,
-                         sum->logz2 * over,
-                         count && V ? sum->logits / ((double)count * (double)V) : 0,
-                         count};
+    *info = (ml_ce_info){sum->ce * over, sum->logz * over, sum->logz2 * over,
+                         count && V ? sum->logits / ((double)count * (double)V) : 0, count};
   ml_shape scalar = ml_shape_make(0);
   ML_TRY(ml_tensor_init(out, dtype, &scalar, err));
   return ml_tensor_fill_into(out, sum->loss * over, err);
@@ -93,7 +95,8 @@ ml_status ml_nn_ce_case_mask(ml_check_case *c, int i, bool zeros, ml_rng *g, ml_
   return ML_OK;
 }
 
-/* ---- given logits ------------------------------------------------------------------------------------------- */
+/* ---- given logits
+ * ------------------------------------------------------------------------------------------- */
 
 enum { LOGITS, TARGETS, MASK };
 enum { SAVED_LOGITS, SAVED_TARGETS, SAVED_LOGZ, SAVED_WEIGHT, SAVED_VALUE };
@@ -128,9 +131,9 @@ static void forward_body(void *ctx, int64_t i, int worker) {
 }
 
 /* logz, weight / count and row values as f64 [rows]; the last two only where needed. */
-static ml_status forward_run(ml_tensor *out, ml_tensor kept[3], const ml_tensor *z, const ml_tensor *targets,
-                             const ml_tensor *mask, bool mask_taped, const ml_nn_ce_attr *a, bool save, ml_arena *arena,
-                             ml_error *err) {
+static ml_status forward_run(ml_tensor *out, ml_tensor kept[3], const ml_tensor *z,
+                             const ml_tensor *targets, const ml_tensor *mask, bool mask_taped,
+                             const ml_nn_ce_attr *a, bool save, ml_arena *arena, ml_error *err) {
   ml_nn_ce_rows r;
   int64_t V = ml_nn_last(z);
   ML_TRY(ml_nn_ce_count(&r, "cross_entropy", targets, mask, V, arena, err));
@@ -141,7 +144,8 @@ static ml_status forward_run(ml_tensor *out, ml_tensor kept[3], const ml_tensor 
     ML_TRY(ml_tensor_init(&kept[1], ML_F64, &per_row, err));
   if (save && mask_taped)
     ML_TRY(ml_tensor_init_zeros(&kept[2], ML_F64, &per_row, err));
-  forward_task t = {.dtype = z->dtype, .rows = &r, .V = V, .chunk = ml_nn_ce_chunk(V), .z_loss = a->z_loss};
+  forward_task t = {
+      .dtype = z->dtype, .rows = &r, .V = V, .chunk = ml_nn_ce_chunk(V), .z_loss = a->z_loss};
   t.z = ml_data(z);
   t.logz = save ? ML_DATA(double, &kept[0]) : NULL;
   t.value = save && mask_taped ? ML_DATA(double, &kept[2]) : NULL;
@@ -159,8 +163,8 @@ static ml_status forward_run(ml_tensor *out, ml_tensor kept[3], const ml_tensor 
   return ml_nn_ce_finish(out, z->dtype, a->info, &sum, r.count, V, err);
 }
 
-ml_status ml_nn_cross_entropy_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr,
-                                      ml_save *save, ml_error *err) {
+ml_status ml_nn_cross_entropy_forward(ml_tensor *out, const ml_tensor *const *in, int n,
+                                      const void *attr, ml_save *save, ml_error *err) {
   (void)n;
   const ml_nn_ce_attr *a = attr;
   ML_TRY(ml_nn_check_real("cross_entropy", "logits", in[LOGITS], 1, 1, err));
@@ -174,8 +178,9 @@ ml_status ml_nn_cross_entropy_forward(ml_tensor *out, const ml_tensor *const *in
     if (in[i])
       status = ml_tensor_contiguous(&flat[i], in[i], err);
   if (!status)
-    status = forward_run(&out[0], kept, &flat[LOGITS], &flat[TARGETS], in[MASK] ? &flat[MASK] : NULL,
-                         in[MASK] && ml_on_tape(in[MASK]), a, save != NULL, arena, err);
+    status =
+        forward_run(&out[0], kept, &flat[LOGITS], &flat[TARGETS], in[MASK] ? &flat[MASK] : NULL,
+                    in[MASK] && ml_on_tape(in[MASK]), a, save != NULL, arena, err);
   const ml_tensor *all[5] = {&flat[LOGITS], &flat[TARGETS], &kept[0], &kept[1], &kept[2]};
   for (int i = 0; i < 5 && !status && save; i++)
     status = ml_save_tensor(save, all[i], err);
@@ -218,7 +223,8 @@ static void backward_body(void *ctx, int64_t i, int worker) {
 }
 
 /* d/dw_r of the loss: the row's value over the count, 0 where the weight is 0. */
-ml_status ml_nn_ce_mask_grad(ml_vjp *c, int i, const ml_tensor *value, double factor, ml_error *err) {
+ml_status ml_nn_ce_mask_grad(ml_vjp *c, int i, const ml_tensor *value, double factor,
+                             ml_error *err) {
   ml_tensor *dw;
   bool add;
   ML_TRY(ml_vjp_target(c, i, &dw, &add, err));
@@ -235,13 +241,15 @@ ml_status ml_nn_ce_mask_grad(ml_vjp *c, int i, const ml_tensor *value, double fa
 ml_status ml_nn_cross_entropy_vjp(ml_vjp *c, ml_error *err) {
   const ml_nn_ce_attr *a = c->attr;
   const ml_tensor *z = &c->saved[SAVED_LOGITS], *weight = &c->saved[SAVED_WEIGHT];
-  backward_task t = {.dtype = z->dtype, .rows = ml_nn_rows(z), .V = ml_nn_last(z), .z_loss = a->z_loss};
+  backward_task t = {
+      .dtype = z->dtype, .rows = ml_nn_rows(z), .V = ml_nn_last(z), .z_loss = a->z_loss};
   ML_TRY(ml_tensor_item(&t.seed, &c->gout[0], err));
   if (c->wanted[MASK]) {
     int64_t count = 0;
     for (int64_t i = 0; i < t.rows; i++)
       count += ML_DATA(double, weight)[i] != 0;
-    ML_TRY(ml_nn_ce_mask_grad(c, MASK, &c->saved[SAVED_VALUE], count ? t.seed / (double)count : 0, err));
+    ML_TRY(ml_nn_ce_mask_grad(c, MASK, &c->saved[SAVED_VALUE], count ? t.seed / (double)count : 0,
+                              err));
   }
   if (!c->wanted[LOGITS])
     return ML_OK;
@@ -253,13 +261,17 @@ ml_status ml_nn_cross_entropy_vjp(ml_vjp *c, ml_error *err) {
   t.logz = ML_DATA(double, &c->saved[SAVED_LOGZ]);
   t.weight = ml_tensor_empty(weight) ? NULL : ML_DATA(double, weight);
   t.dz = ml_data(dz);
-  ml_parallel_for(ml_nn_ceil_div(t.rows, t.chunk), 10.0 * (double)(t.chunk * t.V), backward_body, &t);
+  ml_parallel_for(ml_nn_ceil_div(t.rows, t.chunk), 10.0 * (double)(t.chunk * t.V), backward_body,
+                  &t);
   return ML_OK;
 }
 
-ml_status ml_nn_cross_entropy_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g, ml_error *err) {
-  *n_variants = 5; /* plain, z term, mask with zeros, mask that is differentiated, z term and mask */
-  ml_nn_ce_attr a = {.z_loss = variant == 1 || variant == 3 || variant == 4 ? 0.3 : 0, .multiplier = 1};
+ml_status ml_nn_cross_entropy_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
+                                    ml_error *err) {
+  *n_variants =
+      5; /* plain, z term, mask with zeros, mask that is differentiated, z term and mask */
+  ml_nn_ce_attr a = {.z_loss = variant == 1 || variant == 3 || variant == 4 ? 0.3 : 0,
+                     .multiplier = 1};
   memcpy(c->attr, &a, sizeof a);
   c->n_out = 1;
   ML_TRY(ml_nn_case_normal(c, LOGITS, g, 0.5, 1.5, err, 3, 2, 3, 7));
@@ -270,8 +282,9 @@ ml_status ml_nn_cross_entropy_check(ml_check_case *c, int variant, int *n_varian
   return ML_OK;
 }
 
-ml_status ml_cross_entropy(ml_tensor *loss, const ml_tensor *logits, const ml_tensor *targets, const ml_tensor *mask,
-                           double z_loss, ml_ce_info *info, ml_error *err) {
+ml_status ml_cross_entropy(ml_tensor *loss, const ml_tensor *logits, const ml_tensor *targets,
+                           const ml_tensor *mask, double z_loss, ml_ce_info *info, ml_error *err) {
   ml_nn_ce_attr a = {.z_loss = z_loss, .multiplier = 1, .info = info};
-  return ml_apply(loss, &ml_nn_op_cross_entropy, (const ml_tensor *[]){logits, targets, mask}, 3, &a, err);
+  return ml_apply(loss, &ml_nn_op_cross_entropy, (const ml_tensor *[]){logits, targets, mask}, 3,
+                  &a, err);
 }

@@ -20,8 +20,9 @@ static void dropout_body(void *ctx, int64_t i, int worker) {
   (void)worker;
   const dropout_task *t = ctx;
   int64_t first = i * CHUNK;
-  ml_nn_dropout(t->dtype)->apply(first, ml_nn_min(CHUNK, t->n - first), t->stream.key, t->stream.counter, t->threshold,
-                                 t->scale, ml_nn_cat(t->x, t->dtype, first), ml_nn_at(t->y, t->dtype, first), t->add);
+  ml_nn_dropout(t->dtype)->apply(
+      first, ml_nn_min(CHUNK, t->n - first), t->stream.key, t->stream.counter, t->threshold,
+      t->scale, ml_nn_cat(t->x, t->dtype, first), ml_nn_at(t->y, t->dtype, first), t->add);
 }
 
 static void dropout_run(const ml_nn_dropout_attr *a, const ml_tensor *x, ml_tensor *y, bool add) {
@@ -33,8 +34,8 @@ static void dropout_run(const ml_nn_dropout_attr *a, const ml_tensor *x, ml_tens
   ml_parallel_for(ml_nn_ceil_div(t.n, CHUNK), 8.0 * CHUNK, dropout_body, &t);
 }
 
-ml_status ml_nn_dropout_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr, ml_save *save,
-                                ml_error *err) {
+ml_status ml_nn_dropout_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr,
+                                ml_save *save, ml_error *err) {
   (void)n;
   (void)save;
   const ml_nn_dropout_attr *a = attr;
@@ -62,7 +63,8 @@ ml_status ml_nn_dropout_vjp(ml_vjp *c, ml_error *err) {
   return status;
 }
 
-ml_status ml_nn_dropout_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g, ml_error *err) {
+ml_status ml_nn_dropout_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
+                              ml_error *err) {
   *n_variants = 2;
   ml_nn_dropout_attr a = {variant ? 0.5 : 0, {42, 7}};
   memcpy(c->attr, &a, sizeof a);

@@ -33,23 +33,28 @@ static void forward_body(void *ctx, int64_t i, int worker) {
 
 static ml_status embedding_check(const ml_tensor *const *in, ml_shape *shape, ml_error *err) {
   char a[ML_DESCRIBE], b[ML_DESCRIBE];
-  const ml_tensor *table = in[TABLE], *ids = in[IDS], *pt = in[POSITIONS_TABLE], *positions = in[POSITIONS];
+  const ml_tensor *table = in[TABLE], *ids = in[IDS], *pt = in[POSITIONS_TABLE],
+                  *positions = in[POSITIONS];
   ML_TRY(ml_nn_check_real("embedding", "table", table, 0, 1, err));
   if (table->rank != 2)
-    return ml_fail(err, ML_ESHAPE, 1, "embedding: table is %s, wanted [V,d]", ml_describe(a, table));
+    return ml_fail(err, ML_ESHAPE, 1, "embedding: table is %s, wanted [V,d]",
+                   ml_describe(a, table));
   if (!ids || ml_tensor_empty(ids))
     return ml_fail(err, ML_ESTATE, 2, "embedding: ids is a released tensor");
   if (ids->dtype != ML_INDEX)
-    return ml_fail(err, ML_EDTYPE, 2, "embedding: ids is %s, wanted dtype index", ml_describe(a, ids));
+    return ml_fail(err, ML_EDTYPE, 2, "embedding: ids is %s, wanted dtype index",
+                   ml_describe(a, ids));
   if (ids->rank == ML_MAX_RANK)
-    return ml_fail(err, ML_ESHAPE, 2, "embedding: ids is %s, wanted at most %d axes", ml_describe(a, ids),
-                   ML_MAX_RANK - 1);
+    return ml_fail(err, ML_ESHAPE, 2, "embedding: ids is %s, wanted at most %d axes",
+                   ml_describe(a, ids), ML_MAX_RANK - 1);
   *shape = ml_shape_of(ids);
   shape->size[shape->rank++] = table->size[1];
   ML_TRY(ml_nn_check_like("embedding", "positions_table", pt, "table", table, NULL, 3, err));
   if (pt && (pt->rank != 2 || pt->size[1] != table->size[1]))
-    return ml_fail(err, ML_ESHAPE, 3, "embedding: table and positions_table disagree: %s and %s, wanted [V,d] and [P,d]",
-                   ml_describe(a, table), ml_describe(b, pt));
+    return ml_fail(
+        err, ML_ESHAPE, 3,
+        "embedding: table and positions_table disagree: %s and %s, wanted [V,d] and [P,d]",
+        ml_describe(a, table), ml_describe(b, pt));
   if (!positions)
     return ML_OK;
   if (!pt)
@@ -57,7 +62,8 @@ static ml_status embedding_check(const ml_tensor *const *in, ml_shape *shape, ml
   ml_shape have = ml_shape_of(positions), want = ml_shape_of(ids);
   if (ml_tensor_empty(positions) || positions->dtype != ML_INDEX || !ml_shape_equal(&have, &want))
     return ml_fail(err, positions->dtype != ML_INDEX ? ML_EDTYPE : ML_ESHAPE, 3,
-                   "embedding: ids and positions disagree: %s and %s", ml_describe(a, ids), ml_describe(b, positions));
+                   "embedding: ids and positions disagree: %s and %s", ml_describe(a, ids),
+                   ml_describe(b, positions));
   return ML_OK;
 }
 
@@ -76,8 +82,8 @@ static ml_status embedding_run(ml_tensor *y, const ml_tensor flat[4], ml_error *
       t.positions = ML_DATA(int64_t, &flat[POSITIONS]);
       ML_TRY(ml_nn_check_ids("embedding", "position", t.positions, t.rows, pt->size[0], 3, err));
     } else if (t.period > pt->size[0]) {
-      return ml_fail(err, ML_EARG, 3, "embedding: position %lld is outside 1..%lld", (long long)t.period,
-                     (long long)pt->size[0]);
+      return ml_fail(err, ML_EARG, 3, "embedding: position %lld is outside 1..%lld",
+                     (long long)t.period, (long long)pt->size[0]);
     }
   }
   t.chunk = ml_nn_chunk_rows(t.rows, t.d);
@@ -85,8 +91,8 @@ static ml_status embedding_run(ml_tensor *y, const ml_tensor flat[4], ml_error *
   return ML_OK;
 }
 
-ml_status ml_nn_embedding_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr, ml_save *save,
-                                  ml_error *err) {
+ml_status ml_nn_embedding_forward(ml_tensor *out, const ml_tensor *const *in, int n,
+                                  const void *attr, ml_save *save, ml_error *err) {
   (void)attr;
   ml_shape shape;
   ML_TRY(embedding_check(in, &shape, err));
@@ -108,7 +114,8 @@ ml_status ml_nn_embedding_forward(ml_tensor *out, const ml_tensor *const *in, in
   return status;
 }
 
-#define SHARDS 8 /* ranges of the table's rows: each is written by one task, in the order of the ids */
+#define SHARDS                                                                                     \
+  8 /* ranges of the table's rows: each is written by one task, in the order of the ids */
 
 typedef struct {
   ml_dtype dtype;
@@ -126,7 +133,8 @@ static void backward_body(void *ctx, int64_t i, int worker) {
   const ml_nn_row_kernels *k = ml_nn_row(dtype);
   int64_t lo = t->n * i / SHARDS, hi = t->n * (i + 1) / SHARDS;
   if (!t->add)
-    memset(ml_nn_at(t->dtable, dtype, lo * t->d), 0, (size_t)((hi - lo) * t->d) * ml_dtype_size(dtype));
+    memset(ml_nn_at(t->dtable, dtype, lo * t->d), 0,
+           (size_t)((hi - lo) * t->d) * ml_dtype_size(dtype));
   for (int64_t r = 0; r < t->rows; r++) {
     int64_t id = t->ids ? t->ids[r] : r % t->period;
     if (id >= lo && id < hi)
@@ -134,9 +142,11 @@ static void backward_body(void *ctx, int64_t i, int worker) {
   }
 }
 
-static ml_status table_grad(ml_vjp *c, int i, const ml_tensor *ids, int64_t period, const ml_tensor *dy, ml_error *err) {
+static ml_status table_grad(ml_vjp *c, int i, const ml_tensor *ids, int64_t period,
+                            const ml_tensor *dy, ml_error *err) {
   ml_tensor *dtable;
-  backward_task t = {.dtype = dy->dtype, .rows = ml_nn_rows(dy), .d = ml_nn_last(dy), .period = period};
+  backward_task t = {
+      .dtype = dy->dtype, .rows = ml_nn_rows(dy), .d = ml_nn_last(dy), .period = period};
   ML_TRY(ml_vjp_target(c, i, &dtable, &t.add, err));
   t.n = dtable->size[0];
   t.ids = ml_tensor_empty(ids) ? NULL : ML_DATA(int64_t, ids);
@@ -154,12 +164,14 @@ ml_status ml_nn_embedding_vjp(ml_vjp *c, ml_error *err) {
   if (c->wanted[TABLE])
     status = table_grad(c, TABLE, ids, 1, &dy, err);
   if (!status && c->wanted[POSITIONS_TABLE])
-    status = table_grad(c, POSITIONS_TABLE, &c->saved[SAVED_POSITIONS], ids->rank ? ml_nn_last(ids) : 1, &dy, err);
+    status = table_grad(c, POSITIONS_TABLE, &c->saved[SAVED_POSITIONS],
+                        ids->rank ? ml_nn_last(ids) : 1, &dy, err);
   ml_tensor_clear(&dy);
   return status;
 }
 
-ml_status ml_nn_embedding_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g, ml_error *err) {
+ml_status ml_nn_embedding_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
+                                ml_error *err) {
   *n_variants = 3; /* alone, with positions, with positions counted from the first */
   c->n_out = 1;
   ML_TRY(ml_nn_case_normal(c, TABLE, g, 0, 1, err, 2, 5, 3));
@@ -172,7 +184,9 @@ ml_status ml_nn_embedding_check(ml_check_case *c, int variant, int *n_variants, 
   return ML_OK;
 }
 
-ml_status ml_embedding(ml_tensor *y, const ml_tensor *table, const ml_tensor *ids, const ml_tensor *positions_table,
-                       const ml_tensor *positions, ml_error *err) {
-  return ml_apply(y, &ml_nn_op_embedding, (const ml_tensor *[]){table, ids, positions_table, positions}, 4, NULL, err);
+ml_status ml_embedding(ml_tensor *y, const ml_tensor *table, const ml_tensor *ids,
+                       const ml_tensor *positions_table, const ml_tensor *positions,
+                       ml_error *err) {
+  return ml_apply(y, &ml_nn_op_embedding,
+                  (const ml_tensor *[]){table, ids, positions_table, positions}, 4, NULL, err);
 }

@@ -3,26 +3,28 @@
 
 #include <string.h>
 
-/* ---- linear ------------------------------------------------------------------------------------------- */
+/* ---- linear
+ * ------------------------------------------------------------------------------------------- */
 
 /* x [...,K], W [K,N] or [N,K], b [N] or NULL. */
-static ml_status linear_check(const char *op, const ml_tensor *x, const ml_tensor *W, const ml_tensor *b,
-                              bool transposed, int64_t *N, ml_error *err) {
+static ml_status linear_check(const char *op, const ml_tensor *x, const ml_tensor *W,
+                              const ml_tensor *b, bool transposed, int64_t *N, ml_error *err) {
   char xs[ML_DESCRIBE], ws[ML_DESCRIBE];
   ML_TRY(ml_nn_check_real(op, "x", x, 1, 1, err));
   ML_TRY(ml_nn_check_real(op, "W", W, 0, 2, err));
   ML_TRY(ml_nn_check_like(op, "W", W, "x", x, NULL, 2, err));
   int64_t K = ml_nn_last(x);
   if (W->rank != 2 || W->size[transposed ? 1 : 0] != K)
-    return ml_fail(err, ML_ESHAPE, 2, "%s: x and W disagree: %s and %s, wanted W %s", op, ml_describe(xs, x),
-                   ml_describe(ws, W), transposed ? "[N,K] for x [...,K]" : "[K,N] for x [...,K]");
+    return ml_fail(err, ML_ESHAPE, 2, "%s: x and W disagree: %s and %s, wanted W %s", op,
+                   ml_describe(xs, x), ml_describe(ws, W),
+                   transposed ? "[N,K] for x [...,K]" : "[K,N] for x [...,K]");
   *N = W->size[transposed ? 0 : 1];
   ml_shape want = ml_shape_make(1, *N);
   return ml_nn_check_like(op, "b", b, "x W", W, &want, 3, err);
 }
 
-ml_status ml_nn_linear_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr, ml_save *save,
-                               ml_error *err) {
+ml_status ml_nn_linear_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr,
+                               ml_save *save, ml_error *err) {
   (void)n;
   const ml_nn_linear_attr *a = attr;
   int64_t N;
@@ -79,15 +81,16 @@ static void act_rows_body(void *ctx, int64_t i, int worker) {
   const act_rows_task *t = ctx;
   int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0), at = r0 * t->N;
   void *d = ml_nn_at(t->d, t->dtype, at);
-  ml_nn_act(t->dtype)->grad(t->act, rows * t->N, ml_nn_cat(t->pre, t->dtype, at), ml_nn_cat(t->dy, t->dtype, at), d,
-                            false);
+  ml_nn_act(t->dtype)->grad(t->act, rows * t->N, ml_nn_cat(t->pre, t->dtype, at),
+                            ml_nn_cat(t->dy, t->dtype, at), d, false);
   if (t->parts)
     ml_nn_row(t->dtype)->column_sums(rows, t->N, d, ml_nn_at(t->parts, t->dtype, i * t->N), false);
 }
 
 /* Gradient of the pre-activation into arena memory *d, with column sums into sums when not NULL. */
-static ml_status act_rows(void **d, ml_dtype dtype, ml_act act, int64_t rows, int64_t N, const void *pre, const void *dy,
-                          void *sums, bool add, ml_arena *arena, ml_error *err) {
+static ml_status act_rows(void **d, ml_dtype dtype, ml_act act, int64_t rows, int64_t N,
+                          const void *pre, const void *dy, void *sums, bool add, ml_arena *arena,
+                          ml_error *err) {
   act_rows_task t = {dtype, act, rows, N, ml_nn_chunk_rows(rows, N), pre, dy, NULL, NULL};
   int64_t chunks = ml_nn_ceil_div(rows, t.chunk);
   ML_TRY(ml_nn_take(d, arena, rows * N, ml_dtype_size(dtype), err));
@@ -100,8 +103,8 @@ static ml_status act_rows(void **d, ml_dtype dtype, ml_act act, int64_t rows, in
   return ML_OK;
 }
 
-ml_status ml_nn_dense_grads(ml_vjp *c, int x_at, int W_at, const ml_tensor *x, const ml_tensor *W, bool transposed,
-                            const void *d, int64_t N, ml_error *err) {
+ml_status ml_nn_dense_grads(ml_vjp *c, int x_at, int W_at, const ml_tensor *x, const ml_tensor *W,
+                            bool transposed, const void *d, int64_t N, ml_error *err) {
   ml_dtype dtype = x->dtype;
   int64_t rows = ml_nn_rows(x), K = ml_nn_last(x), ldw = transposed ? K : N;
   ml_tensor *dst;
@@ -131,8 +134,8 @@ static ml_status linear_vjp(ml_vjp *c, const ml_tensor *dy, ml_arena *arena, ml_
     ML_TRY(ml_vjp_target(c, 2, &db, &add, err));
   void *d = ml_data(dy);
   if (a->act != ML_ACT_IDENTITY)
-    ML_TRY(act_rows(&d, dtype, a->act, rows, N, ml_data(&c->saved[2]), ml_data(dy), db ? ml_data(db) : NULL, add, arena,
-                    err));
+    ML_TRY(act_rows(&d, dtype, a->act, rows, N, ml_data(&c->saved[2]), ml_data(dy),
+                    db ? ml_data(db) : NULL, add, arena, err));
   else if (db)
     ML_TRY(ml_nn_column_sums(dtype, rows, N, d, ml_data(db), add, arena, err));
   return ml_nn_dense_grads(c, 0, 1, x, W, a->transposed, d, N, err);
@@ -150,39 +153,47 @@ ml_status ml_nn_linear_vjp(ml_vjp *c, ml_error *err) {
   return status;
 }
 
-ml_status ml_nn_linear_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g, ml_error *err) {
-  /* each activation with a bias, then: no bias, transposed with and without, a vector x, no bias but an activation */
+ml_status ml_nn_linear_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
+                             ml_error *err) {
+  /* each activation with a bias, then: no bias, transposed with and without, a vector x, no bias
+   * but an activation */
   *n_variants = ML_ACT_COUNT + 5;
   int extra = variant - ML_ACT_COUNT;
-  ml_nn_linear_attr a = {extra < 0 ? (ml_act)variant : extra == 4 ? ML_ACT_TANH : ML_ACT_IDENTITY, extra == 1 || extra == 2};
+  ml_nn_linear_attr a = {extra < 0    ? (ml_act)variant
+                         : extra == 4 ? ML_ACT_TANH
+                                      : ML_ACT_IDENTITY,
+                         extra == 1 || extra == 2};
   memcpy(c->attr, &a, sizeof a);
   c->n_out = 1;
   if (extra == 3)
     ML_TRY(ml_nn_case_normal(c, 0, g, 0, 1, err, 1, 3));
   else
     ML_TRY(ml_nn_case_normal(c, 0, g, 0, 1, err, 3, 2, 3, 3));
-  ML_TRY(a.transposed ? ml_nn_case_normal(c, 1, g, 0, 1, err, 2, 4, 3) : ml_nn_case_normal(c, 1, g, 0, 1, err, 2, 3, 4));
+  ML_TRY(a.transposed ? ml_nn_case_normal(c, 1, g, 0, 1, err, 2, 4, 3)
+                      : ml_nn_case_normal(c, 1, g, 0, 1, err, 2, 3, 4));
   if (extra < 0 || extra == 2 || extra == 3)
     ML_TRY(ml_nn_case_normal(c, 2, g, 0, 1, err, 1, 4));
   c->n_in = 3;
   return ML_OK;
 }
 
-ml_status ml_linear(ml_tensor *y, const ml_tensor *x, const ml_tensor *W, const ml_tensor *b, ml_act act,
-                    ml_error *err) {
+ml_status ml_linear(ml_tensor *y, const ml_tensor *x, const ml_tensor *W, const ml_tensor *b,
+                    ml_act act, ml_error *err) {
   ml_nn_linear_attr a = {act, false};
   return ml_apply(y, &ml_nn_op_linear, (const ml_tensor *[]){x, W, b}, 3, &a, err);
 }
 
-ml_status ml_linear_t(ml_tensor *y, const ml_tensor *x, const ml_tensor *W, const ml_tensor *b, ml_error *err) {
+ml_status ml_linear_t(ml_tensor *y, const ml_tensor *x, const ml_tensor *W, const ml_tensor *b,
+                      ml_error *err) {
   ml_nn_linear_attr a = {ML_ACT_IDENTITY, true};
   return ml_apply(y, &ml_nn_op_linear, (const ml_tensor *[]){x, W, b}, 3, &a, err);
 }
 
-/* ---- three maps of one input ------------------------------------------------------------------------------ */
+/* ---- three maps of one input
+ * ------------------------------------------------------------------------------ */
 
-ml_status ml_nn_linear3_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr, ml_save *save,
-                                ml_error *err) {
+ml_status ml_nn_linear3_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr,
+                                ml_save *save, ml_error *err) {
   (void)n;
   (void)attr;
   ml_tensor x = {0}, W[3] = {{0}}, b[3] = {{0}};
@@ -193,8 +204,8 @@ ml_status ml_nn_linear3_forward(ml_tensor *out, const ml_tensor *const *in, int 
     if (p == 0)
       N0 = N;
     else if (N != N0)
-      return ml_fail(err, ML_ESHAPE, 2, "linear3: the weights disagree: %s and %s", ml_describe(s0, in[1]),
-                     ml_describe(s1, in[1 + p]));
+      return ml_fail(err, ML_ESHAPE, 2, "linear3: the weights disagree: %s and %s",
+                     ml_describe(s0, in[1]), ml_describe(s1, in[1 + p]));
   }
   ml_shape shape = ml_shape_of(in[0]);
   shape.size[shape.rank - 1] = N;
@@ -246,7 +257,8 @@ static ml_status linear3_vjp(ml_vjp *c, ml_arena *arena, ml_error *err) {
     ML_TRY(ml_tensor_contiguous(&dy, &c->gout[p], err));
     ml_status status = ML_OK;
     if (dx) {
-      ml_gemm(x->dtype, false, true, rows, K, N, 1, ml_data(&dy), N, ml_data(W), N, dx_add, ml_data(dx), K);
+      ml_gemm(x->dtype, false, true, rows, K, N, 1, ml_data(&dy), N, ml_data(W), N, dx_add,
+              ml_data(dx), K);
       dx_add = true;
     }
     if (c->wanted[4 + p]) {
@@ -271,7 +283,8 @@ ml_status ml_nn_linear3_vjp(ml_vjp *c, ml_error *err) {
   return status;
 }
 
-ml_status ml_nn_linear3_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g, ml_error *err) {
+ml_status ml_nn_linear3_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
+                              ml_error *err) {
   *n_variants = 3; /* without biases, with, with one */
   c->n_out = 3;
   ML_TRY(ml_nn_case_normal(c, 0, g, 0, 1, err, 3, 2, 3, 4));
@@ -284,8 +297,8 @@ ml_status ml_nn_linear3_check(ml_check_case *c, int variant, int *n_variants, ml
   return ML_OK;
 }
 
-ml_status ml_linear3(ml_tensor qkv[3], const ml_tensor *x, const ml_tensor *const W[3], const ml_tensor *const b[3],
-                     ml_error *err) {
+ml_status ml_linear3(ml_tensor qkv[3], const ml_tensor *x, const ml_tensor *const W[3],
+                     const ml_tensor *const b[3], ml_error *err) {
   const ml_tensor *in[7] = {x, W[0], W[1], W[2], b ? b[0] : NULL, b ? b[1] : NULL, b ? b[2] : NULL};
   return ml_apply(qkv, &ml_nn_op_linear3, in, 7, NULL, err);
 }

@@ -1,4 +1,5 @@
-/* Linear map and cross-entropy by blocks of rows: logits are never stored whole, and the gradients are made as they pass. */
+/* Linear map and cross-entropy by blocks of rows: logits are never stored whole, and the gradients
+ * are made as they pass. */
 #include "ce.h"
 
 #include <math.h>
@@ -74,7 +75,9 @@ static void block_dx(const lce *t, void *scratch, int64_t ldw) {
 }
 
 /* Rows of a block: a multiple of the products' block of k, about 4 MB of logits in f32. */
-static int64_t block_rows(int64_t V) { return 256 * ml_nn_max(1, ml_nn_min(((int64_t)1 << 20) / ml_nn_max(V, 1) / 256, 4)); }
+static int64_t block_rows(int64_t V) {
+  return 256 * ml_nn_max(1, ml_nn_min(((int64_t)1 << 20) / ml_nn_max(V, 1) / 256, 4));
+}
 
 static ml_status lce_run(lce *t, ml_nn_ce_sums *sum, ml_arena *arena, ml_error *err) {
   ml_dtype dtype = t->dtype;
@@ -103,7 +106,8 @@ static ml_status lce_run(lce *t, ml_nn_ce_sums *sum, ml_arena *arena, ml_error *
     double before = t->first > 0;
     if (t->b)
       ml_nn_row(dtype)->fill(t->n, V, t->multiplier, t->b, t->z);
-    ml_gemm(dtype, false, t->transposed, t->n, V, K, t->multiplier, x, K, t->W, ldw, t->b ? 1 : 0, t->z, V);
+    ml_gemm(dtype, false, t->transposed, t->n, V, K, t->multiplier, x, K, t->W, ldw, t->b ? 1 : 0,
+            t->z, V);
     int64_t chunks = ml_nn_ceil_div(t->n, t->chunk);
     ml_parallel_for(chunks, 10.0 * (double)(t->chunk * V), rows_body, t);
     for (int64_t i = 0; i < chunks; i++)
@@ -121,20 +125,22 @@ static ml_status lce_run(lce *t, ml_nn_ce_sums *sum, ml_arena *arena, ml_error *
   return ML_OK;
 }
 
-static ml_status lce_check(const char *op, const ml_tensor *const *in, const ml_nn_ce_attr *a, ml_error *err) {
+static ml_status lce_check(const char *op, const ml_tensor *const *in, const ml_nn_ce_attr *a,
+                           ml_error *err) {
   char s[ML_DESCRIBE], u[ML_DESCRIBE];
   ML_TRY(ml_nn_check_real(op, "x", in[X], 1, 1, err));
   ML_TRY(ml_nn_check_real(op, "W", in[WEIGHTS], 0, 2, err));
   ML_TRY(ml_nn_check_like(op, "W", in[WEIGHTS], "x", in[X], NULL, 2, err));
   const ml_tensor *W = in[WEIGHTS];
   if (W->rank != 2 || W->size[a->transposed ? 1 : 0] != ml_nn_last(in[X]))
-    return ml_fail(err, ML_ESHAPE, 2, "%s: x and W disagree: %s and %s, wanted W %s for x [...,K]", op,
-                   ml_describe(s, in[X]), ml_describe(u, W), a->transposed ? "[V,K]" : "[K,V]");
+    return ml_fail(err, ML_ESHAPE, 2, "%s: x and W disagree: %s and %s, wanted W %s for x [...,K]",
+                   op, ml_describe(s, in[X]), ml_describe(u, W), a->transposed ? "[V,K]" : "[K,V]");
   ml_shape want = ml_shape_make(1, W->size[a->transposed ? 0 : 1]);
   ML_TRY(ml_nn_check_like(op, "b", in[BIAS], "W", W, &want, 3, err));
   ML_TRY(ml_nn_ce_check(op, in[X], in[TARGETS], in[MASK], a->z_loss, err));
   if (!isfinite(a->multiplier))
-    return ml_fail(err, ML_EARG, 3, "%s: the multiplier is %g, wanted a finite number", op, a->multiplier);
+    return ml_fail(err, ML_EARG, 3, "%s: the multiplier is %g, wanted a finite number", op,
+                   a->multiplier);
   return ML_OK;
 }
 
@@ -145,21 +151,25 @@ static ml_status lce_flatten(ml_tensor flat[5], const ml_tensor *const *in, ml_e
   return ML_OK;
 }
 
-static ml_status lce_init(lce *t, const char *op, const ml_tensor flat[5], const ml_nn_ce_attr *a, ml_arena *arena,
-                          ml_error *err) {
+static ml_status lce_init(lce *t, const char *op, const ml_tensor flat[5], const ml_nn_ce_attr *a,
+                          ml_arena *arena, ml_error *err) {
   const ml_tensor *W = &flat[WEIGHTS];
-  *t = (lce){.dtype = flat[X].dtype, .transposed = a->transposed, .multiplier = a->multiplier, .z_loss = a->z_loss};
+  *t = (lce){.dtype = flat[X].dtype,
+             .transposed = a->transposed,
+             .multiplier = a->multiplier,
+             .z_loss = a->z_loss};
   t->K = ml_nn_last(&flat[X]);
   t->V = W->size[a->transposed ? 0 : 1];
   t->x = ml_data(&flat[X]);
   t->W = ml_data(W);
   t->b = ml_tensor_empty(&flat[BIAS]) ? NULL : ml_data(&flat[BIAS]);
-  return ml_nn_ce_count(&t->rows, op, &flat[TARGETS], ml_tensor_empty(&flat[MASK]) ? NULL : &flat[MASK], t->V, arena,
-                        err);
+  return ml_nn_ce_count(&t->rows, op, &flat[TARGETS],
+                        ml_tensor_empty(&flat[MASK]) ? NULL : &flat[MASK], t->V, arena, err);
 }
 
-static ml_status lce_forward(ml_tensor *out, ml_tensor kept[4], const ml_tensor flat[5], const ml_tensor *const *in,
-                             const ml_nn_ce_attr *a, bool save, ml_arena *arena, ml_error *err) {
+static ml_status lce_forward(ml_tensor *out, ml_tensor kept[4], const ml_tensor flat[5],
+                             const ml_tensor *const *in, const ml_nn_ce_attr *a, bool save,
+                             ml_arena *arena, ml_error *err) {
   lce t;
   ML_TRY(lce_init(&t, "linear_cross_entropy", flat, a, arena, err));
   static const int taken[4] = {X, WEIGHTS, BIAS, MASK};
@@ -183,8 +193,8 @@ static ml_status lce_forward(ml_tensor *out, ml_tensor kept[4], const ml_tensor 
   return ml_nn_ce_finish(out, t.dtype, a->info, &sum, t.rows.count, t.V, err);
 }
 
-ml_status ml_nn_linear_cross_entropy_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr,
-                                             ml_save *save, ml_error *err) {
+ml_status ml_nn_linear_cross_entropy_forward(ml_tensor *out, const ml_tensor *const *in, int n,
+                                             const void *attr, ml_save *save, ml_error *err) {
   (void)n;
   const ml_nn_ce_attr *a = attr;
   ML_TRY(lce_check("linear_cross_entropy", in, a, err));
@@ -230,8 +240,10 @@ ml_status ml_nn_linear_cross_entropy_vjp(ml_vjp *c, ml_error *err) {
   return ML_OK;
 }
 
-ml_status ml_nn_linear_cross_entropy_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g, ml_error *err) {
-  /* plain; bias; tied; z term and multiplier; mask with zeros; differentiable mask; all at once, tied; more rows than a block */
+ml_status ml_nn_linear_cross_entropy_check(ml_check_case *c, int variant, int *n_variants,
+                                           ml_rng *g, ml_error *err) {
+  /* plain; bias; tied; z term and multiplier; mask with zeros; differentiable mask; all at once,
+   * tied; more rows than a block */
   *n_variants = 8;
   bool bias = variant == 1 || variant == 6, tied = variant == 2 || variant == 6;
   ml_nn_ce_attr a = {.z_loss = variant == 3 || variant >= 5 ? 0.2 : 0,
@@ -260,15 +272,18 @@ ml_status ml_nn_linear_cross_entropy_check(ml_check_case *c, int variant, int *n
   return ML_OK;
 }
 
-ml_status ml_linear_cross_entropy(ml_tensor *loss, const ml_tensor *x, const ml_tensor *W, const ml_tensor *b,
-                                  bool transposed, double multiplier, const ml_tensor *targets, const ml_tensor *mask,
-                                  double z_loss, ml_ce_info *info, ml_error *err) {
+ml_status ml_linear_cross_entropy(ml_tensor *loss, const ml_tensor *x, const ml_tensor *W,
+                                  const ml_tensor *b, bool transposed, double multiplier,
+                                  const ml_tensor *targets, const ml_tensor *mask, double z_loss,
+                                  ml_ce_info *info, ml_error *err) {
   ml_nn_ce_attr a = {z_loss, multiplier, transposed, info};
-  return ml_apply(loss, &ml_nn_op_linear_cross_entropy, (const ml_tensor *[]){x, W, b, targets, mask}, 5, &a, err);
+  return ml_apply(loss, &ml_nn_op_linear_cross_entropy,
+                  (const ml_tensor *[]){x, W, b, targets, mask}, 5, &a, err);
 }
 
-ml_status ml_linear_nll(ml_tensor *nll, const ml_tensor *x, const ml_tensor *W, const ml_tensor *b, bool transposed,
-                        double multiplier, const ml_tensor *targets, ml_error *err) {
+ml_status ml_linear_nll(ml_tensor *nll, const ml_tensor *x, const ml_tensor *W, const ml_tensor *b,
+                        bool transposed, double multiplier, const ml_tensor *targets,
+                        ml_error *err) {
   ml_nn_ce_attr a = {.multiplier = multiplier, .transposed = transposed};
   const ml_tensor *in[5] = {x, W, b, targets, NULL};
   ML_TRY(lce_check("linear_nll", in, &a, err));

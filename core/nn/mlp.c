@@ -1,4 +1,5 @@
-/* The two-layer perceptron of a transformer block, by blocks of rows: the activations are never stored. */
+/* The two-layer perceptron of a transformer block, by blocks of rows: the activations are never
+ * stored. */
 #include "common.h"
 
 #include "../tensor/gemm.h"
@@ -7,7 +8,8 @@
 
 enum { X, W1, B1, W2, B2 };
 
-/* Hidden columns of one tile: the products' own block of k, so that a tile's share of the second product is one of its summands. */
+/* Hidden columns of one tile: the products' own block of k, so that a tile's share of the second
+ * product is one of its summands. */
 #define TILE_HIDDEN ML_GEMM_KC
 
 typedef struct {
@@ -17,7 +19,8 @@ typedef struct {
   const void *x, *W1, *b1, *W2, *b2;
   void *pre; /* [rows,M] or NULL */
   void *y;
-  void *scratch; /* per worker: a tile of activations, and of pre-activations where they are not kept */
+  void *scratch; /* per worker: a tile of activations, and of pre-activations where they are not
+                    kept */
 } forward_task;
 
 static void forward_body(void *ctx, int64_t i, int worker) {
@@ -31,10 +34,12 @@ static void forward_body(void *ctx, int64_t i, int worker) {
     int64_t m = ml_nn_min(TILE_HIDDEN, t->M - h0);
     void *pre = t->pre ? ml_nn_at(t->pre, dtype, r0 * t->M + h0) : tile;
     int64_t ld = t->pre ? t->M : m;
-    ml_gemm_serial(dtype, false, false, rows, m, t->K, 1, x, t->K, ml_nn_cat(t->W1, dtype, h0), t->M, 0, pre, ld);
-    ml_nn_act(dtype)->bias_forward(t->act, rows, m, pre, ld, t->b1 ? ml_nn_cat(t->b1, dtype, h0) : NULL, tile, m);
-    ml_gemm_serial(dtype, false, false, rows, t->N, m, 1, tile, m, ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, h0 > 0, y,
-                   t->N);
+    ml_gemm_serial(dtype, false, false, rows, m, t->K, 1, x, t->K, ml_nn_cat(t->W1, dtype, h0),
+                   t->M, 0, pre, ld);
+    ml_nn_act(dtype)->bias_forward(t->act, rows, m, pre, ld,
+                                   t->b1 ? ml_nn_cat(t->b1, dtype, h0) : NULL, tile, m);
+    ml_gemm_serial(dtype, false, false, rows, t->N, m, 1, tile, m,
+                   ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, h0 > 0, y, t->N);
   }
   if (t->M == 0)
     ml_gemm_serial(dtype, false, false, rows, t->N, 0, 1, tile, 1, t->W2, t->N, 0, y, t->N);
@@ -50,10 +55,12 @@ static ml_status mlp_check(const ml_tensor *const *in, ml_act act, ml_error *err
   ML_TRY(ml_nn_check_like("mlp", "W1", in[W1], "x", in[X], NULL, 2, err));
   ML_TRY(ml_nn_check_like("mlp", "W2", in[W2], "x", in[X], NULL, 3, err));
   if (in[W1]->rank != 2 || in[W1]->size[0] != ml_nn_last(in[X]))
-    return ml_fail(err, ML_ESHAPE, 2, "mlp: x and W1 disagree: %s and %s, wanted W1 [K,M] for x [...,K]",
+    return ml_fail(err, ML_ESHAPE, 2,
+                   "mlp: x and W1 disagree: %s and %s, wanted W1 [K,M] for x [...,K]",
                    ml_describe(a, in[X]), ml_describe(b, in[W1]));
   if (in[W2]->rank != 2 || in[W2]->size[0] != in[W1]->size[1])
-    return ml_fail(err, ML_ESHAPE, 3, "mlp: W1 and W2 disagree: %s and %s, wanted W2 [M,N] for W1 [K,M]",
+    return ml_fail(err, ML_ESHAPE, 3,
+                   "mlp: W1 and W2 disagree: %s and %s, wanted W2 [M,N] for W1 [K,M]",
                    ml_describe(a, in[W1]), ml_describe(b, in[W2]));
   ml_shape m = ml_shape_make(1, in[W1]->size[1]), n = ml_shape_make(1, in[W2]->size[1]);
   ML_TRY(ml_nn_check_like("mlp", "b1", in[B1], "W1", in[W1], &m, 3, err));
@@ -61,7 +68,8 @@ static ml_status mlp_check(const ml_tensor *const *in, ml_act act, ml_error *err
   return ml_nn_check_act("mlp", act, 3, err);
 }
 
-static ml_status mlp_run(ml_tensor *y, ml_tensor *pre, const ml_tensor *in, ml_act act, ml_arena *arena, ml_error *err) {
+static ml_status mlp_run(ml_tensor *y, ml_tensor *pre, const ml_tensor *in, ml_act act,
+                         ml_arena *arena, ml_error *err) {
   forward_task t = {.dtype = in[X].dtype, .act = act};
   t.rows = ml_nn_rows(&in[X]);
   t.K = ml_nn_last(&in[X]);
@@ -74,15 +82,15 @@ static ml_status mlp_run(ml_tensor *y, ml_tensor *pre, const ml_tensor *in, ml_a
   t.b2 = ml_tensor_empty(&in[B2]) ? NULL : ml_data(&in[B2]);
   t.pre = ml_tensor_empty(pre) ? NULL : ml_data(pre);
   t.y = ml_data(y);
-  ML_TRY(ml_nn_take(&t.scratch, arena, (int64_t)ml_threads() * ML_NN_TILE_ROWS * TILE_HIDDEN, ml_dtype_size(t.dtype),
-                    err));
+  ML_TRY(ml_nn_take(&t.scratch, arena, (int64_t)ml_threads() * ML_NN_TILE_ROWS * TILE_HIDDEN,
+                    ml_dtype_size(t.dtype), err));
   double row = 2.0 * (double)t.M * (double)(t.K + t.N + 8);
   ml_parallel_for(ml_nn_ceil_div(t.rows, ML_NN_TILE_ROWS), row * ML_NN_TILE_ROWS, forward_body, &t);
   return ML_OK;
 }
 
-ml_status ml_nn_mlp_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr, ml_save *save,
-                            ml_error *err) {
+ml_status ml_nn_mlp_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr,
+                            ml_save *save, ml_error *err) {
   const ml_nn_activation_attr *a = attr;
   ML_TRY(mlp_check(in, a->act, err));
   ml_arena *arena;
@@ -112,9 +120,12 @@ ml_status ml_nn_mlp_forward(ml_tensor *out, const ml_tensor *const *in, int n, c
   return status;
 }
 
-/* ---- backward ------------------------------------------------------------------------------------------------ */
+/* ---- backward
+ * ------------------------------------------------------------------------------------------------
+ */
 
-/* A block of rows at a time, so that activations and their gradients stay in cache and small: both [block,M]. */
+/* A block of rows at a time, so that activations and their gradients stay in cache and small: both
+ * [block,M]. */
 typedef struct {
   ml_dtype dtype;
   ml_act act;
@@ -133,17 +144,18 @@ static void hidden_body(void *ctx, int64_t i, int worker) {
   const void *dy = ml_nn_cat(t->dy, dtype, r0 * t->N);
   for (int64_t h0 = 0; h0 < t->M; h0 += TILE_HIDDEN) {
     int64_t m = ml_nn_min(TILE_HIDDEN, t->M - h0), at = r0 * t->M + h0;
-    ml_gemm_serial(dtype, false, true, rows, m, t->N, 1, dy, t->N, ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, 0,
-                   ml_nn_at(t->d, dtype, at), t->M);
-    ml_nn_act(dtype)->both(t->act, rows, m, ml_nn_cat(t->pre, dtype, at), t->M, ml_nn_at(t->a, dtype, at), t->M,
-                           ml_nn_at(t->d, dtype, at), t->M);
+    ml_gemm_serial(dtype, false, true, rows, m, t->N, 1, dy, t->N,
+                   ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, 0, ml_nn_at(t->d, dtype, at), t->M);
+    ml_nn_act(dtype)->both(t->act, rows, m, ml_nn_cat(t->pre, dtype, at), t->M,
+                           ml_nn_at(t->a, dtype, at), t->M, ml_nn_at(t->d, dtype, at), t->M);
   }
   if (t->parts)
-    ml_nn_row(dtype)->column_sums(rows, t->M, ml_nn_cat(t->d, dtype, r0 * t->M), ml_nn_at(t->parts, dtype, i * t->M),
-                                  false);
+    ml_nn_row(dtype)->column_sums(rows, t->M, ml_nn_cat(t->d, dtype, r0 * t->M),
+                                  ml_nn_at(t->parts, dtype, i * t->M), false);
 }
 
-/* Rows of a block: a multiple of the products' block of k and of the tile, about 3 MB of activations in f32. */
+/* Rows of a block: a multiple of the products' block of k and of the tile, about 3 MB of
+ * activations in f32. */
 static int64_t block_rows(int64_t M) {
   int64_t rows = ((int64_t)3 << 18) / ml_nn_max(M, 1);
   return 256 * ml_nn_max(1, ml_nn_min(rows / 256, 8));
@@ -182,8 +194,8 @@ static ml_status mlp_vjp(ml_vjp *c, const ml_tensor *dy, ml_arena *arena, ml_err
     t.dy = ml_nn_cat(ml_data(dy), dtype, r0 * N);
     if (parts)
       t.parts = ml_nn_at(parts, dtype, r0 / ML_NN_TILE_ROWS * M);
-    ml_parallel_for(ml_nn_ceil_div(t.rows, ML_NN_TILE_ROWS), 2.0 * ML_NN_TILE_ROWS * (double)M * (double)(N + 8),
-                    hidden_body, &t);
+    ml_parallel_for(ml_nn_ceil_div(t.rows, ML_NN_TILE_ROWS),
+                    2.0 * ML_NN_TILE_ROWS * (double)M * (double)(N + 8), hidden_body, &t);
     const void *xb = ml_nn_cat(ml_data(x), dtype, r0 * K);
     if (g[W2].t) {
       ml_gemm(dtype, true, false, M, N, t.rows, 1, t.a, M, t.dy, N, g[W2].add, ml_data(g[W2].t), N);
@@ -215,8 +227,10 @@ ml_status ml_nn_mlp_vjp(ml_vjp *c, ml_error *err) {
   return status;
 }
 
-ml_status ml_nn_mlp_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g, ml_error *err) {
-  /* each activation with biases; without biases; one bias each; more rows and hidden units than a tile holds */
+ml_status ml_nn_mlp_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
+                          ml_error *err) {
+  /* each activation with biases; without biases; one bias each; more rows and hidden units than a
+   * tile holds */
   *n_variants = ML_ACT_COUNT + 4;
   int extra = variant - ML_ACT_COUNT;
   ml_nn_activation_attr a = {extra < 0 ? (ml_act)variant : ML_ACT_GELU_TANH};
@@ -240,8 +254,8 @@ ml_status ml_nn_mlp_check(ml_check_case *c, int variant, int *n_variants, ml_rng
   return ML_OK;
 }
 
-ml_status ml_mlp(ml_tensor *y, const ml_tensor *x, const ml_tensor *w1, const ml_tensor *b1, const ml_tensor *w2,
-                 const ml_tensor *b2, ml_act act, ml_error *err) {
+ml_status ml_mlp(ml_tensor *y, const ml_tensor *x, const ml_tensor *w1, const ml_tensor *b1,
+                 const ml_tensor *w2, const ml_tensor *b2, ml_act act, ml_error *err) {
   ml_nn_activation_attr a = {act};
   return ml_apply(y, &ml_nn_op_mlp, (const ml_tensor *[]){x, w1, b1, w2, b2}, 5, &a, err);
 }

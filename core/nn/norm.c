@@ -42,14 +42,16 @@ static void backward_body(void *ctx, int64_t i, int worker) {
   void *dshift = t->dshift ? ml_nn_at(t->dshift, t->dtype, i * t->n) : NULL;
   const ml_nn_norm_kernels *k = ml_nn_norm(t->dtype);
   if (t->layer)
-    k->layer_grad(rows, t->n, x, dy, t->gain, ml_nn_cat(t->mean, t->dtype, r0), rstd, dx, t->add, dgain, dshift);
+    k->layer_grad(rows, t->n, x, dy, t->gain, ml_nn_cat(t->mean, t->dtype, r0), rstd, dx, t->add,
+                  dgain, dshift);
   else
     k->rms_grad(rows, t->n, x, dy, t->gain, rstd, dx, t->add, dgain);
 }
 
 /* x [...,D]; gain, shift [D] or NULL. Saves x, rstd, mean (layer), gain. */
-static ml_status norm_forward(const char *op, bool layer, ml_tensor *out, const ml_tensor *in, const ml_tensor *gain_in,
-                              const ml_tensor *shift_in, double eps, ml_save *save, ml_error *err) {
+static ml_status norm_forward(const char *op, bool layer, ml_tensor *out, const ml_tensor *in,
+                              const ml_tensor *gain_in, const ml_tensor *shift_in, double eps,
+                              ml_save *save, ml_error *err) {
   ML_TRY(ml_nn_check_real(op, "x", in, 1, 1, err));
   ml_shape want = ml_shape_make(1, ml_nn_last(in)), shape = ml_shape_of(in);
   ML_TRY(ml_nn_check_like(op, "gain", gain_in, "x", in, &want, 2, err));
@@ -57,7 +59,8 @@ static ml_status norm_forward(const char *op, bool layer, ml_tensor *out, const 
   if (!(eps >= 0))
     return ml_fail(err, ML_EARG, 3, "%s: eps is %g, wanted >= 0", op, eps);
   ml_tensor x = {0}, gain = {0}, shift = {0}, mean = {0}, rstd = {0};
-  norm_task t = {.dtype = in->dtype, .layer = layer, .rows = ml_nn_rows(in), .n = ml_nn_last(in), .eps = eps};
+  norm_task t = {
+      .dtype = in->dtype, .layer = layer, .rows = ml_nn_rows(in), .n = ml_nn_last(in), .eps = eps};
   ml_shape per_row = ml_shape_make(1, t.rows);
   ml_status status = ml_tensor_contiguous(&x, in, err);
   if (!status && gain_in)
@@ -78,7 +81,8 @@ static ml_status norm_forward(const char *op, bool layer, ml_tensor *out, const 
     t.rstd = save ? ml_data(&rstd) : NULL;
     t.mean = save && layer ? ml_data(&mean) : NULL;
     t.chunk = ml_nn_chunk_rows(t.rows, t.n);
-    ml_parallel_for(ml_nn_ceil_div(t.rows, t.chunk), 8.0 * (double)(t.chunk * t.n), forward_body, &t);
+    ml_parallel_for(ml_nn_ceil_div(t.rows, t.chunk), 8.0 * (double)(t.chunk * t.n), forward_body,
+                    &t);
   }
   const ml_tensor *kept[4] = {&x, &rstd, &mean, &gain};
   for (int i = 0; i < 4 && !status && save; i++)
@@ -91,7 +95,8 @@ static ml_status norm_forward(const char *op, bool layer, ml_tensor *out, const 
   return status;
 }
 
-static ml_status norm_grads(ml_vjp *c, bool layer, const ml_tensor *dy, ml_arena *arena, ml_error *err) {
+static ml_status norm_grads(ml_vjp *c, bool layer, const ml_tensor *dy, ml_arena *arena,
+                            ml_error *err) {
   const ml_tensor *x = &c->saved[0], *gain = &c->saved[3];
   norm_task t = {.dtype = x->dtype, .layer = layer, .rows = ml_nn_rows(x), .n = ml_nn_last(x)};
   size_t item = ml_dtype_size(t.dtype);
@@ -135,10 +140,11 @@ static ml_status norm_vjp(ml_vjp *c, bool layer, ml_error *err) {
   return status;
 }
 
-/* ---- layer norm ------------------------------------------------------------------------------------------- */
+/* ---- layer norm
+ * ------------------------------------------------------------------------------------------- */
 
-ml_status ml_nn_layer_norm_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr, ml_save *save,
-                                   ml_error *err) {
+ml_status ml_nn_layer_norm_forward(ml_tensor *out, const ml_tensor *const *in, int n,
+                                   const void *attr, ml_save *save, ml_error *err) {
   (void)n;
   const ml_nn_norm_attr *a = attr;
   return norm_forward("layer_norm", true, &out[0], in[0], in[1], in[2], a->eps, save, err);
@@ -146,7 +152,8 @@ ml_status ml_nn_layer_norm_forward(ml_tensor *out, const ml_tensor *const *in, i
 
 ml_status ml_nn_layer_norm_vjp(ml_vjp *c, ml_error *err) { return norm_vjp(c, true, err); }
 
-ml_status ml_nn_layer_norm_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g, ml_error *err) {
+ml_status ml_nn_layer_norm_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
+                                 ml_error *err) {
   *n_variants = 5; /* bits: gain, shift; then a wide one */
   ml_nn_norm_attr a = {variant == 3 ? 0.1 : 1e-5};
   memcpy(c->attr, &a, sizeof a);
@@ -161,16 +168,18 @@ ml_status ml_nn_layer_norm_check(ml_check_case *c, int variant, int *n_variants,
   return ML_OK;
 }
 
-ml_status ml_layer_norm(ml_tensor *y, const ml_tensor *x, const ml_tensor *gain, const ml_tensor *shift, double eps,
-                        ml_error *err) {
+ml_status ml_layer_norm(ml_tensor *y, const ml_tensor *x, const ml_tensor *gain,
+                        const ml_tensor *shift, double eps, ml_error *err) {
   ml_nn_norm_attr a = {eps};
   return ml_apply(y, &ml_nn_op_layer_norm, (const ml_tensor *[]){x, gain, shift}, 3, &a, err);
 }
 
-/* ---- rms norm ----------------------------------------------------------------------------------------------- */
+/* ---- rms norm
+ * -----------------------------------------------------------------------------------------------
+ */
 
-ml_status ml_nn_rms_norm_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr, ml_save *save,
-                                 ml_error *err) {
+ml_status ml_nn_rms_norm_forward(ml_tensor *out, const ml_tensor *const *in, int n,
+                                 const void *attr, ml_save *save, ml_error *err) {
   (void)n;
   const ml_nn_norm_attr *a = attr;
   return norm_forward("rms_norm", false, &out[0], in[0], in[1], NULL, a->eps, save, err);
@@ -178,7 +187,8 @@ ml_status ml_nn_rms_norm_forward(ml_tensor *out, const ml_tensor *const *in, int
 
 ml_status ml_nn_rms_norm_vjp(ml_vjp *c, ml_error *err) { return norm_vjp(c, false, err); }
 
-ml_status ml_nn_rms_norm_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g, ml_error *err) {
+ml_status ml_nn_rms_norm_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
+                               ml_error *err) {
   *n_variants = 3;
   ml_nn_norm_attr a = {1e-5};
   memcpy(c->attr, &a, sizeof a);
@@ -191,7 +201,8 @@ ml_status ml_nn_rms_norm_check(ml_check_case *c, int variant, int *n_variants, m
   return ML_OK;
 }
 
-ml_status ml_rms_norm(ml_tensor *y, const ml_tensor *x, const ml_tensor *gain, double eps, ml_error *err) {
+ml_status ml_rms_norm(ml_tensor *y, const ml_tensor *x, const ml_tensor *gain, double eps,
+                      ml_error *err) {
   ml_nn_norm_attr a = {eps};
   return ml_apply(y, &ml_nn_op_rms_norm, (const ml_tensor *[]){x, gain}, 2, &a, err);
 }

@@ -1,9 +1,15 @@
-/* The descriptors of the room's differentiable operations, made from ops.def and registered with grad. */
+/* The descriptors of the room's differentiable operations, made from ops.def and registered with
+ * grad. */
 #include "ops.h"
 
 #define ML_NN_OP(name, n_in, n_out, attr_size)                                                     \
-  const ml_op ml_nn_op_##name = {#name,                  n_in,                n_out, attr_size,    \
-                                 ml_nn_##name##_forward, ml_nn_##name##_vjp, ml_nn_##name##_check};
+  const ml_op ml_nn_op_##name = {#name,                                                            \
+                                 n_in,                                                             \
+                                 n_out,                                                            \
+                                 attr_size,                                                        \
+                                 ml_nn_##name##_forward,                                           \
+                                 ml_nn_##name##_vjp,                                               \
+                                 ml_nn_##name##_check};
 #include "ops.def"
 #undef ML_NN_OP
 

@@ -1,4 +1,5 @@
-/* Activations: value and derivative together, so that a pass that needs both computes what they share once. */
+/* Activations: value and derivative together, so that a pass that needs both computes what they
+ * share once. */
 #include "nn/kernels.h"
 #include "nn/simd/vector.h"
 
@@ -134,8 +135,8 @@ INLINE void gated(ml_vec low, ml_vec e, ml_vec dv, ml_vec *f, ml_vec *d) {
   *d = s + dv * (e * s) * s; /* 1 - s = e s */
 }
 
-/* v = 2 c (x + 0.044715 x^3), c = sqrt(2/pi). Beyond the limit exp(v) would leave the normal range, and the value is 0 or x,
- * the derivative 0 or 1, to 1e-36 (f32). */
+/* v = 2 c (x + 0.044715 x^3), c = sqrt(2/pi). Beyond the limit exp(v) would leave the normal range,
+ * and the value is 0 or x, the derivative 0 or 1, to 1e-36 (f32). */
 INLINE void vector_gelu_tanh(ml_vec x, ml_vec *f, ml_vec *d) {
   const real limit = ML_REAL_IS_F32 ? ML_R(10) : ML_R(21);
   ml_vec low = ml_vmax(x, -limit), b = ml_vmin(low, limit), z = b * b;
@@ -156,7 +157,7 @@ INLINE void vector_silu(ml_vec x, ml_vec *f, ml_vec *d) {
   for (; i + L <= n; i += L)                                                                       \
     STEP(name, L);                                                                                 \
   if (i < n)                                                                                       \
-    STEP(name, n - i)
+  STEP(name, n - i)
 
 #define STEP_FORWARD(name, m)                                                                      \
   do {                                                                                             \
@@ -232,7 +233,6 @@ LOOPS(sin)
 LOOPS(sin_far)
 LOOPS(erf)
 
-
 typedef struct {
   void (*forward)(int64_t n, const real *x, real *y);
   void (*grad)(int64_t n, const real *x, const real *dy, real *dx);
@@ -242,7 +242,8 @@ typedef struct {
   void (*biased_over)(int64_t n, real *x, const real *b, real *y);
 } loops;
 
-#define ROW(name) {forward_##name, grad_##name, grad_add_##name, both_##name, biased_##name, biased_over_##name}
+#define ROW(name)                                                                                  \
+  { forward_##name, grad_##name, grad_add_##name, both_##name, biased_##name, biased_over_##name }
 static const loops table[ML_ACT_COUNT] = {
     [ML_ACT_IDENTITY] = ROW(identity), [ML_ACT_GELU_TANH] = ROW(gelu_tanh),
     [ML_ACT_GELU_ERF] = ROW(gelu_erf), [ML_ACT_RELU] = ROW(relu),
@@ -268,8 +269,8 @@ static void grad(ml_act act, int64_t n, const void *x, const void *dy, void *dx,
   (add ? l->grad_add : l->grad)(n, x, dy, dx);
 }
 
-static void both(ml_act act, int64_t rows, int64_t n, const void *x_, int64_t ldx, void *a_, int64_t lda, void *d_,
-                 int64_t ldd) {
+static void both(ml_act act, int64_t rows, int64_t n, const void *x_, int64_t ldx, void *a_,
+                 int64_t lda, void *d_, int64_t ldd) {
   const real *x = x_;
   real *a = a_, *d = d_;
   if (ldx == n && lda == n && ldd == n) {
@@ -280,8 +281,8 @@ static void both(ml_act act, int64_t rows, int64_t n, const void *x_, int64_t ld
     loops_for(act, n, x + i * ldx)->both(n, x + i * ldx, a + i * lda, d + i * ldd);
 }
 
-static void bias_forward(ml_act act, int64_t rows, int64_t n, void *x_, int64_t ldx, const void *b, void *y_,
-                         int64_t ldy) {
+static void bias_forward(ml_act act, int64_t rows, int64_t n, void *x_, int64_t ldx, const void *b,
+                         void *y_, int64_t ldy) {
   real *x = x_, *y = y_;
   if (!b && ldx == n && ldy == n) {
     n *= rows;

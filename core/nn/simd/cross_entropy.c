@@ -3,8 +3,8 @@
 #include "nn/kernels.h"
 
 #define L ML_LANES
-#define LANES (4 * L)  /* independent sums */
-#define BLOCK 2048     /* elements summed in `real` before they join the double */
+#define LANES (4 * L) /* independent sums */
+#define BLOCK 2048    /* elements summed in `real` before they join the double */
 
 /* The sums of lanes, pairwise. */
 static double lanes_total(const real *lane) {
@@ -46,8 +46,8 @@ static real row_max_and_sum(int64_t n, const real *restrict z, double *sum) {
 }
 
 /* Sum of exp(z - most); with keep it is stored in e. NaN anywhere gives NaN. */
-static inline __attribute__((always_inline)) double exponentials(int64_t n, const real *z, real most, real *e,
-                                                                 const bool keep) {
+static inline __attribute__((always_inline)) double
+exponentials(int64_t n, const real *z, real most, real *e, const bool keep) {
   double total = 0;
   for (int64_t b = 0; b < n; b += BLOCK) {
     int64_t m = n - b < BLOCK ? n - b : BLOCK, j = 0;
@@ -84,7 +84,8 @@ static ml_nn_ce_row row(int64_t n, const void *z_, void *e_, double *scale) {
 static void softmax(int64_t n, const void *z_, double logz, double alpha, void *dz_, bool add) {
   const real *restrict z = z_;
   real *restrict dz = dz_;
-  /* logz rounded to `real` would cost its relative error times its size: the rest goes into the factor */
+  /* logz rounded to `real` would cost its relative error times its size: the rest goes into the
+   * factor */
   const real shift = (real)logz, a = (real)(alpha * exp((double)shift - logz));
   if (add)
     for (int64_t j = 0; j < n; j++)

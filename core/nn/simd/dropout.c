@@ -1,4 +1,5 @@
-/* Dropout: the mask is drawn by Philox4x32-10 (Salmon et al. 2011) as it is applied, several counters side by side. */
+/* Dropout: the mask is drawn by Philox4x32-10 (Salmon et al. 2011) as it is applied, several
+ * counters side by side. */
 #include "base/simd.h"
 #include "nn/kernels.h"
 
@@ -32,8 +33,8 @@ static void words(uint32_t out[4 * BLOCKS], uint64_t key, uint64_t counter) {
   }
 }
 
-static void apply(int64_t first, int64_t n, uint64_t key, uint64_t counter, uint64_t threshold, double scale, const void *x_,
-                  void *y_, bool add) {
+static void apply(int64_t first, int64_t n, uint64_t key, uint64_t counter, uint64_t threshold,
+                  double scale, const void *x_, void *y_, bool add) {
   const real *restrict x = x_;
   real *restrict y = y_;
   const real s = (real)scale;

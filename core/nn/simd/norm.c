@@ -1,4 +1,5 @@
-/* Layer norm and RMS norm of rows, and their gradients in one visit of each row while it is in L1. */
+/* Layer norm and RMS norm of rows, and their gradients in one visit of each row while it is in L1.
+ */
 #include "base/simd.h"
 #include "nn/kernels.h"
 
@@ -16,9 +17,12 @@ INLINE real root(real x) {
 #endif
 }
 
-/* The lanes of four accumulators, added pairwise. */
-INLINE real total(const ml_vec a[4]) {
-  ml_vec s = (a[0] + a[1]) + (a[2] + a[3]);
+#define LINE (64 / (int)sizeof(real)) /* elements of a cache line */
+#define SUMS 8                        /* accumulators: enough to hide the latency of an addition */
+
+/* The lanes of all accumulators, added pairwise. */
+INLINE real total(const ml_vec a[SUMS]) {
+  ml_vec s = ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
   real lane[L];
   store(lane, s);
   for (int w = L / 2; w > 0; w /= 2)
@@ -28,11 +32,11 @@ INLINE real total(const ml_vec a[4]) {
 }
 
 INLINE real row_mean(const real *x, int64_t n) {
-  ml_vec acc[4] = {{0}};
+  ml_vec acc[SUMS] = {{0}};
   int64_t j = 0;
-  for (; j + 4 * L <= n; j += 4 * L)
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++)
+  for (; j + SUMS * L <= n; j += SUMS * L)
+#pragma GCC unroll 8
+    for (int v = 0; v < SUMS; v++)
       acc[v] += load(x + j + v * L);
   for (; j + L <= n; j += L)
     acc[0] += load(x + j);
@@ -42,16 +46,22 @@ INLINE real row_mean(const real *x, int64_t n) {
   return s / (real)n;
 }
 
-/* Mean of (x - mean)^2. */
-INLINE real row_moment(const real *x, int64_t n, real mean) {
-  ml_vec acc[4] = {{0}};
+/* Mean of (x - mean)^2. Meanwhile the next row of x and of y is on its way: a row often starts a
+ * page, where the machine's own prefetching starts anew. Past the end a prefetch does nothing. */
+INLINE real row_moment(const real *x, const real *y, int64_t n, real mean) {
+  ml_vec acc[SUMS] = {{0}};
   int64_t j = 0;
-  for (; j + 4 * L <= n; j += 4 * L)
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++) {
+  for (; j + SUMS * L <= n; j += SUMS * L) {
+#pragma GCC unroll 8
+    for (int v = 0; v < SUMS; v++) {
+      if (v * ML_VECTOR_BYTES % 64 == 0) {
+        __builtin_prefetch(x + n + j + v * L, 0);
+        __builtin_prefetch(y + n + j + v * L, 1);
+      }
       ml_vec d = load(x + j + v * L) - mean;
       acc[v] += d * d;
     }
+  }
   for (; j + L <= n; j += L) {
     ml_vec d = load(x + j) - mean;
     acc[0] += d * d;
@@ -62,8 +72,8 @@ INLINE real row_moment(const real *x, int64_t n, real mean) {
   return s / (real)n;
 }
 
-INLINE void normalise(int64_t n, const real *restrict x, real mean, real rstd, const real *restrict gain,
-                      const real *restrict shift, real *restrict y) {
+INLINE void normalise(int64_t n, const real *restrict x, real mean, real rstd,
+                      const real *restrict gain, const real *restrict shift, real *restrict y) {
   if (gain && shift)
     for (int64_t j = 0; j < n; j++)
       y[j] = (x[j] - mean) * rstd * gain[j] + shift[j];
@@ -78,13 +88,13 @@ INLINE void normalise(int64_t n, const real *restrict x, real mean, real rstd, c
       y[j] = (x[j] - mean) * rstd;
 }
 
-static void layer(int64_t rows, int64_t n, const void *x_, const void *gain, const void *shift, double eps, void *y_,
-                  void *mean_, void *rstd_) {
+static void layer(int64_t rows, int64_t n, const void *x_, const void *gain, const void *shift,
+                  double eps, void *y_, void *mean_, void *rstd_) {
   const real *x = x_;
   real *y = y_, *means = mean_, *rstds = rstd_;
   for (int64_t i = 0; i < rows; i++, x += n, y += n) {
     real mean = row_mean(x, n);
-    real rstd = 1 / root(row_moment(x, n, mean) + (real)eps);
+    real rstd = 1 / root(row_moment(x, y, n, mean) + (real)eps);
     normalise(n, x, mean, rstd, gain, shift, y);
     if (means)
       means[i] = mean;
@@ -93,21 +103,24 @@ static void layer(int64_t rows, int64_t n, const void *x_, const void *gain, con
   }
 }
 
-static void rms(int64_t rows, int64_t n, const void *x_, const void *gain, double eps, void *y_, void *rstd_) {
+static void rms(int64_t rows, int64_t n, const void *x_, const void *gain, double eps, void *y_,
+                void *rstd_) {
   const real *x = x_;
   real *y = y_, *rstds = rstd_;
   for (int64_t i = 0; i < rows; i++, x += n, y += n) {
-    real rstd = 1 / root(row_moment(x, n, 0) + (real)eps);
+    real rstd = 1 / root(row_moment(x, y, n, 0) + (real)eps);
     normalise(n, x, 0, rstd, gain, NULL, y);
     if (rstds)
       rstds[i] = rstd;
   }
 }
 
-/* With h = (x - mean) rstd and g = dy gain: dx = rstd (g - mean(g) - h mean(g h)); rms norm lacks the middle term. */
-INLINE void norm_grad(int64_t rows, int64_t n, const real *x, const real *dy, const real *gain, const real *means,
-                      const real *rstds, real *dx, const bool add, real *dgain, real *dshift, const bool centred,
-                      const bool has_gain, const bool want_gain, const bool want_shift) {
+/* With h = (x - mean) rstd and g = dy gain: dx = rstd (g - mean(g) - h mean(g h)); rms norm lacks
+ * the middle term. */
+INLINE void norm_grad(int64_t rows, int64_t n, const real *x, const real *dy, const real *gain,
+                      const real *means, const real *rstds, real *dx, const bool add, real *dgain,
+                      real *dshift, const bool centred, const bool has_gain, const bool want_gain,
+                      const bool want_shift) {
   if (want_gain)
     for (int64_t j = 0; j < n; j++)
       dgain[j] = 0;
@@ -116,7 +129,7 @@ INLINE void norm_grad(int64_t rows, int64_t n, const real *x, const real *dy, co
       dshift[j] = 0;
   for (int64_t i = 0; i < rows; i++, x += n, dy += n) {
     const real mean = centred ? means[i] : 0, rstd = rstds[i];
-    ml_vec sum[4] = {{0}}, dot[4] = {{0}};
+    ml_vec sum[SUMS] = {{0}}, dot[SUMS] = {{0}};
     int64_t j = 0;
 #define STEP(v, at)                                                                                \
   do {                                                                                             \
@@ -152,12 +165,24 @@ INLINE void norm_grad(int64_t rows, int64_t n, const real *x, const real *dy, co
     if (!dx)
       continue;
     s = centred ? s / (real)n : 0;
+#define STEP_DX(at)                                                                                \
+  do {                                                                                             \
+    ml_vec d_ = load(dy + (at)), h_ = (load(x + (at)) - mean) * rstd;                              \
+    ml_vec r_ = rstd * ((has_gain ? d_ * load(gain + (at)) : d_) - s - h_ * t);                    \
+    store(dx + (at), add ? load(dx + (at)) + r_ : r_);                                             \
+  } while (0)
     t /= (real)n;
-    for (j = 0; j + L <= n; j += L) {
-      ml_vec d = load(dy + j), h = (load(x + j) - mean) * rstd, g = has_gain ? d * load(gain + j) : d;
-      ml_vec r = rstd * (g - s - h * t);
-      store(dx + j, add ? load(dx + j) + r : r);
+    for (j = 0; j + LINE <= n; j += LINE) {
+      __builtin_prefetch(x + n + j, 0);
+      __builtin_prefetch(dy + n + j, 0);
+      __builtin_prefetch(dx + n + j, 1);
+#pragma GCC unroll 4
+      for (int v = 0; v < LINE / L; v++)
+        STEP_DX(j + v * L);
     }
+    for (; j + L <= n; j += L)
+      STEP_DX(j);
+#undef STEP_DX
     for (; j < n; j++) {
       real h = (x[j] - mean) * rstd, g = has_gain ? dy[j] * gain[j] : dy[j];
       real r = rstd * (g - s - h * t);
@@ -171,21 +196,27 @@ INLINE void norm_grad(int64_t rows, int64_t n, const real *x, const real *dy, co
   norm_grad(rows, n, x, dy, gain, mean, rstd, dx, add, dgain, dshift, centred, has_gain,           \
             want_gain, want_shift)
 
-static void layer_grad(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain, const void *mean,
-                       const void *rstd, void *dx, bool add, void *dgain, void *dshift) {
+static void layer_grad(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain,
+                       const void *mean, const void *rstd, void *dx, bool add, void *dgain,
+                       void *dshift) {
   if (gain && dgain && dshift)
     VARIANT(true, true, true, true);
   else if (gain && dgain)
     VARIANT(true, true, true, false);
+  else if (gain && !dgain && !dshift)
+    VARIANT(true, true, false, false);
   else
     VARIANT(true, gain != NULL, dgain != NULL, dshift != NULL);
 }
 
-static void rms_grad(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain, const void *rstd, void *dx,
-                     bool add, void *dgain) {
+static void rms_grad(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain,
+                     const void *rstd, void *dx, bool add, void *dgain) {
   const void *mean = NULL;
   void *dshift = NULL;
-  VARIANT(false, gain != NULL, dgain != NULL, false);
+  if (gain && dgain)
+    VARIANT(false, true, true, false);
+  else
+    VARIANT(false, gain != NULL, dgain != NULL, false);
 }
 
 const ml_nn_norm_kernels ML_FN(nn_norm) = {layer, layer_grad, rms, rms_grad};

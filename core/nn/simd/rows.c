@@ -18,7 +18,8 @@ static void fill(int64_t rows, int64_t n, double scale, const void *b_, void *y_
 }
 
 /* One tile of nv vectors wide, over blocks of 64 rows, so that no f32 chain is longer. */
-INLINE void column_tile(int64_t rows, int64_t n, const real *x, real *sums, bool add, const int nv) {
+INLINE void column_tile(int64_t rows, int64_t n, const real *x, real *sums, bool add,
+                        const int nv) {
   ml_vec total[8];
   for (int v = 0; v < nv; v++)
     total[v] = add ? load(sums + v * L) : (ml_vec){0};

@@ -1,4 +1,5 @@
-/* Vectors of the variant's width for loops whose speed rests on single instructions that gcc 12 does not find by itself. */
+/* Vectors of the variant's width for loops whose speed rests on single instructions that gcc 12
+ * does not find by itself. */
 #ifndef MOONLAB_NN_VECTOR_H
 #define MOONLAB_NN_VECTOR_H
 
