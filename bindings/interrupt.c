@@ -18,10 +18,8 @@ void mll_interrupt_press(void) {
 bool mll_interrupt_pending(void) { return ml_cancelled(); }
 
 void mll_interrupt_taken(void) {
-  if (presses >= 2)
-    return;
-  presses = 0;
-  ml_cancel_clear();
+  if (presses < 2)
+    ml_cancel_clear();
 }
 
 void mll_interrupt_reset(void) {

@@ -18,7 +18,7 @@ end
 
 -- Seconds of fn(), median of `reps` after two unmeasured runs: CPU time with one thread, wall clock with more.
 local function seconds(threads, reps, fn)
-  local clock = threads == 1 and ml.cpu_now or ml.now
+  local clock = threads == 1 and ml.cpu_time or ml.now
   fn()
   fn()
   local times = {}
@@ -119,7 +119,7 @@ function jobs.sample_gpt(o)
           local prompts = ml.scope(function() return ml.rng(2):integers(1, presets[name][6], { batch, prompt }):totable() end)
           local g = ml.rng(3)
           local rates = {}
-          local clock = threads == 1 and ml.cpu_now or ml.now
+          local clock = threads == 1 and ml.cpu_time or ml.now
           local function both(count) -- prompt and count tokens
             local start = clock()
             lm:generate(prompts, { max_new = count, rng = g })
@@ -204,9 +204,9 @@ function jobs.elementwise(o)
     row = { job = "elementwise", preset = "2x2 add from Lua", batch = 4, dtype = "f64", unit = "us" },
     ours = function()
       local a, b = ml.ones { 2, 2 }, ml.ones { 2, 2 }
-      local start = ml.cpu_now()
+      local start = ml.cpu_time()
       for _ = 1, 1000000 do local _ = a + b end
-      return ml.cpu_now() - start
+      return ml.cpu_time() - start
     end,
     peer = function(threads)
       if threads ~= 1 then return nil, "one thread only" end

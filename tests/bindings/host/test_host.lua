@@ -1,0 +1,162 @@
+-- The host as a program: options, arg, exit status, tracebacks, the prompt on a pipe, Ctrl-C, and stock Lua with the module.
+local ml = require "moonlab"
+local check = require "check"
+local T = {}
+
+local host = os.getenv("MOONLAB_HOST") or "build/bin/moonlab"
+do -- the program that runs this test
+  local file = io.open("/proc/self/cmdline", "rb")
+  if file then
+    local first = file:read("a"):match("^[^%z]+")
+    file:close()
+    if first and first:find("moonlab", 1, true) then host = first end
+  end
+end
+
+-- Runs a shell command; returns its output (both streams) and its exit status.
+local function run(command, input)
+  local name = os.tmpname()
+  local file = assert(io.open(name, "w"))
+  file:write(input or "")
+  file:close()
+  local pipe = io.popen(("{ %s ; } <'%s' 2>&1; echo status=$?"):format(command, name))
+  local text = pipe:read("a")
+  pipe:close()
+  os.remove(name)
+  local body, status = text:match("^(.*)status=(%d+)%s*$")
+  return body, tonumber(status)
+end
+
+local function with_script(text, f)
+  check.in_folder(function(dir)
+    local file = assert(io.open(dir .. "/script.lua", "w"))
+    file:write(text)
+    file:close()
+    f(dir .. "/script.lua", dir)
+  end)
+end
+
+function T.test_scripts_and_arg()
+  with_script("print(#arg, arg[0] ~= nil, arg[-1], ...)", function(path)
+    local out, status = run(("'%s' '%s' a b"):format(host, path))
+    check.equal(out, ("2\ttrue\t%s\ta\tb\n"):format(host))
+    check.equal(status, 0)
+  end)
+end
+
+function T.test_e_l_and_standard_input()
+  check.equal(run(("'%s' -e 'print(1)' -e 'print(2)'"):format(host)), "1\n2\n")
+  check.equal(run(("'%s' -l lfs -e 'print(type(lfs.dir))'"):format(host)), "function\n")
+  check.equal(run(("'%s' -l m=moonlab -e 'print(m.ones{2}:sum():item())'"):format(host)), "2.0\n")
+  check.equal(run(("'%s' - x y"):format(host), "print(...)"), "x\ty\n")
+  check.equal(run(("'%s'"):format(host), "print 'piped'"), "piped\n")
+end
+
+function T.test_exit_status()
+  with_script("os.exit(7, true)", function(path) check.equal(select(2, run(("'%s' '%s'"):format(host, path))), 7) end)
+  with_script("error 'no'", function(path)
+    local out, status = run(("'%s' '%s'"):format(host, path))
+    check.equal(status, 1)
+    check.is_true(out:find("script.lua:1: no", 1, true) ~= nil)
+    check.is_true(out:find("stack traceback", 1, true) ~= nil)
+  end)
+  with_script("error(setmetatable({}, { __tostring = function() return 'an object' end }))", function(path)
+    local out = run(("'%s' '%s'"):format(host, path))
+    check.is_true(out:find("an object", 1, true) ~= nil)
+  end)
+  local out, status = run(("'%s' -x"):format(host))
+  check.equal(status, 1)
+  check.is_true(out:find("unrecognized option '-x'", 1, true) ~= nil)
+  out, status = run(("'%s' recipse"):format(host))
+  check.equal(status, 2)
+  check.is_true(out:find("did you mean 'recipes'", 1, true) ~= nil)
+  out, status = run(("'%s' nothing.lua"):format(host))
+  check.equal(status, 1)
+  check.is_true(out:find("nothing.lua", 1, true) ~= nil)
+end
+
+function T.test_version_names_what_runs()
+  local out = run(("'%s' --version"):format(host))
+  for _, word in ipairs { "OpenBLAS", "SIMD", "threads", "moonlab" } do check.is_true(out:find(word, 1, true) ~= nil) end
+end
+
+function T.test_the_prompt_on_a_pipe_prints_values_and_survives_errors()
+  local out, status = run(("'%s' -i"):format(host), "1 + 1\nx = ml.ones{2}\nx:sum():item();\nfor i = 1, 2 do\nprint(i)\nend\nerror 'oops'\n#x\n_ + 1\n")
+  check.equal(status, 0)
+  check.is_true(out:find("^2\n") ~= nil)
+  check.is_true(out:find("1\n2\n", 1, true) ~= nil)
+  check.is_true(out:find("oops", 1, true) ~= nil)
+  check.is_true(out:find("\n2\n3\n", 1, true) ~= nil)
+end
+
+-- Runs a script and sends SIGINT `times` times, 0.4 s apart; returns the output, the status and the seconds after the first.
+local function interrupted(script, times)
+  local out, status
+  local took
+  with_script(script, function(path, dir)
+    local shell = ([[
+      '%s' '%s' >'%s/out' 2>&1 & pid=$!
+      sleep 0.8
+      for k in $(seq %d); do kill -INT $pid 2>/dev/null; sleep 0.4; done
+      wait $pid]]):format(host, path, dir, times)
+    local start = ml.now()
+    out, status = run(shell)
+    took = ml.now() - start - 0.8
+    local file = assert(io.open(dir .. "/out"))
+    out = file:read("a")
+    file:close()
+  end)
+  return out, status, took
+end
+
+local kernel = [[
+  local ml = require "moonlab"
+  local a = ml.rng(1):normal { 6000, 6000, dtype = "f32" }
+  local b = a
+  for _ = 1, 60 do b = a:matmul(b) end
+]]
+
+function T.test_ctrl_c_in_a_long_kernel_is_an_error()
+  local out, status = interrupted(kernel, 1)
+  check.equal(status, 1)
+  check.is_true(out:find("interrupted", 1, true) ~= nil)
+end
+
+function T.test_ctrl_c_can_be_caught_once()
+  local out, status = interrupted("local ok, why = pcall(function() " .. kernel .. [[ end)
+    print("caught", ok, (tostring(why):match("interrupted"))) print(require("moonlab").ones { 3 }:sum():item())]], 1)
+  check.equal(status, 0)
+  check.is_true(out:find("caught\tfalse\tinterrupted\n3.0", 1, true) ~= nil)
+end
+
+function T.test_ctrl_c_in_a_lua_loop()
+  local out, status = interrupted("while true do end", 1)
+  check.equal(status, 1)
+  check.is_true(out:find("interrupted", 1, true) ~= nil)
+end
+
+function T.test_a_second_ctrl_c_gets_out_of_a_loop_that_catches()
+  local out, status = interrupted("while true do pcall(function() while true do end end) end", 2)
+  check.equal(status, 1)
+  check.is_true(out:find("interrupted", 1, true) ~= nil)
+end
+
+function T.test_a_fourth_ctrl_c_ends_what_cannot_be_interrupted() -- a pattern that backtracks for hours
+  local _, status = interrupted("local s = ('a'):rep(60); s:find(('a-'):rep(30) .. 'b')", 4)
+  check.equal(status, 130)
+end
+
+function T.test_stock_lua_loads_the_module()
+  local build = host:match("^(.*)/bin/[^/]*$") or "build"
+  local command = ("LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='%s/lib/?.so;;' lua5.4 -e '%s'"):format(build,
+    'local ml = require "moonlab"; print(ml.ones{2, 2}:matmul(ml.ones{2, 2}):sum():item())')
+  check.equal(run(command), "8.0\n")
+end
+
+function T.test_a_second_start_is_quick() -- the launcher decides that nothing is stale without a build
+  local out, status = run("./moonlab -e 'print(1)'")
+  check.equal(out:match("[^\n]*\n$"), "1\n")
+  check.equal(status, 0)
+end
+
+return T
