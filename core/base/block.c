@@ -63,6 +63,11 @@ static inline int class_of(size_t bytes, size_t *capacity) {
 static inline head *head_of(const void *block) { return (head *)((uintptr_t)block - GRAIN); }
 static inline char *data_of(head *h) { return (char *)h + GRAIN; }
 
+/* All but the link, which the leak checker follows to the cached blocks. */
+static inline void poison_cached(head *h) {
+  ML_POISON(&h->slab, GRAIN - sizeof h->next + h->capacity);
+}
+
 static void learn_limit(void) {
   limit_known = true;
   limit = (uint64_t)(0.9 * (double)ml_available_memory()) + held;
@@ -192,11 +197,8 @@ static void trim_slabs(void) {
         at = &h->next;
       }
     }
-    for (head *h = free_list[c]; h;) {
-      head *next = h->next;
-      ML_POISON(h, GRAIN);
-      h = next;
-    }
+    for (head *h = free_list[c]; h; h = h->next)
+      poison_cached(h);
     if (slabs.open[c] && slabs.open[c]->seen == slabs.open[c]->carved) {
       slabs.open[c] = NULL;
       slabs.next[c] = slabs.end[c] = NULL;
@@ -284,7 +286,7 @@ void ml_block_free(void *block) {
   h->next = free_list[h->class_];
   free_list[h->class_] = h;
   memory.cached += capacity;
-  ML_POISON(h, GRAIN + capacity);
+  poison_cached(h);
   if (memory.cached > CACHE_FLOOR && memory.cached > memory.live)
     shrink_cache();
 }
