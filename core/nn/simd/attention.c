@@ -184,7 +184,8 @@ static void strip(int64_t M, int64_t N, product p) {
     break;
     STRIP_OF(1)
     STRIP_OF(2)
-    STRIP_OF(3) STRIP_OF(4) STRIP_OF(5) STRIP_OF(6)
+    STRIP_OF(3)
+    STRIP_OF(4) STRIP_OF(5) STRIP_OF(6)
 #undef STRIP_OF
         default : break;
   }
@@ -193,10 +194,20 @@ static void strip(int64_t M, int64_t N, product p) {
 /* ---- packing
  * ------------------------------------------------------------------------------------------- */
 
+/* Rows of a head lie far apart, where the processor does not foresee them. */
+INLINE void prefetch_row(const real *row, int64_t stride, int64_t D, int64_t rows_left) {
+  enum { AHEAD = 8, LINE = 64 / (int)sizeof(real) };
+  if (rows_left <= AHEAD)
+    return;
+  for (int64_t d = 0; d < D; d += LINE)
+    __builtin_prefetch(row + AHEAD * stride + d);
+}
+
 /* out[r, 0:Dp] = in[r, 0:D], zeros beyond */
 static void pack_rows(real *out, const real *in, int64_t stride, int64_t rows, int64_t D) {
   int64_t Dp = padded(D);
   for (int64_t r = 0; r < rows; r++, in += stride, out += Dp) {
+    prefetch_row(in, stride, D, rows - r);
     int64_t d = 0;
     for (; d + LANES <= D; d += LANES)
       store(out + d, load(in + d));
@@ -517,19 +528,23 @@ static int64_t backward_blocks(int64_t T, int64_t D) {
   return (T + backward_keys(D) - 1) / backward_keys(D);
 }
 
+/* Up to this many elements the queries and dy of a head are packed once, beyond block by block. */
+static const int64_t whole_head = (int64_t)1 << 17;
+
 typedef struct {
   real *dQ, *delta;            /* of the whole head */
-  real *Q, *dY, *P, *dS;       /* of a block of queries */
+  real *Q, *dY;                /* of the whole head or of a block of queries */
+  real *P, *dS;                /* of a block of queries */
   real *Kt, *Vt, *K, *dK, *dV; /* of a block of keys */
 } backward_scratch;
 
 static size_t backward_layout(backward_scratch *s, real *base, int64_t T, int64_t D) {
   int64_t keys = backward_keys(D), Dp = padded(D), at = 0;
+  int64_t rows = T * Dp <= whole_head ? T : QUERIES;
   real **const field[] = {&s->dQ, &s->delta, &s->Q, &s->dY, &s->P, &s->dS,
                           &s->Kt, &s->Vt,    &s->K, &s->dK, &s->dV};
-  const int64_t size[] = {T * Dp,         T,        QUERIES * Dp, QUERIES * Dp, QUERIES * keys,
-                          QUERIES * keys, D * keys, D * keys,     keys * Dp,    keys * Dp,
-                          keys * Dp};
+  const int64_t size[] = {T * Dp,   T,        rows * Dp, rows * Dp, QUERIES * keys, QUERIES * keys,
+                          D * keys, D * keys, keys * Dp, keys * Dp, keys * Dp};
   for (size_t i = 0; i < sizeof field / sizeof field[0]; i++) {
     if (base)
       *field[i] = base + at;
@@ -560,6 +575,7 @@ static void give(real *out, int64_t stride, const real *x, int64_t ldx, int64_t 
 static void row_products(real *delta, const real *dy, int64_t dy_stride, const real *y,
                          int64_t y_stride, int64_t T, int64_t D) {
   for (int64_t t = 0; t < T; t++, dy += dy_stride, y += y_stride) {
+    prefetch_row(y, y_stride, D, T - t);
     ml_vec sum = {0};
     int64_t d = 0;
     for (; d + LANES <= D; d += LANES)
@@ -581,6 +597,85 @@ INLINE void score_gradient(real *P, real *dS, int64_t n, real lse, real delta) {
   }
 }
 
+/* A block of keys [j0, j0 + nk) against a block of queries [i0, i0 + nq), packed in Q and dY: P and
+ * dS of the strips that see each other, and their share of dQ. Rows of the others become zero. */
+static void scores_of_blocks(const ml_attention_args *a, const backward_scratch *s, const real *Q,
+                             const real *dY, const int64_t *segments, range offered,
+                             const real *lse, int64_t i0, int64_t nq, int64_t j0, int64_t nk) {
+  const int64_t D = a->D, Dp = padded(D), keys = backward_keys(D);
+  for (int64_t r = 0; r < nq; r += STRIP) {
+    const int64_t M = least(STRIP, nq - r), first = i0 + r;
+    const int64_t n = visible(a->causal, first, M, j0, nk), np = padded(n);
+    real *P = s->P + r * keys, *dS = s->dS + r * keys;
+    pairs same = ALL;
+    if (n > 0 && segments)
+      same = pairs_of(range_of(segments + first, M), offered);
+    if (n <= 0 || same == NONE) {
+      memset(P, 0, (size_t)(M * keys) * sizeof(real));
+      memset(dS, 0, (size_t)(M * keys) * sizeof(real));
+      continue;
+    }
+    product score = {.K = D,
+                     .A = Q + r * Dp,
+                     .row = Dp,
+                     .column = 1,
+                     .B = s->Kt,
+                     .ldb = keys,
+                     .C = P,
+                     .ldc = keys};
+    strip(M, np, score);
+    if (n < np || same == SOME || (a->causal && first < j0 + n - 1))
+      mask_strip(a, segments, same == SOME, P, keys, first, M, j0, n);
+    product slope = {.K = D,
+                     .A = dY + r * Dp,
+                     .row = Dp,
+                     .column = 1,
+                     .B = s->Vt,
+                     .ldb = keys,
+                     .C = dS,
+                     .ldc = keys};
+    strip(M, np, slope);
+    for (int64_t m = 0; m < M; m++) {
+      score_gradient(P + m * keys, dS + m * keys, np, lse[first + m], s->delta[first + m]);
+      for (int64_t c = np; c < least(keys, np + STRIP); c++)
+        P[m * keys + c] = dS[m * keys + c] = 0;
+    }
+    if (a->dq) {
+      product dq = {.K = n,
+                    .A = dS,
+                    .row = keys,
+                    .column = 1,
+                    .B = s->K,
+                    .ldb = Dp,
+                    .C = s->dQ + first * Dp,
+                    .ldc = Dp,
+                    .start = ADD};
+      strip(M, Dp, dq);
+    }
+  }
+}
+
+/* dV += P^T dY and dK += dS^T Q of the same blocks. A key meets only the queries from its own
+ * position on. */
+static void keys_of_blocks(const ml_attention_args *a, const backward_scratch *s, const real *Q,
+                           const real *dY, int64_t i0, int64_t nq, int64_t j0, int64_t nk) {
+  const int64_t Dp = padded(a->D), keys = backward_keys(a->D);
+  for (int64_t c = 0; c < nk; c += STRIP) {
+    const int64_t M = least(STRIP, nk - c), from = a->causal && j0 + c > i0 ? j0 + c - i0 : 0;
+    if (from >= nq)
+      break;
+    product p = {.K = nq - from, .row = 1, .column = keys, .ldb = Dp, .ldc = Dp, .start = ADD};
+    if (a->dv) {
+      p.A = s->P + from * keys + c, p.B = dY + from * Dp, p.C = s->dV + c * Dp;
+      strip(M, Dp, p);
+    }
+    if (a->dk) {
+      p.A = s->dS + from * keys + c, p.B = Q + from * Dp, p.C = s->dK + c * Dp;
+      strip(M, Dp, p);
+    }
+  }
+}
+
 static void backward(const ml_attention_args *a, int64_t b, int64_t h, int64_t group,
                      void *scratch) {
   const int64_t T = a->T, D = a->D, Dp = padded(D), keys = backward_keys(D), y_stride = a->H * D;
@@ -592,16 +687,23 @@ static void backward(const ml_attention_args *a, int64_t b, int64_t h, int64_t g
   const int64_t head = (b * T * a->H + h) * D; /* offset in y, dq, dk, dv */
   const int64_t *segments = a->segments ? a->segments + b * T : NULL;
   const real alpha = (real)(a->scale * log2_e), scale = (real)a->scale;
+  const bool whole = T * Dp <= whole_head;
   backward_scratch s;
   backward_layout(&s, scratch, T, D);
   memset(s.dQ, 0, (size_t)(T * Dp) * sizeof(real));
-  row_products(s.delta, dy, a->dy.t, (const real *)a->y + head, y_stride, T, D);
+  if (whole) {
+    pack_rows(s.Q, q, a->q.t, T, D);
+    pack_rows(s.dY, dy, a->dy.t, T, D);
+  }
+  row_products(s.delta, whole ? s.dY : dy, whole ? Dp : a->dy.t, (const real *)a->y + head,
+               y_stride, T, D);
 
   for (int64_t j0 = group * keys; j0 < T; j0 += a->groups * keys) {
     const int64_t nk = least(keys, T - j0);
-    pack_transposed(s.Kt, keys, k + j0 * a->k.t, a->k.t, nk, D, alpha);
-    pack_transposed(s.Vt, keys, v + j0 * a->v.t, a->v.t, nk, D, 1);
     pack_rows(s.K, k + j0 * a->k.t, a->k.t, nk, D);
+    pack_transposed(s.Kt, keys, s.K, Dp, nk, D, alpha);
+    pack_rows(s.dV, v + j0 * a->v.t, a->v.t, nk, D); /* only on its way to Vt */
+    pack_transposed(s.Vt, keys, s.dV, Dp, nk, D, 1);
     memset(s.dK, 0, (size_t)(keys * Dp) * sizeof(real));
     memset(s.dV, 0, (size_t)(keys * Dp) * sizeof(real));
     range offered = {0, 0};
@@ -609,75 +711,18 @@ static void backward(const ml_attention_args *a, int64_t b, int64_t h, int64_t g
       offered = range_of(segments + j0, nk);
     for (int64_t i0 = a->causal ? j0 / QUERIES * QUERIES : 0; i0 < T; i0 += QUERIES) {
       const int64_t nq = least(QUERIES, T - i0);
+      const real *Q = s.Q, *dY = s.dY;
       if (segments && pairs_of(range_of(segments + i0, nq), offered) == NONE)
         continue;
-      pack_rows(s.Q, q + i0 * a->q.t, a->q.t, nq, D);
-      pack_rows(s.dY, dy + i0 * a->dy.t, a->dy.t, nq, D);
-      for (int64_t r = 0; r < nq; r += STRIP) {
-        const int64_t M = least(STRIP, nq - r), first = i0 + r,
-                      n = visible(a->causal, first, M, j0, nk);
-        real *P = s.P + r * keys, *dS = s.dS + r * keys;
-        pairs same = ALL;
-        if (n > 0 && segments)
-          same = pairs_of(range_of(segments + first, M), offered);
-        if (n <= 0 || same == NONE) {
-          memset(P, 0, (size_t)(M * keys) * sizeof(real));
-          memset(dS, 0, (size_t)(M * keys) * sizeof(real));
-          continue;
-        }
-        const int64_t np = padded(n);
-        strip(M, np,
-              (product){.K = D,
-                        .A = s.Q + r * Dp,
-                        .row = Dp,
-                        .column = 1,
-                        .B = s.Kt,
-                        .ldb = keys,
-                        .C = P,
-                        .ldc = keys});
-        if (n < np || same == SOME || (a->causal && first < j0 + n - 1))
-          mask_strip(a, segments, same == SOME, P, keys, first, M, j0, n);
-        strip(M, np,
-              (product){.K = D,
-                        .A = s.dY + r * Dp,
-                        .row = Dp,
-                        .column = 1,
-                        .B = s.Vt,
-                        .ldb = keys,
-                        .C = dS,
-                        .ldc = keys});
-        for (int64_t m = 0; m < M; m++) {
-          score_gradient(P + m * keys, dS + m * keys, np, lse[first + m], s.delta[first + m]);
-          for (int64_t c = np; c < least(keys, np + STRIP); c++)
-            P[m * keys + c] = dS[m * keys + c] = 0;
-        }
-        if (a->dq) {
-          strip(M, Dp,
-                (product){.K = n,
-                          .A = dS,
-                          .row = keys,
-                          .column = 1,
-                          .B = s.K,
-                          .ldb = Dp,
-                          .C = s.dQ + first * Dp,
-                          .ldc = Dp,
-                          .start = ADD});
-        }
+      if (whole) {
+        Q += i0 * Dp;
+        dY += i0 * Dp;
+      } else {
+        pack_rows(s.Q, q + i0 * a->q.t, a->q.t, nq, D);
+        pack_rows(s.dY, dy + i0 * a->dy.t, a->dy.t, nq, D);
       }
-      for (int64_t c = 0; c < nk; c += STRIP) {
-        const int64_t M = least(STRIP, nk - c), from = a->causal && j0 + c > i0 ? j0 + c - i0 : 0;
-        if (from >= nq)
-          break;
-        product p = {.K = nq - from, .row = 1, .column = keys, .ldb = Dp, .ldc = Dp, .start = ADD};
-        if (a->dv) {
-          p.A = s.P + from * keys + c, p.B = s.dY + from * Dp, p.C = s.dV + c * Dp;
-          strip(M, Dp, p);
-        }
-        if (a->dk) {
-          p.A = s.dS + from * keys + c, p.B = s.Q + from * Dp, p.C = s.dK + c * Dp;
-          strip(M, Dp, p);
-        }
-      }
+      scores_of_blocks(a, &s, Q, dY, segments, offered, lse, i0, nq, j0, nk);
+      keys_of_blocks(a, &s, Q, dY, i0, nq, j0, nk);
     }
     if (a->dk)
       give((real *)a->dk + head + j0 * y_stride, y_stride, s.dK, Dp, nk, D, scale, a->add_k);
@@ -686,12 +731,11 @@ static void backward(const ml_attention_args *a, int64_t b, int64_t h, int64_t g
   }
   if (!a->dq)
     return;
-  if (a->groups == 1) {
+  if (a->groups == 1)
     give((real *)a->dq + head, y_stride, s.dQ, Dp, T, D, scale, a->add_q);
-  } else {
+  else
     give((real *)a->parts + ((b * a->H + h) * a->groups + group) * T * D, D, s.dQ, Dp, T, D, 1,
          false);
-  }
 }
 
 static void combine(const ml_attention_args *a, int64_t b, int64_t h) {
