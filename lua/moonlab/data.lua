@@ -10,7 +10,7 @@ local wordnet_folders = { "/usr/share/wordnet", "/usr/local/share/wordnet", "/us
 
 -- "00001740 03 n 01 entity 0 ... | that which is perceived ..." -> "entity: that which is perceived ..."
 local function wordnet_documents(where)
-  local folders = { os.getenv("WNSEARCHDIR"), table.unpack(wordnet_folders) }
+  local folders = { os.getenv("WNSEARCHDIR") or wordnet_folders[1], table.unpack(wordnet_folders) }
   for _, folder in ipairs(folders) do
     local probe = io.open(folder .. "/data.noun", "r")
     if probe then

@@ -9,13 +9,15 @@ local colours = { "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 
 local function finite(x) return x == x and x ~= math.huge and x ~= -math.huge end
 
-local function numbers(x, what)
+local function numbers(x, what, series)
   if type(x) == "userdata" then x = x:totable() end
-  if type(x) ~= "table" then error(("bad argument to 'lines' (%s is a %s, wanted a list of numbers)"):format(what, type(x)), 4) end
+  if type(x) ~= "table" then 
+    error(("bad argument to 'lines' (%s of series %d is a %s, wanted a list of numbers)"):format(what, series, type(x)), 4)
+   end
   local list = {}
   for i = 1, #x do
     if type(x[i]) ~= "number" then
-      error(("bad argument to 'lines' (%s[%d] is a %s, wanted a number)"):format(what, i, type(x[i])), 4)
+      error(("bad argument to 'lines' (%s[%d] is a %s in series %d, wanted a number)"):format(what, i, type(x[i]), series), 4)
     end
     list[i] = x[i]
   end
@@ -363,10 +365,10 @@ function plot.lines(o)
     error(("bad argument to '%s' (option 'log' is %q, wanted \"x\", \"y\" or \"xy\")"):format(where, fig.log), 2)
   end
   for i, s in ipairs(series) do
-    local y = numbers(s.y, "y of series " .. i)
+    local y = numbers(s.y, "y", i)
     local x
     if s.x then
-      x = numbers(s.x, "x of series " .. i)
+      x = numbers(s.x, "x", i)
     else
       x = {}
       for k = 1, #y do x[k] = k end
