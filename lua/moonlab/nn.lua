@@ -532,6 +532,10 @@ local activations = {
 for kind, name in pairs(activations) do
   local class, meta = new_class(kind)
   function class.forward(_, x) return core.nn.activation(x, name) end
+  --- ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+  --- An activation as a module: element by element, without parameters (GELU is the tanh form).
+  --- @return module
+  --- @source Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
   nn[kind] = function() return setmetatable({}, meta) end
 end
 nn.activations = activations

@@ -6,7 +6,11 @@ local progress = {}
 local host = package.loaded["moonlab.host"]
 local function is_terminal() return host ~= nil and host.isatty(2) end
 
+--- ml.progress.duration(seconds)
 --- A duration in words: "42s", "3m05s", "2h10m".
+--- @param seconds number
+--- @return string
+--- @source -
 function progress.duration(seconds)
   if seconds ~= seconds or seconds == math.huge or seconds < 0 then return "?" end
   if seconds < 60 then return ("%ds"):format(seconds + 0.5) end
@@ -14,7 +18,11 @@ function progress.duration(seconds)
   return ("%dh%02dm"):format(seconds // 3600, seconds % 3600 // 60)
 end
 
---- A rate in few characters: "870", "12.3k", "4.56M".
+--- ml.progress.quantity(x)
+--- A number in few characters: "870", "12k", "4.56M".
+--- @param x number >= 0
+--- @return string
+--- @source -
 function progress.quantity(x)
   if x >= 1e9 then return ("%.2fG"):format(x / 1e9) end
   if x >= 1e6 then return ("%.2fM"):format(x / 1e6) end
@@ -26,8 +34,14 @@ end
 local Bar = {}
 Bar.__index = Bar
 
---- A bar for `total` units: bar:update(done, "loss 2.31"), bar:finish().
---- On a terminal the line is redrawn at most ten times a second; elsewhere a line appears every `every` seconds (default 20).
+--- ml.progress.bar(total, label, { every, quiet })
+--- A bar for `total` units: bar:update(done, "loss 2.31"), bar:finish(). On a terminal the line is redrawn at most ten times a second; elsewhere a line appears every `every` seconds.
+--- @param total integer units
+--- @param label string what is being done
+--- @param opts.every number =20 seconds
+--- @param opts.quiet boolean =false
+--- @return bar
+--- @source -
 function progress.bar(total, label, options)
   local now = core.now()
   return setmetatable({

@@ -1,0 +1,121 @@
+--- Writes the API reference (lua/moonlab/reference.md) and the LuaLS file (lua/moonlab/meta.lua) from the help texts.
+local help = require "moonlab.help"
+
+local docs = {}
+
+local function parse(text)
+  local entry = { lines = {}, tags = {} }
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    local tag, rest = line:match("^@(%w+)%s*(.*)$")
+    if tag then
+      entry.tags[#entry.tags + 1] = { tag, rest }
+    elseif #entry.tags > 0 and line:match("^%S") then
+      entry.tags[#entry.tags][2] = entry.tags[#entry.tags][2] .. " " .. line
+    elseif not entry.signature then
+      entry.signature = line
+    else
+      entry.lines[#entry.lines + 1] = line
+    end
+  end
+  return entry
+end
+docs.parse = parse
+
+local function group_of(name)
+  return name:match("^(.*)[.:][^.:]+$") or "ml"
+end
+
+--- reference.md: every public name with its help.
+function docs.reference()
+  local out = {
+    "# API reference", "",
+    "Printed by `./moonlab docs` from the help texts beside the code; `./moonlab help NAME` shows one entry.", "",
+  }
+  local groups, order = {}, {}
+  for _, entry in ipairs(help.all()) do
+    local group = group_of(entry.name)
+    if not groups[group] then
+      groups[group] = {}
+      order[#order + 1] = group
+    end
+    table.insert(groups[group], entry)
+  end
+  table.sort(order, function(a, b)
+    if (a == "ml") ~= (b == "ml") then return a == "ml" end
+    return a < b
+  end)
+  for _, group in ipairs(order) do
+    out[#out + 1] = "## " .. group
+    out[#out + 1] = ""
+    for _, entry in ipairs(groups[group]) do
+      local text = help.of(entry.value)
+      if text then
+        local e = parse(text)
+        out[#out + 1] = "### `" .. entry.name .. "`"
+        out[#out + 1] = ""
+        out[#out + 1] = "`" .. e.signature .. "`"
+        out[#out + 1] = ""
+        if #e.lines > 0 then
+          out[#out + 1] = table.concat(e.lines, "\n")
+          out[#out + 1] = ""
+        end
+        for _, tag in ipairs(e.tags) do
+          if not (tag[1] == "source" and tag[2] == "-") then out[#out + 1] = ("- *%s* %s"):format(tag[1], tag[2]) end
+        end
+        if #e.tags > 0 then out[#out + 1] = "" end
+      end
+    end
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
+--- meta.lua: declarations for the Lua language server.
+function docs.meta()
+  local out = { "---@meta", "-- Printed by ./moonlab docs for the Lua language server; never run.", "", "local ml = {}" }
+  local tables = { ml = true }
+  for _, entry in ipairs(help.all()) do
+    local text = help.of(entry.value)
+    local class, method = entry.name:match("^(%w+):([%w_]+)$")
+    local path = class and (class .. "_methods") or "ml"
+    if class then
+      if not tables[path] then
+        tables[path] = true
+        out[#out + 1] = ("\n---@class ml.%s\nlocal %s = {}"):format(class, path)
+      end
+    else
+      for part in entry.name:gmatch("([%w_]+)%.") do
+        path = path .. "." .. part
+        if not tables[path] then
+          tables[path] = true
+          out[#out + 1] = ("%s = {}"):format(path)
+        end
+      end
+    end
+    if text then
+      out[#out + 1] = ""
+      for line in text:gmatch("[^\n]+") do
+        local rest = line:match("^@source%s*(.*)$")
+        out[#out + 1] = rest and "---source: " .. rest or "---" .. line:gsub("^@param (opts%.)", "%1"):gsub("^@param (opts%[)", "%1")
+      end
+      if class then
+        out[#out + 1] = ("function %s:%s(...) end"):format(path, method)
+      else
+        out[#out + 1] = ("ml.%s = function(...) end"):format(entry.name)
+      end
+    end
+  end
+  out[#out + 1] = "\nreturn ml"
+  return table.concat(out, "\n") .. "\n"
+end
+
+--- ./moonlab docs
+function docs.command()
+  local ml = require "moonlab"
+  local folder = debug.getinfo(1, "S").source:match("^@(.*)/docs%.lua$")
+  ml.write_file(folder .. "/reference.md", docs.reference())
+  ml.write_file(folder .. "/meta.lua", docs.meta())
+  print(folder .. "/reference.md\n" .. folder .. "/meta.lua")
+  return 0
+end
+
+return docs

@@ -1,0 +1,2885 @@
+---@meta
+-- Printed by ./moonlab docs for the Lua language server; never run.
+
+local ml = {}
+
+---abs(x)
+---The absolute value, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.abs = function(...) end
+
+---acos(x)
+---The arc cosine, in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.acos = function(...) end
+
+---add(x, y)
+---x + y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+ml.add = function(...) end
+
+---all(x, axes, opts)
+---1 when every value is not 0, else 0 over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor u8
+---source: -
+ml.all = function(...) end
+
+---any(x, axes, opts)
+---1 when some value is not 0, else 0 over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor u8
+---source: -
+ml.any = function(...) end
+
+---arange(stop, opts) arange(start, stop, opts)
+---start, start + step, ... up to stop, both ends included: arange(3) is 1 2 3.
+---@param start number =1
+---@param stop number
+---opts.step number =1 not 0
+---opts.dtype string ="f64"
+---@return tensor [n]; empty when stop lies before start
+---source: -
+ml.arange = function(...) end
+
+---argmax(x, axis, opts)
+---The position of the largest value along axis, or in row-major order over all; the first of equals, NaN counts as largest.
+---@param x tensor
+---@param axis integer =nil from 1
+---opts.keepdims boolean =false
+---@return tensor index
+---source: -
+ml.argmax = function(...) end
+
+---argmin(x, axis, opts)
+---The position of the least value along axis, or in row-major order over all; the first of equals, NaN counts as least.
+---@param x tensor
+---@param axis integer =nil from 1
+---opts.keepdims boolean =false
+---@return tensor index
+---source: -
+ml.argmin = function(...) end
+
+---argsort(x, axis, opts)
+---The positions that sort x along an axis; equal values keep their order.
+---@param x tensor
+---@param axis integer =-1
+---opts.descending boolean =false
+---@return tensor index
+---source: -
+ml.argsort = function(...) end
+
+---asin(x)
+---The arc sine, in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.asin = function(...) end
+
+---atan(x)
+---The arc tangent, in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.atan = function(...) end
+
+---atan2(x, y)
+---The angle of the point (y, x) in radians, x first as in C, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+ml.atan2 = function(...) end
+
+---broadcast_to(x, sizes)
+---Repeats axes of size 1, and leading axes, without copying.
+---@param x tensor
+---@param sizes table of integers
+---@return tensor, differentiable; it cannot be changed in place
+---source: -
+ml.broadcast_to = function(...) end
+
+---ceil(x)
+---The least whole number not below x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.ceil = function(...) end
+
+---clamp(x, min, max) clamp(x, opts)
+---x with values below min raised and above max lowered to it; NaN stays.
+---@param x tensor
+---@param min number =nil
+---@param max number =nil
+---@return tensor like x, differentiable
+---source: -
+ml.clamp = function(...) end
+
+---clone(x)
+---A copy with storage of its own.
+---@param x tensor
+---@return tensor, differentiable
+---source: -
+ml.clone = function(...) end
+
+---concat(list, axis)
+---Joins tensors along an axis; the other sizes agree.
+---@param list table of tensors of one dtype
+---@param axis integer =1
+---@return tensor, differentiable
+---source: -
+ml.concat = function(...) end
+
+---contiguous(x)
+---x when its elements lie in row-major order without gaps, else a copy that does.
+---@param x tensor
+---@return tensor, differentiable
+---source: -
+ml.contiguous = function(...) end
+
+---cos(x)
+---The cosine, x in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.cos = function(...) end
+
+---cosh(x)
+---The hyperbolic cosine, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.cosh = function(...) end
+
+---cpu_time()
+---Processor time of the process, all threads.
+---@return number seconds
+---source: -
+ml.cpu_time = function(...) end
+
+---cumsum(x, axis)
+---Running sums along axis.
+---@param x tensor
+---@param axis integer (=1 at rank 1)
+---@return tensor like x, differentiable
+---source: -
+ml.cumsum = function(...) end
+ml.data = {}
+
+---ml.data.text(name_or_path, { valid, seed })
+---A text with a held-out part. "wordnet": the definitions of WordNet 3.0 (Debian's wordnet-base) as documents "word: definition", of
+---which a seeded permutation holds some out. A file: its last part is held out, cut at the end of a line.
+---@param name_or_path string "wordnet" or the path of a file
+---opts.valid number =0.05 share held out, in (0, 1)
+---opts.seed integer =1 of the permutation
+---@return text with train and valid (strings), documents (count), batches(tokenizer, opts)
+---source: Fellbaum 1998 (WordNet)
+ml.data.text = function(...) end
+
+---diagonal(x)
+---The main diagonal.
+---@param x tensor [n,n]
+---@return tensor [n], differentiable
+---source: -
+ml.diagonal = function(...) end
+
+---div(x, y)
+---x / y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+ml.div = function(...) end
+
+---eq(x, y)
+---Where x equals y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+ml.eq = function(...) end
+
+---erf(x)
+---The error function 2/sqrt(pi) int_0^x exp(-t^2) dt, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.erf = function(...) end
+
+---erfc(x)
+---1 - erf(x), exact for large x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.erfc = function(...) end
+
+---exp(x)
+---e^x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.exp = function(...) end
+
+---expm1(x)
+---e^x - 1, exact near 0, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.expm1 = function(...) end
+
+---eye(n, opts) eye(rows, columns, opts)
+---Ones on the diagonal, zeros elsewhere.
+---@param n integer
+---opts.dtype string ="f64" f64, f32 or u8
+---@return tensor [rows,columns]
+---source: -
+ml.eye = function(...) end
+
+---f32(values)
+---A tensor of dtype f32: single precision.
+---@param values number, nested table of numbers, or tensor (converted, always a copy)
+---@return tensor
+---source: -
+ml.f32 = function(...) end
+
+---f64(values)
+---A tensor of dtype f64: double precision.
+---@param values number, nested table of numbers, or tensor (converted, always a copy)
+---@return tensor
+---source: -
+ml.f64 = function(...) end
+
+---flatten(x, first, last)
+---Joins the axes first..last into one.
+---@param x tensor
+---@param first integer =1
+---@param last integer =-1
+---@return tensor, differentiable
+---source: -
+ml.flatten = function(...) end
+
+---floor(x)
+---The largest whole number not above x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.floor = function(...) end
+
+---full(shape, value, opts)
+---A tensor filled with value.
+---@param shape integer or table of sizes; options, value among them, may stand in the table
+---@param value number
+---opts.dtype string ="f64"
+---@return tensor
+---source: -
+ml.full = function(...) end
+
+---full_like(t, value, opts)
+---A tensor of t's shape and dtype filled with value.
+---@param t tensor
+---@param value number
+---opts.dtype string =t's
+---@return tensor
+---source: -
+ml.full_like = function(...) end
+
+---gather(x, ids, axis)
+---out[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place along axis.
+---@param x tensor
+---@param ids tensor index of x's rank (or nested table of positions)
+---@param axis integer
+---@return tensor of the shape of ids, differentiable
+---source: PyTorch's gather
+ml.gather = function(...) end
+
+---ge(x, y)
+---Where x >= y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+ml.ge = function(...) end
+
+---gelu_erf(x)
+---GELU, x/2 (1 + erf(x/sqrt(2))), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.gelu_erf = function(...) end
+
+---gelu_tanh(x)
+---GELU in its tanh form, x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.gelu_tanh = function(...) end
+
+---grad_enabled()
+---Whether operations on parameters are recorded.
+---@return boolean
+---source: -
+ml.grad_enabled = function(...) end
+
+---gt(x, y)
+---Where x > y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+ml.gt = function(...) end
+
+---index(values)
+---A tensor of dtype index: positions, whole numbers from 1.
+---@param values number, nested table of numbers, or tensor (converted, always a copy)
+---@return tensor
+---source: -
+ml.index = function(...) end
+
+---index_select(x, ids, axis)
+---The entries ids of an axis; the axis is replaced by the axes of ids.
+---@param x tensor
+---@param ids tensor index of any shape, or table of positions
+---@param axis integer =1
+---@return tensor, differentiable
+---source: NumPy's take
+ml.index_select = function(...) end
+
+---is_tensor(x)
+---Whether x is a tensor, released ones included.
+---@param x any
+---@return boolean
+---source: -
+ml.is_tensor = function(...) end
+
+---isfinite(x)
+---1 where x is neither infinite nor NaN, else 0.
+---@param x tensor, any shape
+---@return tensor u8 of x's shape
+---source: -
+ml.isfinite = function(...) end
+
+---isinf(x)
+---1 where x is infinite, else 0.
+---@param x tensor, any shape
+---@return tensor u8 of x's shape
+---source: -
+ml.isinf = function(...) end
+
+---isnan(x)
+---1 where x is NaN, else 0.
+---@param x tensor, any shape
+---@return tensor u8 of x's shape
+---source: -
+ml.isnan = function(...) end
+ml.json = {}
+
+---json.array(t)
+---Marks a table as an array, so that an empty one is written as [].
+---@param t table =new
+---@return table t
+---source: -
+ml.json.array = function(...) end
+
+---json.decode(text)
+---The value of a JSON text, as json.read gives it.
+---@param text string
+---@return any
+---source: -
+ml.json.decode = function(...) end
+
+---json.encode(value, opts)
+---The JSON text of a value, as json.write writes it.
+---@param value any
+---opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf" "-inf")
+---opts.invalid string ="raise" what bytes that are no UTF-8 become: "replace" (U+FFFD)
+---opts.indent integer spaces a level, 0 for one line; =0 for encode, =2 for write
+---@return string
+---source: -
+ml.json.encode = function(...) end
+
+---json.read(path)
+---The value in a JSON file. Numbers without fraction or exponent are integers; null is absent in objects and
+---ml.json.null in arrays.
+---@param path string
+---@return any, or nil and a message when there is no such file
+---Raises naming line and column when the file is no JSON.
+---source: -
+ml.json.read = function(...) end
+
+---json.write(path, value, opts)
+---Writes a JSON file, whole or not at all. Keys are sorted, integers exact, other numbers have 17
+---digits. A table is an array when it holds 1..n, else an object; an empty one is an object unless ml.json.array marked it.
+---@param path string
+---@param value table, string, number, boolean, or ml.json.null
+---opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf" "-inf")
+---opts.invalid string ="raise" what bytes that are no UTF-8 become: "replace" (U+FFFD)
+---opts.indent integer spaces a level, 0 for one line; =0 for encode, =2 for write
+---source: -
+ml.json.write = function(...) end
+
+---keep(t, ...)
+---Takes tensors out of their scope: only the collector or t:release() frees them afterwards.
+---@param t tensor or table of tensors, at any depth
+---@return ... any its arguments
+---source: -
+ml.keep = function(...) end
+
+---le(x, y)
+---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+ml.le = function(...) end
+
+---linspace(start, stop, opts)
+---n equally spaced numbers, both ends included.
+---@param start number
+---@param stop number
+---opts.n integer =50 (or the third argument)
+---opts.dtype string ="f64" f64 or f32
+---@return tensor [n]
+---source: -
+ml.linspace = function(...) end
+
+---live_bytes()
+---Bytes in blocks owned by tensors.
+---@return integer
+---source: -
+ml.live_bytes = function(...) end
+
+---load(path, opts)
+---Reads a safetensors, npy, npz or IDX file; the content tells the format.
+---float64 gives f64; float32, float16 and bfloat16 give f32; int64 gives index (stored value + 1; negatives raise), other
+---integers f64, uint8 and bool u8.
+---@param path string
+---opts.as string ="stored" "f64" or "f32": every tensor as reals
+---@return table name -> tensor; from npy and IDX the tensor; nil and a message when there is no such file
+---@return table metadata, string -> string
+---Raises when the file is not what its format allows.
+---source: huggingface/safetensors, Format; numpy.lib.format; LeCun, Cortes & Burges, The MNIST database
+ml.load = function(...) end
+
+---log(x)
+---The natural logarithm, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.log = function(...) end
+
+---log1p(x)
+---log(1 + x), exact near 0, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.log1p = function(...) end
+
+---log2(x)
+---The logarithm to base 2, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.log2 = function(...) end
+
+---log_softmax(x, axis)
+---x - logsumexp(x) along axis.
+---@param x tensor f32 or f64
+---@param axis integer =-1
+---@return tensor like x, differentiable
+---source: -
+ml.log_softmax = function(...) end
+
+---logical_and(x, y)
+---Where both are not 0: 1, else 0; with broadcasting.
+---@param x tensor u8
+---@param y tensor u8
+---@return tensor u8
+---source: -
+ml.logical_and = function(...) end
+
+---logical_not(x)
+---1 where x (u8) is 0, else 0.
+---@param x tensor, any shape
+---@return tensor u8 of x's shape
+---source: -
+ml.logical_not = function(...) end
+
+---logical_or(x, y)
+---Where either is not 0: 1, else 0; with broadcasting.
+---@param x tensor u8
+---@param y tensor u8
+---@return tensor u8
+---source: -
+ml.logical_or = function(...) end
+
+---logical_xor(x, y)
+---Where one of both is not 0: 1, else 0; with broadcasting.
+---@param x tensor u8
+---@param y tensor u8
+---@return tensor u8
+---source: -
+ml.logical_xor = function(...) end
+
+---logsumexp(x, axes, opts)
+---log(sum(exp(x))), without overflow over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+ml.logsumexp = function(...) end
+
+---lt(x, y)
+---Where x < y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+ml.lt = function(...) end
+
+---matmul(a, b)
+---The matrix product of the last two axes; leading axes broadcast, vectors are rows on the left and columns on the right.
+---@param a tensor [...,m,k] or [k], f32 or f64
+---@param b tensor [...,k,n] or [k], the same dtype
+---@return tensor [...,m,n], differentiable
+---source: -
+ml.matmul = function(...) end
+
+---matmul_precision(precision)
+---Allows f32 products to be computed in less than f32. This build has no faster product, so that
+---every setting computes in full f32.
+---@param precision string =nil "highest", "high" or "medium"; absent: only asks
+---@return string the setting, at first "highest"
+---source: torch.set_float32_matmul_precision
+ml.matmul_precision = function(...) end
+
+---max(x, axes, opts)
+---The largest value, NaN when there is one over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+ml.max = function(...) end
+
+---maximum(x, y)
+---The larger of x and y, NaN when either is, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+ml.maximum = function(...) end
+
+---mean(x, axes, opts)
+---The mean (of u8: a share, in f64) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+ml.mean = function(...) end
+
+---memory(opts)
+---What the storages of tensors take.
+---opts.limit integer bytes; 0: back to 90 % of what is available
+---opts.reset_peak boolean =false
+---@return table { live, cached, peak, limit in bytes, system_allocations: requests to the system so far }
+---source: -
+ml.memory = function(...) end
+
+---min(x, axes, opts)
+---The least value, NaN when there is one over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+ml.min = function(...) end
+
+---minimum(x, y)
+---The smaller of x and y, NaN when either is, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+ml.minimum = function(...) end
+
+---@class ml.module
+local module_methods = {}
+
+---net:load(path)
+---Takes over parameters and buffers from a file that save wrote; nothing changes unless all of them fit.
+---@param path string
+---@return module itself
+---source: -
+function module_methods:load(...) end
+
+---net:named_buffers()
+---All tensors of a module that are not parameters.
+---@return table name -> tensor
+---source: PyTorch's name
+function module_methods:named_buffers(...) end
+
+---net:named_parameters()
+---All parameters of a module and of the modules inside it; a shared one stands once, under its first name.
+---@return table name ("1.weight") -> parameter
+---source: PyTorch's name
+function module_methods:named_parameters(...) end
+
+---net:named_rngs()
+---The random generators inside a module (dropout's).
+---@return table name -> rng
+---source: -
+function module_methods:named_rngs(...) end
+
+---net:parameters()
+---The parameters in the order of their names.
+---@return table list of parameters
+---source: PyTorch's name
+function module_methods:parameters(...) end
+
+---net:save(path)
+---Writes parameters and buffers to a safetensors file, whole or not at all.
+---@param path string
+---source: -
+function module_methods:save(...) end
+
+---net:training(on)
+---Switches a module and those inside it between training and evaluation (dropout is off in evaluation).
+---@param on boolean absent: only asks
+---@return boolean whether it is in training
+---source: PyTorch's train() and eval()
+function module_methods:training(...) end
+
+---net:zero_grad()
+---Fills the gradients of all parameters with zeros.
+---source: PyTorch's name
+function module_methods:zero_grad(...) end
+
+---mul(x, y)
+---x * y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+ml.mul = function(...) end
+
+---narrow(x, axis, range)
+---Positions first..last of one axis. Shares storage.
+---@param x tensor
+---@param axis integer
+---@param range table {first, last}, both included
+---@return tensor, differentiable
+---source: -
+ml.narrow = function(...) end
+
+---ne(x, y)
+---Where x differs from y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+ml.ne = function(...) end
+
+---neg(x)
+----x.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.neg = function(...) end
+ml.nn = {}
+
+---ml.nn.AvgPool2d{ kernel =, stride =, padding = }
+---Means over windows of images [N, H, W, C].
+---opts.kernel integer or {height, width}
+---opts.stride integer =kernel or a pair
+---opts.padding string ="valid" or "same" (means over the pixels that exist)
+---@return module
+---source: -
+ml.nn.AvgPool2d = function(...) end
+
+---ml.nn.Conv2d{ in_channels, out_channels, kernel =, stride =, padding =, bias =, init =, dtype =, seed | rng = }
+---Convolution of images [N, H, W, C].
+---opts[1] integer input channels
+---opts[2] integer output channels
+---opts.kernel integer or {height, width}
+---opts.stride integer =1 or a pair
+---opts.padding string ="valid" or "same"
+---@return module with weight [kh, kw, in, out]; fan_in is kh kw in
+---source: LeCun et al. 1989
+ml.nn.Conv2d = function(...) end
+
+---ml.nn.Dropout{ p, seed | rng = }
+---In training each element is zero with probability p, else divided by 1 - p.
+---opts[1] number p in [0, 1)
+---opts.seed integer =1 of its own stream
+---@return module
+---source: Srivastava et al. 2014
+ml.nn.Dropout = function(...) end
+
+---ml.nn.Embedding{ vocab, width, init =, dtype =, seed | rng = }
+---Rows of a table by id.
+---opts[1] integer vocab
+---opts[2] integer width
+---opts.init string =std 1/sqrt(width), or as in ml.nn.Linear
+---@return module with weight [vocab, width]; ids index [...] -> [..., width]
+---source: -
+ml.nn.Embedding = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.Erf = function(...) end
+
+---ml.nn.Flatten()
+---[N, ...] -> [N, product].
+---@return module
+---source: -
+ml.nn.Flatten = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.GELU = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.GELUErf = function(...) end
+
+---ml.nn.GlobalAvgPool()
+---Means over all positions: [N, H, W, C] -> [N, C].
+---@return module
+---source: Lin et al. 2014
+ml.nn.GlobalAvgPool = function(...) end
+
+---ml.nn.LayerNorm{ width, shift =, eps =, dtype = }
+---Layer normalisation over the last axis.
+---opts[1] integer width
+---opts.shift boolean =true
+---opts.eps number =1e-6 inside the root
+---@return module with gain [width], shift [width]
+---source: Ba et al. 2016
+ml.nn.LayerNorm = function(...) end
+
+---ml.nn.Linear{ fan_in, fan_out, bias =, init =, dtype =, seed | rng = }
+---y = x W + b over the last axis.
+---opts[1] integer fan_in
+---opts[2] integer fan_out
+---opts.bias boolean =true b [fan_out], zeros at first
+---opts.init string ="lecun_normal" (std 1/sqrt(fan_in)), truncated_normal, he_normal, xavier_uniform, torch, zeros; or a std; or function(rng, shape, fan_in, fan_out)
+---opts.dtype string ="f32"
+---@return module with weight [fan_in, fan_out]
+---source: -
+ml.nn.Linear = function(...) end
+
+---ml.nn.LocallyConnected2d{ in_channels, out_channels, input = {H, W}, kernel =, stride =, padding =, bias =, init =, dtype =, seed | rng = }
+---A convolution whose weights are not shared over positions.
+---opts.input table {height, width} of the images it will see
+---opts.kernel integer or {height, width}
+---@return module with weight [H', W', kh kw in, out]
+---source: LeCun 1989
+ml.nn.LocallyConnected2d = function(...) end
+
+---ml.nn.Module{ name = parameter | module | value, ..., forward = function(self, x) ... end }
+---A module of one's own: its parameters are the ml.param tensors and modules among its fields (tables are searched too).
+---@param fields table the fields and the forward function
+---@return module called like a function
+---source: PyTorch's Module
+ml.nn.Module = function(...) end
+
+---ml.nn.RMSNorm{ width, eps =, dtype = }
+---Division by the root mean square over the last axis.
+---opts[1] integer width
+---opts.eps number =1e-6 inside the root
+---@return module with gain [width]
+---source: Zhang & Sennrich 2019
+ml.nn.RMSNorm = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.ReLU = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.ReLU2 = function(...) end
+
+---ml.nn.Sequential{ module | function, ... }
+---Modules (or plain functions) one after another.
+---@param modules table list
+---@return module; net[i] is the i-th
+---source: -
+ml.nn.Sequential = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.SiLU = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.Sigmoid = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.Sin = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.Softplus = function(...) end
+
+---ml.nn.GELU() GELUErf() SiLU() ReLU() ReLU2() Softplus() Tanh() Sigmoid() Sin() Erf()
+---An activation as a module: element by element, without parameters (GELU is the tanh form).
+---@return module
+---source: Hendrycks & Gimpel 2016 (GELU, SiLU); So et al. 2021 (squared ReLU)
+ml.nn.Tanh = function(...) end
+
+---nn.activation(x, name)
+---An activation by name, element by element.
+---@param x tensor f32 or f64
+---@param name string identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus, tanh, sigmoid, sin or erf
+---@return tensor like x, differentiable
+---source: Hendrycks & Gimpel 2016 (GELU), So et al. 2021 (relu2)
+ml.nn.activation = function(...) end
+
+---nn.attention(q, k, v, opts)
+---softmax(scale q k^T) v in each head, by blocks: the scores of all heads never exist at once.
+---@param q tensor [B,T,H,D]
+---@param k tensor [B,T,H,D]
+---@param v tensor [B,T,H,D]
+---opts.causal boolean =true a query sees itself and earlier keys
+---opts.segments tensor index [B,T] pairs of unequal segments do not see each other
+---opts.scale number =1/sqrt(D)
+---opts.probe boolean =false
+---@return tensor [B,T,H,D], differentiable
+---@return table with probe: { max_logit, max_abs_logit, entropy (nats, mean over queries) }
+---source: Vaswani et al. 2017; Dao et al. 2022
+ml.nn.attention = function(...) end
+
+---nn.avg_pool2d(x, opts)
+---Means over windows; at a padded edge over the pixels that exist.
+---@param x tensor [N,H,W,C]
+---opts.kernel integer or {kh, kw}
+---opts.stride integer or pair =kernel
+---opts.padding string ="valid" or "same"
+---@return tensor [N,H',W',C], differentiable
+---source: LeCun et al. 1989
+ml.nn.avg_pool2d = function(...) end
+
+---nn.conv2d(x, W, opts)
+---Convolution (cross-correlation) of images.
+---@param x tensor [N,H,W,C]
+---@param W tensor [kh,kw,C,O]
+---opts.bias tensor [O]
+---opts.stride integer =1 or {height, width}
+---opts.padding string ="valid" or "same" (size / stride rounded up; the odd pixel of padding at the end)
+---@return tensor [N,H',W',O], differentiable
+---source: LeCun et al. 1989
+ml.nn.conv2d = function(...) end
+
+---nn.cross_entropy(logits, targets, opts)
+---Cross-entropy with a term in log Z = logsumexp(logits) and weights.
+---@param logits tensor [...,V]
+---@param targets tensor index [...], or nested table of positions
+---opts.mask tensor like targets, real weights w of any sign; absent: 1
+---opts.z_loss number =0
+---@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts; differentiable
+---@return table { ce, mean_logz, mean_logz2, logit_mean, count }
+---source: Chowdhery et al. 2022 (z term)
+ml.nn.cross_entropy = function(...) end
+
+---nn.dropout(x, p, opts)
+---Each element becomes 0 with probability p, else x / (1 - p); advances the generator.
+---@param x tensor f32 or f64
+---@param p number 0 <= p < 1
+---opts.rng rng
+---@return tensor like x, differentiable
+---source: Srivastava et al. 2014
+ml.nn.dropout = function(...) end
+
+---nn.embedding(table, ids, opts)
+---Rows of a table by id, plus rows of a second table by position.
+---@param table tensor [V,d]
+---@param ids tensor index [...], or nested table of ids from 1
+---opts.positions_table tensor [P,d]
+---opts.positions tensor index like ids
+---@return tensor [...,d], differentiable
+---source: -
+ml.nn.embedding = function(...) end
+
+---nn.global_avg_pool(x)
+---Means over all positions.
+---@param x tensor [N,H,W,C]
+---@return tensor [N,C], differentiable
+---source: Lin, Chen & Yan 2013
+ml.nn.global_avg_pool = function(...) end
+
+---ml.nn.is_module(x)
+---@return boolean whether x is a module
+---source: -
+ml.nn.is_module = function(...) end
+
+---nn.layer_norm(x, opts)
+---(x - mean) / sqrt(var + eps) * gain + shift over the last axis, population variance.
+---@param x tensor [...,D]
+---opts.gain tensor [D]
+---opts.shift tensor [D]
+---opts.eps number =1e-6
+---@return tensor like x, differentiable
+---source: Ba, Kiros & Hinton 2016
+ml.nn.layer_norm = function(...) end
+
+---nn.linear(x, W, opts)
+---act(x W + b) over the last axis.
+---@param x tensor [...,K] f32 or f64
+---@param W tensor [K,N]; [N,K] when transposed
+---opts.bias tensor [N]
+---opts.activation string ="identity" identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus, tanh, sigmoid, sin or erf
+---opts.transposed boolean =false y = x W^T
+---@return tensor [...,N], differentiable
+---source: -
+ml.nn.linear = function(...) end
+
+---nn.linear_cross_entropy(x, W, targets, opts)
+---Cross-entropy of logits multiplier (x W + b), by blocks of rows: the logits are never stored whole.
+---@param x tensor [...,K]
+---@param W tensor [K,V]; [V,K] when transposed
+---@param targets tensor index [...], or nested table of positions
+---opts.bias tensor [V]
+---opts.transposed boolean =false
+---opts.multiplier number =1
+---opts.mask tensor like targets, real weights w of any sign; absent: 1
+---opts.z_loss number =0
+---@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts; differentiable
+---@return table { ce, mean_logz, mean_logz2, logit_mean, count }
+---source: Chowdhery et al. 2022 (z term)
+ml.nn.linear_cross_entropy = function(...) end
+
+---nn.locally_connected2d(x, W, opts)
+---A convolution whose weights are not shared between positions.
+---@param x tensor [N,H,W,C]
+---@param W tensor [H',W',kh*kw*C,O], rows in the order kh, kw, C
+---opts.kernel integer or {kh, kw}
+---opts.bias tensor [H',W',O]
+---opts.stride integer =1 or {height, width}
+---opts.padding string ="valid" or "same" (size / stride rounded up; the odd pixel of padding at the end)
+---@return tensor [N,H',W',O], differentiable
+---source: LeCun 1989
+ml.nn.locally_connected2d = function(...) end
+
+---nn.mlp(x, opts)
+---act(x w1 + b1) w2 + b2 by blocks of rows; only x and x w1 + b1 are kept for the gradient.
+---@param x tensor [...,K]
+---opts.w1 tensor [K,M]
+---opts.b1 tensor [M]
+---opts.w2 tensor [M,N]
+---opts.b2 tensor [N]
+---opts.activation string ="identity" identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus, tanh, sigmoid, sin or erf
+---@return tensor [...,N], differentiable
+---source: -
+ml.nn.mlp = function(...) end
+
+---nn.rms_norm(x, opts)
+---x / sqrt(mean(x^2) + eps) * gain over the last axis.
+---@param x tensor [...,D]
+---opts.gain tensor [D]
+---opts.eps number =1e-6
+---@return tensor like x, differentiable
+---source: Zhang & Sennrich 2019
+ml.nn.rms_norm = function(...) end
+
+---nn.rotary(x, opts)
+---Rotates pairs of channels by position * base^(-2i/D).
+---@param x tensor [B,T,H,D], D even
+---opts.positions tensor index [B,T] =1..T
+---opts.base number =1e4
+---opts.pairing string ="half" (i, i + D/2) or "interleaved" (2i - 1, 2i)
+---@return tensor like x, differentiable
+---source: Su et al. 2021
+ml.nn.rotary = function(...) end
+
+---ml.nn.seed(seed)
+---Starts anew the stream from which modules draw initial values when neither seed nor rng is given (it starts at seed 1).
+---@param seed integer
+---source: torch.manual_seed
+ml.nn.seed = function(...) end
+
+---no_grad(f, ...)
+---Runs f(...) at once with recording switched off, and returns its results. Inside, parameters may be changed in place.
+---@param f function
+---@return ... any the results of f
+---source: -
+ml.no_grad = function(...) end
+
+---norm(x, axes, opts)
+---The Euclidean norm sqrt(sum(x^2)) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+ml.norm = function(...) end
+
+---now()
+---A clock that never goes back.
+---@return number seconds
+---source: -
+ml.now = function(...) end
+
+---one_hot(ids, classes, opts)
+---1 at position ids of a new last axis, else 0.
+---@param ids tensor index, or table of positions
+---@param classes integer
+---opts.dtype string ="f64" f64, f32 or u8
+---@return tensor [...,classes]
+---source: -
+ml.one_hot = function(...) end
+
+---ones(shape, opts)
+---A tensor filled with 1.
+---@param shape integer or table of sizes, or two integers; options may stand in the table
+---opts.dtype string ="f64" f64, f32, index or u8
+---@return tensor
+---source: -
+ml.ones = function(...) end
+
+---ones_like(t, opts)
+---Ones of t's shape and dtype.
+---@param t tensor
+---opts.dtype string =t's
+---@return tensor
+---source: -
+ml.ones_like = function(...) end
+ml.optim = {}
+
+---ml.optim.adafactor(params, { lr, factored, min_dim, clip, decay_exponent, eps1, eps2, scale_parameter, weight_decay, decay })
+---Adafactor without momentum; matrices whose sides are both >= min_dim keep factored second moments.
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---opts.lr number =1e-2, times max(RMS(w), eps2) when scale_parameter
+---opts.factored boolean =true
+---opts.min_dim integer =128
+---opts.clip number =1 largest RMS of the update
+---opts.decay_exponent number =0.8 b2_t = 1 - t^-0.8
+---opts.eps1 number =1e-30
+---opts.eps2 number =1e-3
+---opts.scale_parameter boolean =true
+---opts.weight_decay number lambda >= 0, on every tensor of a group
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---@return optimizer with step, zero_grad, state, load_state, options
+---source: Shazeer & Stern 2018
+ml.optim.adafactor = function(...) end
+
+---ml.optim.adam(params, { lr, betas, eps, weight_decay, decay, update_clip })
+---Adam: w -= lr m_hat / (sqrt(v_hat) + eps); its decay is coupled unless said.
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---opts.lr number =1e-3
+---opts.betas table ={0.9, 0.999}
+---opts.eps number =1e-8
+---opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per tensor
+---opts.weight_decay number lambda >= 0, on every tensor of a group
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---@return optimizer with step, zero_grad, state, load_state, options
+---source: Kingma & Ba 2015
+ml.optim.adam = function(...) end
+
+---ml.optim.adam_atan2(params, { lr, betas, a, b, weight_decay, decay })
+---Adam without epsilon: w -= lr a atan2(m_hat, b sqrt(v_hat)).
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---opts.lr number =1e-3
+---opts.betas table ={0.9, 0.95}
+---opts.a number =1.27
+---opts.b number =1
+---opts.weight_decay number lambda >= 0, on every tensor of a group
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---@return optimizer with step, zero_grad, state, load_state, options
+---source: Everett et al. 2024
+ml.optim.adam_atan2 = function(...) end
+
+---ml.optim.adam_ps(params, { lr, betas, eps, floor, weight_decay, decay })
+---Adam with parameter scaling: the step is multiplied by max(RMS(w), floor), per tensor.
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---opts.lr number =1e-3
+---opts.betas table ={0.9, 0.95}
+---opts.eps number =1e-8
+---opts.floor number =1e-3
+---opts.weight_decay number lambda >= 0, on every tensor of a group
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---@return optimizer with step, zero_grad, state, load_state, options
+---source: Everett et al. 2024
+ml.optim.adam_ps = function(...) end
+
+---ml.optim.adamw(params, { lr, betas, eps, weight_decay, decay, update_clip })
+---Adam with weight decay beside the update; independent of the learning rate unless said.
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---opts.lr number =1e-3
+---opts.betas table ={0.9, 0.95}
+---opts.eps number =1e-8
+---opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per tensor
+---opts.weight_decay number lambda >= 0, on every tensor of a group
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---@return optimizer with step, zero_grad, state, load_state, options
+---source: Loshchilov & Hutter 2019; Wortsman et al. 2023
+ml.optim.adamw = function(...) end
+
+---ml.optim.clip_grad_norm(params, max_norm)
+---When the Euclidean norm of all gradients exceeds max_norm, multiplies them by max_norm / norm.
+---@param params table array or name -> parameter; those without a gradient are skipped
+---@param max_norm number > 0
+---@return number the norm before; nothing is multiplied when it is not finite
+---source: Pascanu et al. 2013
+ml.optim.clip_grad_norm = function(...) end
+
+---ml.optim.lion(params, { lr, betas, weight_decay })
+---Lion: w -= lr (sign(b1 m + (1 - b1) g) + lambda w), m = b2 m + (1 - b2) g.
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---opts.lr number =1e-4
+---opts.betas table ={0.9, 0.99}
+---opts.weight_decay number =0 decoupled
+---@return optimizer with step, zero_grad, state, load_state, options
+---source: Chen et al. 2023
+ml.optim.lion = function(...) end
+
+---ml.optim.sgd(params, { lr, momentum, nesterov, weight_decay, decay })
+---Stochastic gradient descent: u = momentum u + g, w -= lr u.
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---opts.lr number =1e-3
+---opts.momentum number =0
+---opts.nesterov boolean =false w -= lr (g + momentum u)
+---opts.weight_decay number lambda >= 0, on every tensor of a group
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---@return optimizer with step, zero_grad, state, load_state, options
+---source: Sutskever et al. 2013
+ml.optim.sgd = function(...) end
+
+---@class ml.optimizer
+local optimizer_methods = {}
+
+---opt:load_state(t)
+---Takes over a state; all of it is checked before anything changes.
+---@param t table as opt:state() or ml.load returns it
+---source: -
+function optimizer_methods:load_state(...) end
+
+---opt:options()
+---@return table rule, lr, and the other options in force
+---source: -
+function optimizer_methods:options(...) end
+
+---opt:state()
+---Everything that a step reads besides parameters and gradients.
+---@return table name -> tensor: <parameter>.m, .v, .momentum, .row, .column (live, not copies) and <parameter>.step; fit for ml.save
+---source: -
+function optimizer_methods:state(...) end
+
+---opt:step(s, grads)
+---One update of every parameter that has a gradient.
+---@param s number =1 schedule multiplier of every group's lr and of independent decay
+---@param grads table gradients shaped like params, by position or name; default the parameters' own
+---source: the rule's
+function optimizer_methods:step(...) end
+
+---opt:zero_grad()
+---Fills the gradients of all parameters with zeros.
+---source: PyTorch's name
+function optimizer_methods:zero_grad(...) end
+
+---param(t)
+---A parameter: it shares t's storage and collects a gradient. No scope releases it.
+---@param t tensor f32 or f64; what it depends on is left behind
+---@return tensor the parameter
+---source: -
+ml.param = function(...) end
+
+---peak_rss()
+---The largest resident size of the process so far.
+---@return integer bytes
+---source: -
+ml.peak_rss = function(...) end
+
+---permute(x, axes)
+---Reorders the axes: axis k of the result is axis axes[k] of x. Shares storage.
+---@param x tensor
+---@param axes table of integers, each axis once
+---@return tensor, differentiable
+---source: -
+ml.permute = function(...) end
+ml.plot = {}
+
+---ml.plot.lines{ x =, y =, series =, log =, title =, xlabel =, ylabel =, file =, width =, height = }
+---Curves. Points that are not finite (or not positive on a log axis) leave gaps.
+---opts.x table numbers or tensor [n]
+---opts.y table numbers or tensor [n]
+---opts.series table list of { x =, y =, label =, points = true for dots only, faint =, thin = } instead of one curve
+---opts.log string ="" "x", "y" or "xy"
+---opts.file string path of an SVG to write
+---opts.width integer =640 pixels
+---opts.height integer =400 pixels
+---@return figure with svg(), text(columns, rows), save(path); prints itself in braille
+---source: -
+ml.plot.lines = function(...) end
+ml.plot.methods = {}
+
+---fig:save(path)
+---Writes the figure as SVG, whole or not at all.
+---@param path string ending in .svg
+---source: -
+ml.plot.methods.save = function(...) end
+
+---fig:svg()
+---@return string the figure as an SVG document
+---source: -
+ml.plot.methods.svg = function(...) end
+
+---fig:text(columns, rows)
+---The figure in braille dots.
+---@param columns integer =72
+---@param rows integer =16
+---@return string lines of text
+---source: -
+ml.plot.methods.text = function(...) end
+
+---pow(x, y)
+---x to the power y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+ml.pow = function(...) end
+
+---prod(x, axes, opts)
+---The product over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+ml.prod = function(...) end
+
+---ml.progress(n, label)
+---Counts from 1 to n and shows how far it is, on standard error.
+---@param n integer
+---@param label string what is being done
+---@return function an iterator: for i in ml.progress(n, "training") do ... end
+---source: -
+ml.progress = function(...) end
+ml.progress = {}
+
+---ml.progress.bar(total, label, { every, quiet })
+---A bar for `total` units: bar:update(done, "loss 2.31"), bar:finish(). On a terminal the line is redrawn at most ten times a second; elsewhere a line appears every `every` seconds.
+---@param total integer units
+---@param label string what is being done
+---opts.every number =20 seconds
+---opts.quiet boolean =false
+---@return bar
+---source: -
+ml.progress.bar = function(...) end
+
+---ml.progress.duration(seconds)
+---A duration in words: "42s", "3m05s", "2h10m".
+---@param seconds number
+---@return string
+---source: -
+ml.progress.duration = function(...) end
+
+---ml.progress.quantity(x)
+---A number in few characters: "870", "12k", "4.56M".
+---@param x number >= 0
+---@return string
+---source: -
+ml.progress.quantity = function(...) end
+
+---reciprocal(x)
+---1 / x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.reciprocal = function(...) end
+
+---relu(x)
+---max(x, 0), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.relu = function(...) end
+
+---relu2(x)
+---max(x, 0)^2, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.relu2 = function(...) end
+
+---reshape(x, sizes)
+---The same values in row-major order under other sizes; shares storage when the layout allows it.
+---@param x tensor
+---@param sizes table of integers, or integers; one may be -1
+---@return tensor, differentiable
+---source: -
+ml.reshape = function(...) end
+
+---rng(seed)
+---A stream of random numbers: the same seed gives the same numbers on every machine and any number of threads.
+---@param seed integer
+---@return rng with the methods normal, uniform, integers, permutation, truncated_normal, state,
+---load_state, fold, clone
+---source: Philox4x32-10, Salmon et al. 2011
+ml.rng = function(...) end
+
+---@class ml.rng
+local rng_methods = {}
+
+---g:clone()
+---A copy that draws the same numbers from here on.
+---@return rng
+---source: -
+function rng_methods:clone(...) end
+
+---g:fold(name, i)
+---An independent stream that depends on g's seed, the name and i, never on what was drawn.
+---@param name string =""
+---@param i integer =0
+---@return rng
+---source: -
+function rng_methods:fold(...) end
+
+---g:integers(lo, hi, shape, opts)
+---Draws whole numbers lo..hi, both ends included, without bias; advances g.
+---@param lo integer
+---@param hi integer
+---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
+---opts.dtype string ="index" when lo >= 1, else "f64"; also f32, u8
+---@return tensor
+---source: Philox4x32-10 (Salmon et al. 2011)
+function rng_methods:integers(...) end
+
+---g:load_state(state)
+---Puts the stream where state() found it.
+---@param state table { key =, counter = }
+---@return rng g
+---source: -
+function rng_methods:load_state(...) end
+
+---g:normal(shape, opts)
+---Draws from the normal distribution and advances g.
+---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
+---opts.mean number =0
+---opts.std number =1
+---opts.dtype string ="f64" f64 or f32
+---@return tensor
+---source: Box & Muller 1958 on Philox4x32-10 (Salmon et al. 2011)
+function rng_methods:normal(...) end
+
+---g:permutation(n)
+---A random order of 1..n; advances g.
+---@param n integer
+---@return tensor index [n]
+---source: Fisher & Yates 1938
+function rng_methods:permutation(...) end
+
+---g:state()
+---Where the stream stands, for load_state; survives JSON.
+---@return table { key = integer, counter = integer }
+---source: -
+function rng_methods:state(...) end
+
+---g:truncated_normal(shape, opts)
+---Draws from the normal distribution cut at two standard deviations, scaled so that the result has the standard deviation asked for; advances g.
+---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
+---opts.std number =1
+---opts.dtype string ="f64" f64 or f32
+---@return tensor
+---source: Philox4x32-10 (Salmon et al. 2011)
+function rng_methods:truncated_normal(...) end
+
+---g:uniform(shape, opts)
+---Draws uniformly from [lo, hi) and advances g.
+---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
+---opts.lo number =0
+---opts.hi number =1
+---opts.dtype string ="f64" f64 (53 bits) or f32 (24 bits)
+---@return tensor
+---source: Philox4x32-10 (Salmon et al. 2011)
+function rng_methods:uniform(...) end
+
+---round(x)
+---The nearest whole number, ties to even, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.round = function(...) end
+
+---rsqrt(x)
+---1 / sqrt(x), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.rsqrt = function(...) end
+
+---save(path, tensors, opts)
+---Writes tensors to a file that appears whole or not at all; the ending of path chooses the format.
+---Index tensors are stored 0-based, as int64.
+---@param path string ending in .safetensors, .npz or .npy
+---@param tensors table name -> tensor, any shapes; for .npy one tensor
+---opts.metadata table string -> string, safetensors only
+---Raises when the folder cannot be written or the disk is full.
+---source: huggingface/safetensors, Format; numpy.lib.format
+ml.save = function(...) end
+
+---scatter(x, ids, values, axis)
+---A copy of x with values written at ids along axis; later writes win.
+---@param x tensor
+---@param ids tensor index of x's rank, or nested table
+---@param values tensor like ids, or number
+---@param axis integer =1
+---@return tensor like x, differentiable
+---source: PyTorch's scatter
+ml.scatter = function(...) end
+
+---scatter_add(x, ids, values, axis)
+---A copy of x with values added at ids along axis, in index order.
+---@param x tensor
+---@param ids tensor index of x's rank, or nested table
+---@param values tensor like ids, or number
+---@param axis integer =1
+---@return tensor like x, differentiable
+---source: PyTorch's scatter_add
+ml.scatter_add = function(...) end
+ml.schedule = {}
+
+---ml.schedule.inverse_sqrt(t, { warmup })
+---Linear from 0 to 1 over warmup steps, then sqrt(warmup / t).
+---@param t number step, from 1
+---opts.warmup number =1 steps, >= 1
+---@return number multiplier in (0, 1]
+---source: Vaswani et al. 2017
+ml.schedule.inverse_sqrt = function(...) end
+
+---ml.schedule.warmup_constant(t, { warmup })
+---Linear from 0 to 1 over warmup steps, then 1.
+---@param t number step, from 1
+---opts.warmup number =0 steps
+---@return number multiplier in [0, 1]
+---source: Goyal et al. 2017
+ml.schedule.warmup_constant = function(...) end
+
+---ml.schedule.warmup_cosine(t, { warmup, total, floor | floor_lr, peak_lr })
+---Linear from 0 to 1 over warmup steps, then half a cosine down to the floor at step total, and constant after it.
+---@param t number step, from 1
+---opts.warmup number =0 steps; step warmup has multiplier 1
+---opts.total number steps in all, >= warmup
+---opts.floor number =0 least multiplier; or floor_lr with peak_lr: an absolute rate
+---@return number multiplier in [0, 1]
+---source: Loshchilov & Hutter 2017; absolute floor: Wortsman et al. 2023
+ml.schedule.warmup_cosine = function(...) end
+
+---ml.schedule.warmup_linear(t, { warmup, total, floor | floor_lr, peak_lr })
+---Linear from 0 to 1 over warmup steps, then linear down to the floor at step total.
+---@param t number step, from 1
+---opts.warmup number =0 steps
+---opts.total number steps in all, >= warmup
+---opts.floor number =0 least multiplier; or floor_lr with peak_lr
+---@return number multiplier in [0, 1]
+---source: Devlin et al. 2019
+ml.schedule.warmup_linear = function(...) end
+
+---scope(f, ...)
+---Calls f(...) and returns its results; every tensor made meanwhile is released at once, so that its memory serves the
+---next step while it is still warm. What the results reach through tables survives and passes to the outer scope, so do
+---tensors given to ml.keep, parameters and gradients. An error releases everything and goes on; yielding out raises.
+---@param f function
+---@param ... any arguments of f
+---@return ... any the results of f
+---source: -
+ml.scope = function(...) end
+
+---sigmoid(x)
+---1 / (1 + e^-x), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.sigmoid = function(...) end
+
+---sign(x)
+---The sign: -1, 0 or 1, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.sign = function(...) end
+
+---silu(x)
+---x sigmoid(x), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.silu = function(...) end
+
+---sin(x)
+---The sine, x in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.sin = function(...) end
+
+---sinh(x)
+---The hyperbolic sine, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.sinh = function(...) end
+
+---softmax(x, axis)
+---exp(x) / sum(exp(x)) along axis, without overflow.
+---@param x tensor f32 or f64
+---@param axis integer =-1
+---@return tensor like x, differentiable
+---source: -
+ml.softmax = function(...) end
+
+---softplus(x)
+---log(1 + e^x), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.softplus = function(...) end
+
+---sort(x, axis, opts)
+---Sorts along an axis; equal values keep their order, NaN comes last.
+---@param x tensor
+---@param axis integer =-1
+---opts.descending boolean =false
+---@return tensor sorted values, differentiable
+---@return tensor index, where each came from
+---source: -
+ml.sort = function(...) end
+
+---ml.sorted(t)
+---Iterates over a table's pairs in the order of their keys: numbers first, then strings bytewise, then the rest by type.
+---@param t table
+---@return function an iterator for `for key, value in ml.sorted(t) do`
+---source: Lua reseeds string hashing per process: pairs(t) has no order that a file could keep
+ml.sorted = function(...) end
+
+---split(x, parts, axis)
+---Cuts an axis into parts, which share storage.
+---@param x tensor
+---@param parts integer (that many equal parts; must divide the size) or table of sizes
+---@param axis integer =1
+---@return table of tensors, differentiable
+---source: -
+ml.split = function(...) end
+
+---sqrt(x)
+---The square root; NaN below 0, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.sqrt = function(...) end
+
+---square(x)
+---x^2, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.square = function(...) end
+
+---squeeze(x, axis)
+---Drops an axis of size 1, or all of them. Shares storage.
+---@param x tensor
+---@param axis integer =nil
+---@return tensor, differentiable
+---source: -
+ml.squeeze = function(...) end
+
+---stack(list, axis)
+---Joins tensors of one shape along a new axis.
+---@param list table of tensors of one dtype and shape
+---@param axis integer =1 number of the new axis
+---@return tensor, differentiable
+---source: -
+ml.stack = function(...) end
+
+---std(x, axes, opts)
+---The standard deviation, sqrt(var) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---opts.ddof integer =0 (1 divides by n - 1)
+---source: -
+ml.std = function(...) end
+
+---sub(x, y)
+---x - y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+ml.sub = function(...) end
+
+---sum(x, axes, opts)
+---The sum (of u8: a count, in f64) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+ml.sum = function(...) end
+
+---tan(x)
+---The tangent, x in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.tan = function(...) end
+
+---tanh(x)
+---The hyperbolic tangent, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+ml.tanh = function(...) end
+
+---tensor(values, opts)
+---A tensor of the numbers in nested tables; a number gives a 0-d tensor, booleans give u8.
+---@param values number, nested table (rows of equal length), or tensor (copied, off the tape)
+---opts.dtype string ="f64" f64, f32, index or u8
+---@return tensor
+---Raises naming the entry that is no number, does not fit the dtype, or breaks the shape.
+---source: -
+ml.tensor = function(...) end
+
+---@class ml.tensor
+local tensor_methods = {}
+
+---abs(x)
+---The absolute value, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:abs(...) end
+
+---acos(x)
+---The arc cosine, in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:acos(...) end
+
+---add(x, y)
+---x + y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+function tensor_methods:add(...) end
+
+---t:add_(u, opts)
+---Adds u in place. Parameters change only inside ml.no_grad, results on the tape never.
+---@param u tensor of t's dtype, broadcast to t, or number
+---opts.alpha number =1 multiplies u
+---@return tensor t
+---source: -
+function tensor_methods:add_(...) end
+
+---all(x, axes, opts)
+---1 when every value is not 0, else 0 over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor u8
+---source: -
+function tensor_methods:all(...) end
+
+---t:allclose(u, opts)
+---Whether |t - u| <= atol + rtol |u| everywhere, with broadcasting.
+---@param u tensor of t's dtype
+---opts.rtol number =1e-5 relative tolerance
+---opts.atol number =1e-8 absolute tolerance
+---opts.equal_nan boolean =false NaN is close to NaN
+---@return boolean
+---source: -
+function tensor_methods:allclose(...) end
+
+---any(x, axes, opts)
+---1 when some value is not 0, else 0 over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor u8
+---source: -
+function tensor_methods:any(...) end
+
+---argmax(x, axis, opts)
+---The position of the largest value along axis, or in row-major order over all; the first of equals, NaN counts as largest.
+---@param x tensor
+---@param axis integer =nil from 1
+---opts.keepdims boolean =false
+---@return tensor index
+---source: -
+function tensor_methods:argmax(...) end
+
+---argmin(x, axis, opts)
+---The position of the least value along axis, or in row-major order over all; the first of equals, NaN counts as least.
+---@param x tensor
+---@param axis integer =nil from 1
+---opts.keepdims boolean =false
+---@return tensor index
+---source: -
+function tensor_methods:argmin(...) end
+
+---argsort(x, axis, opts)
+---The positions that sort x along an axis; equal values keep their order.
+---@param x tensor
+---@param axis integer =-1
+---opts.descending boolean =false
+---@return tensor index
+---source: -
+function tensor_methods:argsort(...) end
+
+---asin(x)
+---The arc sine, in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:asin(...) end
+
+---atan(x)
+---The arc tangent, in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:atan(...) end
+
+---atan2(x, y)
+---The angle of the point (y, x) in radians, x first as in C, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+function tensor_methods:atan2(...) end
+
+---y:backward(seed, opts)
+---Adds the gradients of sum(seed * y) to the parameters that y depends on. Frees what the tape saved as it passes, so that a
+---second call raises unless the first retained. A saved tensor that was changed in place since raises. Answers Ctrl-C.
+---@param seed tensor =nil like y; absent: y has one element and the seed is 1
+---opts.retain boolean =false keep what is saved for another backward
+---source: -
+function tensor_methods:backward(...) end
+
+---broadcast_to(x, sizes)
+---Repeats axes of size 1, and leading axes, without copying.
+---@param x tensor
+---@param sizes table of integers
+---@return tensor, differentiable; it cannot be changed in place
+---source: -
+function tensor_methods:broadcast_to(...) end
+
+---ceil(x)
+---The least whole number not below x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:ceil(...) end
+
+---clamp(x, min, max) clamp(x, opts)
+---x with values below min raised and above max lowered to it; NaN stays.
+---@param x tensor
+---@param min number =nil
+---@param max number =nil
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:clamp(...) end
+
+---clone(x)
+---A copy with storage of its own.
+---@param x tensor
+---@return tensor, differentiable
+---source: -
+function tensor_methods:clone(...) end
+
+---concat(list, axis)
+---Joins tensors along an axis; the other sizes agree.
+---@param list table of tensors of one dtype
+---@param axis integer =1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:concat(...) end
+
+---contiguous(x)
+---x when its elements lie in row-major order without gaps, else a copy that does.
+---@param x tensor
+---@return tensor, differentiable
+---source: -
+function tensor_methods:contiguous(...) end
+
+---t:copy_(values)
+---Sets the values of t, which keeps its storage. Parameters change only inside ml.no_grad.
+---@param values tensor of t's dtype, broadcast to t; nested table; or number
+---@return tensor t
+---source: -
+function tensor_methods:copy_(...) end
+
+---cos(x)
+---The cosine, x in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:cos(...) end
+
+---cosh(x)
+---The hyperbolic cosine, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:cosh(...) end
+
+---cumsum(x, axis)
+---Running sums along axis.
+---@param x tensor
+---@param axis integer (=1 at rank 1)
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:cumsum(...) end
+
+---t:detach()
+---t without its tape: the same storage, a constant for gradients.
+---@return tensor
+---source: -
+function tensor_methods:detach(...) end
+
+---diagonal(x)
+---The main diagonal.
+---@param x tensor [n,n]
+---@return tensor [n], differentiable
+---source: -
+function tensor_methods:diagonal(...) end
+
+---div(x, y)
+---x / y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+function tensor_methods:div(...) end
+
+---t:div_(u, opts)
+---Divides by u in place. Parameters change only inside ml.no_grad, results on the tape never.
+---@param u tensor of t's dtype, broadcast to t, or number
+---@return tensor t
+---source: -
+function tensor_methods:div_(...) end
+
+---t:dtype()
+---The element type: "f64", "f32", "index" (positions, from 1) or "u8".
+---@return string
+---source: -
+function tensor_methods:dtype(...) end
+
+---eq(x, y)
+---Where x equals y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+function tensor_methods:eq(...) end
+
+---t:equal(u)
+---Whether t and u have the same dtype, shape and values; NaN equals NaN.
+---@param u tensor
+---@return boolean
+---source: -
+function tensor_methods:equal(...) end
+
+---erf(x)
+---The error function 2/sqrt(pi) int_0^x exp(-t^2) dt, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:erf(...) end
+
+---erfc(x)
+---1 - erf(x), exact for large x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:erfc(...) end
+
+---exp(x)
+---e^x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:exp(...) end
+
+---expm1(x)
+---e^x - 1, exact near 0, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:expm1(...) end
+
+---t:fill_(value)
+---Sets every element.
+---@param value number (from 1 for dtype index)
+---@return tensor t
+---source: -
+function tensor_methods:fill_(...) end
+
+---flatten(x, first, last)
+---Joins the axes first..last into one.
+---@param x tensor
+---@param first integer =1
+---@param last integer =-1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:flatten(...) end
+
+---floor(x)
+---The largest whole number not above x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:floor(...) end
+
+---t:format(opts)
+---The long form of tostring(t).
+---opts.digits integer =6 significant digits, 1..17
+---opts.edge integer =16 entries shown at either end of an axis
+---@return string
+---source: -
+function tensor_methods:format(...) end
+
+---gather(x, ids, axis)
+---out[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place along axis.
+---@param x tensor
+---@param ids tensor index of x's rank (or nested table of positions)
+---@param axis integer
+---@return tensor of the shape of ids, differentiable
+---source: PyTorch's gather
+function tensor_methods:gather(...) end
+
+---ge(x, y)
+---Where x >= y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+function tensor_methods:ge(...) end
+
+---gelu_erf(x)
+---GELU, x/2 (1 + erf(x/sqrt(2))), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:gelu_erf(...) end
+
+---gelu_tanh(x)
+---GELU in its tanh form, x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:gelu_tanh(...) end
+
+---w:grad()
+---The gradient collected by a parameter, or nil before the first backward. It shares storage with the parameter's own.
+---@return tensor like w, or nil
+---source: -
+function tensor_methods:grad(...) end
+
+---gt(x, y)
+---Where x > y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+function tensor_methods:gt(...) end
+
+---index_select(x, ids, axis)
+---The entries ids of an axis; the axis is replaced by the axes of ids.
+---@param x tensor
+---@param ids tensor index of any shape, or table of positions
+---@param axis integer =1
+---@return tensor, differentiable
+---source: NumPy's take
+function tensor_methods:index_select(...) end
+
+---t:is_contiguous()
+---Whether the elements lie in memory in row-major order without gaps.
+---@return boolean
+---source: -
+function tensor_methods:is_contiguous(...) end
+
+---t:is_param()
+---Whether t is a parameter (made by ml.param).
+---@return boolean
+---source: -
+function tensor_methods:is_param(...) end
+
+---t:is_released()
+---Whether t was released, by t:release() or by its scope.
+---@return boolean
+---source: -
+function tensor_methods:is_released(...) end
+
+---isfinite(x)
+---1 where x is neither infinite nor NaN, else 0.
+---@param x tensor, any shape
+---@return tensor u8 of x's shape
+---source: -
+function tensor_methods:isfinite(...) end
+
+---isinf(x)
+---1 where x is infinite, else 0.
+---@param x tensor, any shape
+---@return tensor u8 of x's shape
+---source: -
+function tensor_methods:isinf(...) end
+
+---isnan(x)
+---1 where x is NaN, else 0.
+---@param x tensor, any shape
+---@return tensor u8 of x's shape
+---source: -
+function tensor_methods:isnan(...) end
+
+---t:item()
+---The value of a tensor of one element as a Lua number (an integer for index and u8).
+---@return number
+---Raises when t has more or fewer elements.
+---source: -
+function tensor_methods:item(...) end
+
+---le(x, y)
+---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+function tensor_methods:le(...) end
+
+---log(x)
+---The natural logarithm, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:log(...) end
+
+---log1p(x)
+---log(1 + x), exact near 0, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:log1p(...) end
+
+---log2(x)
+---The logarithm to base 2, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:log2(...) end
+
+---log_softmax(x, axis)
+---x - logsumexp(x) along axis.
+---@param x tensor f32 or f64
+---@param axis integer =-1
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:log_softmax(...) end
+
+---logical_and(x, y)
+---Where both are not 0: 1, else 0; with broadcasting.
+---@param x tensor u8
+---@param y tensor u8
+---@return tensor u8
+---source: -
+function tensor_methods:logical_and(...) end
+
+---logical_not(x)
+---1 where x (u8) is 0, else 0.
+---@param x tensor, any shape
+---@return tensor u8 of x's shape
+---source: -
+function tensor_methods:logical_not(...) end
+
+---logical_or(x, y)
+---Where either is not 0: 1, else 0; with broadcasting.
+---@param x tensor u8
+---@param y tensor u8
+---@return tensor u8
+---source: -
+function tensor_methods:logical_or(...) end
+
+---logical_xor(x, y)
+---Where one of both is not 0: 1, else 0; with broadcasting.
+---@param x tensor u8
+---@param y tensor u8
+---@return tensor u8
+---source: -
+function tensor_methods:logical_xor(...) end
+
+---logsumexp(x, axes, opts)
+---log(sum(exp(x))), without overflow over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:logsumexp(...) end
+
+---lt(x, y)
+---Where x < y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+function tensor_methods:lt(...) end
+
+---matmul(a, b)
+---The matrix product of the last two axes; leading axes broadcast, vectors are rows on the left and columns on the right.
+---@param a tensor [...,m,k] or [k], f32 or f64
+---@param b tensor [...,k,n] or [k], the same dtype
+---@return tensor [...,m,n], differentiable
+---source: -
+function tensor_methods:matmul(...) end
+
+---max(x, axes, opts)
+---The largest value, NaN when there is one over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:max(...) end
+
+---maximum(x, y)
+---The larger of x and y, NaN when either is, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+function tensor_methods:maximum(...) end
+
+---mean(x, axes, opts)
+---The mean (of u8: a share, in f64) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:mean(...) end
+
+---min(x, axes, opts)
+---The least value, NaN when there is one over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:min(...) end
+
+---minimum(x, y)
+---The smaller of x and y, NaN when either is, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+function tensor_methods:minimum(...) end
+
+---mul(x, y)
+---x * y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+function tensor_methods:mul(...) end
+
+---t:mul_(u, opts)
+---Multiplies by u in place. Parameters change only inside ml.no_grad, results on the tape never.
+---@param u tensor of t's dtype, broadcast to t, or number
+---@return tensor t
+---source: -
+function tensor_methods:mul_(...) end
+
+---narrow(x, axis, range)
+---Positions first..last of one axis. Shares storage.
+---@param x tensor
+---@param axis integer
+---@param range table {first, last}, both included
+---@return tensor, differentiable
+---source: -
+function tensor_methods:narrow(...) end
+
+---ne(x, y)
+---Where x differs from y: 1, else 0; with broadcasting. NaN compares as in C.
+---@param x tensor or number
+---@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@return tensor u8
+---source: -
+function tensor_methods:ne(...) end
+
+---neg(x)
+----x.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:neg(...) end
+
+---norm(x, axes, opts)
+---The Euclidean norm sqrt(sum(x^2)) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:norm(...) end
+
+---t:numel()
+---The number of elements.
+---@return integer
+---source: -
+function tensor_methods:numel(...) end
+
+---t:on_tape()
+---Whether t is a parameter or depends on one by recorded operations.
+---@return boolean
+---source: -
+function tensor_methods:on_tape(...) end
+
+---one_hot(ids, classes, opts)
+---1 at position ids of a new last axis, else 0.
+---@param ids tensor index, or table of positions
+---@param classes integer
+---opts.dtype string ="f64" f64, f32 or u8
+---@return tensor [...,classes]
+---source: -
+function tensor_methods:one_hot(...) end
+
+---permute(x, axes)
+---Reorders the axes: axis k of the result is axis axes[k] of x. Shares storage.
+---@param x tensor
+---@param axes table of integers, each axis once
+---@return tensor, differentiable
+---source: -
+function tensor_methods:permute(...) end
+
+---pow(x, y)
+---x to the power y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+function tensor_methods:pow(...) end
+
+---prod(x, axes, opts)
+---The product over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:prod(...) end
+
+---t:rank()
+---The number of axes.
+---@return integer
+---source: -
+function tensor_methods:rank(...) end
+
+---reciprocal(x)
+---1 / x, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:reciprocal(...) end
+
+---t:release()
+---Gives the memory back now, when no other tensor shares it. Any later use of t raises. May be called twice.
+---source: -
+function tensor_methods:release(...) end
+
+---relu(x)
+---max(x, 0), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:relu(...) end
+
+---relu2(x)
+---max(x, 0)^2, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:relu2(...) end
+
+---reshape(x, sizes)
+---The same values in row-major order under other sizes; shares storage when the layout allows it.
+---@param x tensor
+---@param sizes table of integers, or integers; one may be -1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:reshape(...) end
+
+---round(x)
+---The nearest whole number, ties to even, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:round(...) end
+
+---rsqrt(x)
+---1 / sqrt(x), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:rsqrt(...) end
+
+---scatter(x, ids, values, axis)
+---A copy of x with values written at ids along axis; later writes win.
+---@param x tensor
+---@param ids tensor index of x's rank, or nested table
+---@param values tensor like ids, or number
+---@param axis integer =1
+---@return tensor like x, differentiable
+---source: PyTorch's scatter
+function tensor_methods:scatter(...) end
+
+---scatter_add(x, ids, values, axis)
+---A copy of x with values added at ids along axis, in index order.
+---@param x tensor
+---@param ids tensor index of x's rank, or nested table
+---@param values tensor like ids, or number
+---@param axis integer =1
+---@return tensor like x, differentiable
+---source: PyTorch's scatter_add
+function tensor_methods:scatter_add(...) end
+
+---w:set_grad(g)
+---Stores a copy of g as the gradient of a parameter; nil drops it.
+---@param g tensor like w, or nil
+---@return tensor w
+---source: -
+function tensor_methods:set_grad(...) end
+
+---t:shape()
+---The sizes of t, a fresh table; empty for a 0-d tensor.
+---@return table of integers
+---source: -
+function tensor_methods:shape(...) end
+
+---t:show(opts)
+---Prints t in the long form.
+---opts.digits integer =6 significant digits, 1..17
+---opts.edge integer =16 entries shown at either end of an axis
+---source: -
+function tensor_methods:show(...) end
+
+---sigmoid(x)
+---1 / (1 + e^-x), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:sigmoid(...) end
+
+---sign(x)
+---The sign: -1, 0 or 1, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:sign(...) end
+
+---silu(x)
+---x sigmoid(x), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:silu(...) end
+
+---sin(x)
+---The sine, x in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:sin(...) end
+
+---sinh(x)
+---The hyperbolic sine, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:sinh(...) end
+
+---t:size(axis)
+---One size of t.
+---@param axis integer from 1, negative from the end
+---@return integer
+---source: -
+function tensor_methods:size(...) end
+
+---softmax(x, axis)
+---exp(x) / sum(exp(x)) along axis, without overflow.
+---@param x tensor f32 or f64
+---@param axis integer =-1
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:softmax(...) end
+
+---softplus(x)
+---log(1 + e^x), element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:softplus(...) end
+
+---sort(x, axis, opts)
+---Sorts along an axis; equal values keep their order, NaN comes last.
+---@param x tensor
+---@param axis integer =-1
+---opts.descending boolean =false
+---@return tensor sorted values, differentiable
+---@return tensor index, where each came from
+---source: -
+function tensor_methods:sort(...) end
+
+---split(x, parts, axis)
+---Cuts an axis into parts, which share storage.
+---@param x tensor
+---@param parts integer (that many equal parts; must divide the size) or table of sizes
+---@param axis integer =1
+---@return table of tensors, differentiable
+---source: -
+function tensor_methods:split(...) end
+
+---sqrt(x)
+---The square root; NaN below 0, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:sqrt(...) end
+
+---square(x)
+---x^2, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:square(...) end
+
+---squeeze(x, axis)
+---Drops an axis of size 1, or all of them. Shares storage.
+---@param x tensor
+---@param axis integer =nil
+---@return tensor, differentiable
+---source: -
+function tensor_methods:squeeze(...) end
+
+---stack(list, axis)
+---Joins tensors of one shape along a new axis.
+---@param list table of tensors of one dtype and shape
+---@param axis integer =1 number of the new axis
+---@return tensor, differentiable
+---source: -
+function tensor_methods:stack(...) end
+
+---std(x, axes, opts)
+---The standard deviation, sqrt(var) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---opts.ddof integer =0 (1 divides by n - 1)
+---source: -
+function tensor_methods:std(...) end
+
+---sub(x, y)
+---x - y, element by element, with broadcasting (trailing axes align; each equal or 1).
+---@param x tensor or number
+---@param y tensor of the same dtype, or number
+---@return tensor, differentiable
+---source: -
+function tensor_methods:sub(...) end
+
+---t:sub_(u, opts)
+---Subtracts u in place. Parameters change only inside ml.no_grad, results on the tape never.
+---@param u tensor of t's dtype, broadcast to t, or number
+---opts.alpha number =1 multiplies u
+---@return tensor t
+---source: -
+function tensor_methods:sub_(...) end
+
+---sum(x, axes, opts)
+---The sum (of u8: a count, in f64) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:sum(...) end
+
+---tan(x)
+---The tangent, x in radians, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:tan(...) end
+
+---tanh(x)
+---The hyperbolic tangent, element by element.
+---@param x tensor f32 or f64, any shape
+---@return tensor like x, differentiable
+---source: -
+function tensor_methods:tanh(...) end
+
+---to(x, dtype)
+---x in another dtype; x itself, sharing storage, when it has it already.
+---@param x tensor
+---@param dtype string "f64", "f32", "index" (whole numbers >= 1) or "u8" (0..255, fractions cut)
+---@return tensor, differentiable between f64 and f32
+---Raises on values that do not fit.
+---source: -
+function tensor_methods:to(...) end
+
+---topk(x, k, axis)
+---The k largest values along an axis, largest first; of equals the first.
+---@param x tensor
+---@param k integer 1..size
+---@param axis integer =-1
+---@return tensor values, differentiable
+---@return tensor index
+---source: -
+function tensor_methods:topk(...) end
+
+---t:totable()
+---The values as nested tables of numbers; of a 0-d tensor its number.
+---@return table or number
+---source: -
+function tensor_methods:totable(...) end
+
+---transpose(x, a, b)
+---Exchanges two axes, the last two by default. Shares storage.
+---@param x tensor
+---@param a integer =-2
+---@param b integer =-1
+---@return tensor, differentiable
+---source: -
+function tensor_methods:transpose(...) end
+
+---tril(x, opts)
+---The lower triangle of the last two axes, zeros above.
+---@param x tensor, rank 2 or more
+---opts.diagonal integer =0 the last diagonal kept, 1 above the main one
+---@return tensor, differentiable
+---source: -
+function tensor_methods:tril(...) end
+
+---triu(x, opts)
+---The upper triangle of the last two axes, zeros below.
+---@param x tensor, rank 2 or more
+---opts.diagonal integer =0 the first diagonal kept, 1 above the main one
+---@return tensor, differentiable
+---source: -
+function tensor_methods:triu(...) end
+
+---unsqueeze(x, axis)
+---Inserts an axis of size 1 that then has this number. Shares storage.
+---@param x tensor
+---@param axis integer 1..rank+1, negative from the end
+---@return tensor, differentiable
+---source: -
+function tensor_methods:unsqueeze(...) end
+
+---var(x, axes, opts)
+---The variance, sum((x - mean)^2) / (n - ddof) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---opts.ddof integer =0 (1 gives the unbiased estimate)
+---source: -
+function tensor_methods:var(...) end
+
+---where(condition, a, b)
+---a where condition is not 0, else b; all three broadcast.
+---@param condition tensor u8
+---@param a tensor or number
+---@param b tensor of a's dtype, or number
+---@return tensor, differentiable in a and b
+---source: -
+function tensor_methods:where(...) end
+
+---t:zero_()
+---Sets every element to 0 (position 1 for dtype index).
+---@return tensor t
+---source: -
+function tensor_methods:zero_(...) end
+
+---w:zero_grad()
+---Fills the gradient of a parameter with zeros; does nothing where there is none.
+---@return tensor w
+---source: -
+function tensor_methods:zero_grad(...) end
+ml.text = {}
+
+---ml.text.bytes(s)
+---Every byte of a string as an id, 1 to 256.
+---@param s string
+---@return tensor index [#s]
+---source: -
+ml.text.bytes = function(...) end
+
+---ml.text.characters(s)
+---The distinct UTF-8 characters of a string (a stray byte is a character), sorted bytewise.
+---@param s string
+---@return table list of strings
+---source: -
+ml.text.characters = function(...) end
+
+---ml.text.from_bytes(ids)
+---The string of those bytes.
+---@param ids tensor index [n], 1 to 256, or a table
+---@return string
+---source: -
+ml.text.from_bytes = function(...) end
+
+---ml.text.lookup(s, ids)
+---The id of every UTF-8 character.
+---@param s string
+---@param ids table character -> id from 1; ids[""] is the id of unknown characters, which raise without it
+---@return tensor index [characters]
+---source: -
+ml.text.lookup = function(...) end
+
+---ml.text.windows(ids, starts, n)
+---Pieces of a long sequence as rows.
+---@param ids tensor index [N]
+---@param starts tensor index [rows], positions from 1
+---@param n integer length of a row
+---@return tensor index [rows, n]
+---source: -
+ml.text.windows = function(...) end
+
+---threads(n)
+---Sets the number of threads of the pool; results never depend on it.
+---@param n integer =nil 1..256; absent: only asks
+---@return integer the number in force
+---source: -
+ml.threads = function(...) end
+
+---to(x, dtype)
+---x in another dtype; x itself, sharing storage, when it has it already.
+---@param x tensor
+---@param dtype string "f64", "f32", "index" (whole numbers >= 1) or "u8" (0..255, fractions cut)
+---@return tensor, differentiable between f64 and f32
+---Raises on values that do not fit.
+---source: -
+ml.to = function(...) end
+ml.tokenizer = {}
+
+---ml.tokenizer.bytes()
+---Every byte is a token: id = byte + 1.
+---@return tokenizer of 256 ids
+---source: -
+ml.tokenizer.bytes = function(...) end
+
+---ml.tokenizer.chars(text)
+---Every UTF-8 character of the text is a token, in bytewise order; encode raises on others.
+---@param text string
+---@return tokenizer
+---source: -
+ml.tokenizer.chars = function(...) end
+
+---ml.tokenizer.load(path)
+---A tokenizer that tok:save(path) wrote.
+---@param path string
+---@return tokenizer
+---source: -
+ml.tokenizer.load = function(...) end
+ml.tokenizer.methods = {}
+
+---tok:decode(ids)
+---@param ids tensor index [n], or a table of positions from 1
+---@return string
+---source: -
+ml.tokenizer.methods.decode = function(...) end
+
+---tok:encode(s)
+---@param s string
+---@return tensor index [n]
+---source: -
+ml.tokenizer.methods.encode = function(...) end
+
+---tok:id(s)
+---The id of one token, or nil.
+---@param s string
+---@return integer from 1
+---source: -
+ml.tokenizer.methods.id = function(...) end
+
+---tok:save(path)
+---Writes what ml.tokenizer.load reads.
+---@param path string
+---source: -
+ml.tokenizer.methods.save = function(...) end
+
+---tok:size()
+---@return integer number of ids
+---source: -
+ml.tokenizer.methods.size = function(...) end
+
+---topk(x, k, axis)
+---The k largest values along an axis, largest first; of equals the first.
+---@param x tensor
+---@param k integer 1..size
+---@param axis integer =-1
+---@return tensor values, differentiable
+---@return tensor index
+---source: -
+ml.topk = function(...) end
+
+---ml.train{ model =, data =, opt =, steps =, loss =, schedule =, eval =, eval_every =, clip =, dir =, checkpoint = { every = }, accumulate =, on_nan =, log =, config =, rngs = }
+---Trains a model. With dir the run is kept there and a second call continues an unfinished run of the same configuration bit
+---for bit; a finished one is loaded and returned; another configuration raises. Ctrl-C saves a checkpoint first.
+---@param model module or decoder: anything with named_parameters()
+---@param data table with batch(self, i), a pure function of i = 1, 2, ...
+---@param opt optimizer over the model's parameters
+---@param steps integer updates in all
+---@param loss function(model, batch) -> 0-d tensor
+---@param schedule function(t) -> multiplier of the rate at update t, from 1
+---@param eval function(model, step) -> number or table of numbers; called without gradients at step 0, every eval_every steps and at the end
+---@param clip number largest gradient norm
+---@param accumulate integer =1 batches per update, their gradients averaged
+---@param on_nan string ="stop" (state "diverged") or "skip" the update
+---@param checkpoint.every integer =steps/10
+---@param log function(record) called with every metric record { step =, loss =, ... }
+---@param config table further settings that make this run what it is (compared on resume)
+---@param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own are kept anyway)
+---@return table { state = "done"|"diverged", step =, history = records, skipped =, resumed_at =, reason = }
+---source: -
+ml.train = function(...) end
+
+---transpose(x, a, b)
+---Exchanges two axes, the last two by default. Shares storage.
+---@param x tensor
+---@param a integer =-2
+---@param b integer =-1
+---@return tensor, differentiable
+---source: -
+ml.transpose = function(...) end
+
+---tril(x, opts)
+---The lower triangle of the last two axes, zeros above.
+---@param x tensor, rank 2 or more
+---opts.diagonal integer =0 the last diagonal kept, 1 above the main one
+---@return tensor, differentiable
+---source: -
+ml.tril = function(...) end
+
+---trim_cache()
+---Gives cached blocks back to the system.
+---source: -
+ml.trim_cache = function(...) end
+
+---triu(x, opts)
+---The upper triangle of the last two axes, zeros below.
+---@param x tensor, rank 2 or more
+---opts.diagonal integer =0 the first diagonal kept, 1 above the main one
+---@return tensor, differentiable
+---source: -
+ml.triu = function(...) end
+
+---u8(values)
+---A tensor of dtype u8: whole numbers 0..255 or booleans.
+---@param values number, nested table of numbers, or tensor (converted, always a copy)
+---@return tensor
+---source: -
+ml.u8 = function(...) end
+
+---unsqueeze(x, axis)
+---Inserts an axis of size 1 that then has this number. Shares storage.
+---@param x tensor
+---@param axis integer 1..rank+1, negative from the end
+---@return tensor, differentiable
+---source: -
+ml.unsqueeze = function(...) end
+
+---value_and_grad(f)
+---A function (params, ...) that runs f(params, ...) in a scope and returns its value, the gradients of the value with respect
+---to params, and f's further results (off the tape). Nothing accumulates in parameters.
+---@param f function (params, ...) -> tensor of one element, ...
+---@return function (params, ...) -> value 0-d, gradients with the keys of params, ...; params is a tensor or a table of
+---tensors (nested tables too), parameters or plain; entries that are no real tensors pass unchanged and have no gradient
+---source: -
+ml.value_and_grad = function(...) end
+
+---var(x, axes, opts)
+---The variance, sum((x - mean)^2) / (n - ddof) over the given axes, or over all elements.
+---@param x tensor
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---opts.keepdims boolean =false keep reduced axes with size 1
+---@return tensor, differentiable
+---opts.ddof integer =0 (1 gives the unbiased estimate)
+---source: -
+ml.var = function(...) end
+
+---version()
+---What runs here.
+---@return table { moonlab, lua, blas, simd, cpu, cpu_features, threads, thread_model }
+---source: -
+ml.version = function(...) end
+
+---where(condition, a, b)
+---a where condition is not 0, else b; all three broadcast.
+---@param condition tensor u8
+---@param a tensor or number
+---@param b tensor of a's dtype, or number
+---@return tensor, differentiable in a and b
+---source: -
+ml.where = function(...) end
+
+---write_file(path, data)
+---Writes a file that appears whole or not at all.
+---@param path string
+---@param data string
+---source: -
+ml.write_file = function(...) end
+
+---zeros(shape, opts)
+---A tensor filled with 0 (position 1 for dtype index).
+---@param shape integer or table of sizes, or two integers; options may stand in the table
+---opts.dtype string ="f64" f64, f32, index or u8
+---@return tensor
+---source: -
+ml.zeros = function(...) end
+
+---zeros_like(t, opts)
+---Zeros of t's shape and dtype.
+---@param t tensor
+---opts.dtype string =t's
+---@return tensor
+---source: -
+ml.zeros_like = function(...) end
+
+return ml
