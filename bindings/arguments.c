@@ -450,8 +450,11 @@ ml_tensor *mll_opt_tensor(lua_State *L, int arg, const char *name) {
   if (!push_opt(L, arg, name))
     return NULL;
   ml_tensor *t = mll_test_tensor(L, -1);
-  if (!t || ml_tensor_empty(t))
+  char text[ML_RELEASED_TEXT];
+  if (!t)
     bad_opt(L, arg, name, "tensor");
+  if (ml_tensor_empty(t))
+    mll_opt_error(L, arg, name, "%s", mll_released_text(t, text));
   lua_pop(L, 1);
   return t;
 }

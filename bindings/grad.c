@@ -307,4 +307,7 @@ const mll_fn mll_grad_methods[] = {
      "@return tensor"},
     {NULL, NULL, NULL}};
 
-void mll_open_grad(lua_State *L) { mll_register(L, functions); }
+void mll_open_grad(lua_State *L) {
+  mll_register(L, functions);
+  mll_name_function(L, differentiate, "value_and_grad");
+}

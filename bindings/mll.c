@@ -113,6 +113,15 @@ void mll_register(lua_State *L, const mll_fn *fns) {
   lua_settop(L, table);
 }
 
+void mll_name_function(lua_State *L, lua_CFunction function, const char *name) {
+  mll_state_of(L);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
+  lua_pushcfunction(L, function);
+  lua_pushstring(L, name);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
 void mll_class(lua_State *L, const char *name, const mll_fn *methods, const mll_fn *meta) {
   mll_state_of(L);
   luaL_checkstack(L, 6, NULL);
@@ -437,16 +446,21 @@ ml_tensor *mll_test_tensor(lua_State *L, int idx) {
   return NULL;
 }
 
+const char *mll_released_text(const ml_tensor *t, char buf[ML_RELEASED_TEXT]) {
+  const char *by = ((const mll_handle *)t)->released_by;
+  if (by && *by)
+    snprintf(buf, ML_RELEASED_TEXT,
+             "this tensor was released when its %s ended; return it or ml.keep it", by);
+  else
+    snprintf(buf, ML_RELEASED_TEXT, "this tensor was released");
+  return buf;
+}
+
 static int bad_tensor(lua_State *L, int arg, const ml_tensor *t) {
+  char text[ML_RELEASED_TEXT];
   if (!t)
     return mll_type_error(L, arg, "tensor");
-  const mll_handle *h = (const mll_handle *)t;
-  const char *by = h->released_by;
-  if (by && *by) {
-    return mll_arg_error(L, arg,
-                         "this tensor was released when its %s ended; return it or ml.keep it", by);
-  }
-  return mll_arg_error(L, arg, "this tensor was released");
+  return mll_arg_error(L, arg, "%s", mll_released_text(t, text));
 }
 
 ml_tensor *mll_check_tensor(lua_State *L, int arg) {
@@ -528,7 +542,11 @@ mll_list *mll_check_list(lua_State *L, int arg) {
   for (lua_Integer i = 1; i <= n; i++) {
     lua_geti(L, arg, i);
     ml_tensor *t = mll_test_tensor(L, -1);
-    if (!t || ml_tensor_empty(t)) {
+    if (t && ml_tensor_empty(t)) {
+      char text[ML_RELEASED_TEXT];
+      mll_arg_error(L, arg, "entry %lld: %s", (long long)i, mll_released_text(t, text));
+    }
+    if (!t) {
       char got[ML_DESCRIBE];
       mll_arg_error(L, arg, "entry %lld is %s, wanted a tensor", (long long)i,
                     mll_describe(L, -1, got));

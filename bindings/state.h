@@ -32,6 +32,9 @@ typedef struct {
   bool rethrown;   /* the kept traceback belongs to the error being raised again */
 } mll_state;
 
+/* The name of a function for messages, where it is not one that mll_register stores. */
+void mll_name_function(lua_State *L, lua_CFunction function, const char *name);
+
 mll_state *mll_state_of(lua_State *L);
 extern const char mll_magic; /* its address marks handles and keys the tensor metatable in the registry */
 
@@ -56,6 +59,10 @@ static inline mll_scope *mll_scope_of(const mll_state *s, const lua_State *L) {
   while (scope && scope->L != L) scope = scope->outer;
   return scope;
 }
+
+/* Why an empty handle is refused, into buf. */
+#define ML_RELEASED_TEXT 200
+const char *mll_released_text(const ml_tensor *t, char buf[ML_RELEASED_TEXT]);
 
 /* Frees the tensor and remembers who did it. Idempotent, raises nothing. */
 void mll_release_handle(mll_handle *h, const char *by);

@@ -143,6 +143,12 @@ void mll_check_change(lua_State *L, ml_tensor *t, const ml_tensor *src, int src_
   ml_error err;
   if (ml_check_in_place(t, 1, &err))
     mll_raise(L, &err);
+  for (int k = 0; k < t->rank; k++) {
+    char got[ML_DESCRIBE];
+    if (t->stride[k] == 0 && t->size[k] > 1)
+      mll_arg_error(L, 1, "%s is a broadcast view, whose elements share memory; clone it first",
+                    ml_describe(got, t));
+  }
   if (src && ml_on_tape(src) && ml_grad_enabled()) {
     mll_arg_error(
         L, src_arg,
