@@ -47,6 +47,8 @@ static int traceback(lua_State *L) {
       return 1;
     text = lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
   }
+  if (strstr(text, "stack traceback:")) /* rethrown: it says already where it arose */
+    return 1;
   luaL_traceback(L, L, text, 1);
   return 1;
 }

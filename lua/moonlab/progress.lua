@@ -13,9 +13,10 @@ local function is_terminal() return host ~= nil and host.isatty(2) end
 --- @source -
 function progress.duration(seconds)
   if seconds ~= seconds or seconds == math.huge or seconds < 0 then return "?" end
-  if seconds < 60 then return ("%ds"):format(seconds + 0.5) end
-  if seconds < 3600 then return ("%dm%02ds"):format(seconds // 60, seconds % 60) end
-  return ("%dh%02dm"):format(seconds // 3600, seconds % 3600 // 60)
+  local whole = math.floor(seconds + 0.5)
+  if whole < 60 then return ("%ds"):format(whole) end
+  if whole < 3600 then return ("%dm%02ds"):format(whole // 60, whole % 60) end
+  return ("%dh%02dm"):format(whole // 3600, whole % 3600 // 60)
 end
 
 --- ml.progress.quantity(x)

@@ -448,7 +448,9 @@ function recipe.command(name, ...)
       print(("seed %d (%d of %d)"):format(seed, i, #seeds))
     end
     local ok, result = xpcall(r.run, function(message)
-      if type(message) == "string" and not message:find("interrupted", 1, true) then return debug.traceback(message, 2) end
+      if type(message) == "string" and not message:find("interrupted", 1, true) and not message:find("stack traceback:", 1, true) then
+      return debug.traceback(message, 2)
+    end
       return message
     end, one, ctx)
     if not ok then

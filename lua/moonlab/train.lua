@@ -373,7 +373,9 @@ local function train(arguments)
   end
 
   local ok, why = xpcall(run_steps, function(message)
-    if type(message) == "string" and not message:find("interrupted", 1, true) then return debug.traceback(message, 2) end
+    if type(message) == "string" and not message:find("interrupted", 1, true) and not message:find("stack traceback:", 1, true) then
+      return debug.traceback(message, 2)
+    end
     return message
   end, run, o)
   if run.metrics then run.metrics:close() end
