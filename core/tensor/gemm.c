@@ -13,15 +13,15 @@ const ml_gemm_kernels *ml_gemm_kernels_of(ml_dtype dtype) {
   return table[ml_cpu_isa()][dtype == ML_F32];
 }
 
+#define FLOPS 8 /* of a product, in the time of one unit of ml_parallel_for's cost */
+
 typedef struct {
   const ml_gemm_kernels *kernels;
   size_t width; /* bytes of an element */
   ml_gemm_tile whole;
   int64_t rows, columns; /* of a tile */
   int64_t across;        /* tiles beside each other */
-  ml_gemm_done done;
-  void *ctx;
-  char *parts; /* of a product split over k */
+  char *parts;           /* of a product split over k */
   int64_t first, count;
   bool dot_rows; /* dot products: a row of A by B's column, else a row of B by A's row */
 } job;
@@ -43,18 +43,13 @@ static void run_tile(void *ctx, int64_t i, int worker) {
   t.m1 = least(t.m0 + j->rows, j->whole.m1);
   t.n1 = least(t.n0 + j->columns, j->whole.n1);
   j->kernels->tile(&t);
-  if (j->done && !ml_cancelled())
-    j->done(j->ctx, t.m0, t.m1, t.n0, t.n1);
 }
 
 /* Cuts C into tiles: at most what the caches want, and small enough to occupy a pool. */
 static int64_t cut(job *j, bool pool) {
   const int64_t M = j->whole.m1, N = j->whole.n1, K = j->whole.k1;
   const int64_t rows = j->kernels->rows, columns = j->kernels->columns;
-  int64_t widest = 1024;
-  if (j->done) /* the part has to be in L2 still */
-    widest = (int64_t)(1 << 18) / (j->kernels->tile_rows * (int64_t)j->width);
-  int64_t down = blocks(M, j->kernels->tile_rows), across = blocks(N, widest);
+  int64_t down = blocks(M, j->kernels->tile_rows), across = blocks(N, 1024);
   double flops = 2.0 * (double)M * (double)N * (double)K;
   if (pool)
     while (down * across < 8 && flops > 1e6 * (double)(down * across)) {
@@ -73,8 +68,7 @@ static int64_t cut(job *j, bool pool) {
   return blocks(M, j->rows) * j->across;
 }
 
-/* ---- a small C over a long K: blocks of k in parallel, added in order
- * ---------------------------------- */
+/* ---- a small C over a long K: blocks of k in parallel, added in order ---------------------- */
 
 static void run_part(void *ctx, int64_t i, int worker) {
   (void)worker;
@@ -112,15 +106,14 @@ static bool split(job *j) {
   j->rows = blocks(t->m1, 4);
   for (j->first = 0; j->first < all && !ml_cancelled(); j->first += most) {
     j->count = least(most, all - j->first);
-    ml_parallel_for(j->count, 2.0 * (double)size * ML_GEMM_KC, run_part, j);
-    ml_parallel_for(blocks(t->m1, j->rows), (double)(j->rows * t->n1 * j->count) / 4, combine, j);
+    ml_parallel_for(j->count, 2.0 * (double)size * ML_GEMM_KC / FLOPS, run_part, j);
+    ml_parallel_for(blocks(t->m1, j->rows), (double)(j->rows * t->n1 * j->count), combine, j);
   }
   ml_arena_release(scratch, mark);
   return true;
 }
 
-/* ---- matrix times vector
- * ------------------------------------------------------------------------------- */
+/* ---- matrix times vector ------------------------------------------------------------------- */
 
 static void run_dots(void *ctx, int64_t i, int worker) {
   (void)worker;
@@ -135,28 +128,17 @@ static void run_dots(void *ctx, int64_t i, int worker) {
   else
     j->kernels->dots(at(j, t->C, i0), 1, at(j, t->B, i0 * t->ldb), t->ldb, t->A, t->ta ? t->lda : 1,
                      i1 - i0, t->k1, t->alpha, t->beta);
-  if (j->done && !ml_cancelled()) {
-    if (j->dot_rows)
-      j->done(j->ctx, i0, i1, 0, 1);
-    else
-      j->done(j->ctx, 0, 1, i0, i1);
-  }
 }
 
-static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t, ml_gemm_done done, void *ctx) {
-  job j = {.kernels = ml_gemm_kernels_of(dtype),
-           .width = ml_dtype_size(dtype),
-           .done = done,
-           .ctx = ctx};
+static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t) {
+  job j = {.kernels = ml_gemm_kernels_of(dtype), .width = ml_dtype_size(dtype)};
   if (t.m1 <= 0 || t.n1 <= 0)
     return;
   if (t.k1 <= 0 || t.alpha == 0) {
     j.kernels->scale(t.C, t.ldc, t.m1, t.n1, t.beta);
-    if (done)
-      done(ctx, 0, t.m1, 0, t.n1);
     return;
   }
-  if (t.n1 == 1 && t.ta && t.ldc == 1 && (t.tb || t.ldb == 1) && !done) {
+  if (t.n1 == 1 && t.ta && t.ldc == 1 && (t.tb || t.ldb == 1)) {
     /* y = A^T x as the row x^T A, which runs along the rows of A */
     ml_gemm_tile row = t;
     row.m1 = 1, row.n1 = t.m1;
@@ -166,6 +148,7 @@ static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t, ml_gemm_done done, v
     t = row;
   }
   j.whole = t;
+  /* Cutting for one thread would only cost: the bytes are the same. */
   pool = pool && ml_threads() > 1 && !ml_in_parallel();
   const double flops = 2.0 * (double)t.m1 * (double)t.n1 * (double)t.k1;
   int64_t n;
@@ -178,12 +161,12 @@ static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t, ml_gemm_done done, v
     n = blocks(rows, j.rows);
     body = run_dots;
   } else {
-    if (pool && !done && t.m1 * t.n1 <= 16384 && t.k1 >= 4 * ML_GEMM_KC && flops > 1e6 && split(&j))
+    if (pool && t.m1 * t.n1 <= 16384 && t.k1 >= 4 * ML_GEMM_KC && flops > 1e6 && split(&j))
       return;
     n = cut(&j, pool);
   }
   if (pool)
-    ml_parallel_for(n, flops / (double)n, body, &j);
+    ml_parallel_for(n, flops / FLOPS / (double)n, body, &j);
   else
     for (int64_t i = 0; i < n; i++)
       body(&j, i, 0);
@@ -207,17 +190,11 @@ static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t, ml_gemm_done done, v
 void ml_gemm(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K, double alpha,
              const void *A, int64_t lda, const void *B, int64_t ldb, double beta, void *C,
              int64_t ldc) {
-  gemm(true, dtype, WHOLE, NULL, NULL);
-}
-
-void ml_gemm_then(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K, double alpha,
-                  const void *A, int64_t lda, const void *B, int64_t ldb, double beta, void *C,
-                  int64_t ldc, ml_gemm_done done, void *ctx) {
-  gemm(true, dtype, WHOLE, done, ctx);
+  gemm(true, dtype, WHOLE);
 }
 
 void ml_gemm_serial(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K, double alpha,
                     const void *A, int64_t lda, const void *B, int64_t ldb, double beta, void *C,
                     int64_t ldc) {
-  gemm(false, dtype, WHOLE, NULL, NULL);
+  gemm(false, dtype, WHOLE);
 }

@@ -56,14 +56,6 @@ ML_API void ml_gemm_serial(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t 
                            double alpha, const void *A, int64_t lda, const void *B, int64_t ldb,
                            double beta, void *C, int64_t ldc);
 
-/* ml_gemm, then done(ctx, m0, m1, n0, n1) once for each part of C as soon as it is finished, on the
- * thread that computed it and while it is in cache: for bias, activation, residual. The parts cover
- * C; how depends on the shape only. Not called for parts left unfinished by a cancel. */
-typedef void (*ml_gemm_done)(void *ctx, int64_t m0, int64_t m1, int64_t n0, int64_t n1);
-ML_API void ml_gemm_then(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K,
-                         double alpha, const void *A, int64_t lda, const void *B, int64_t ldb,
-                         double beta, void *C, int64_t ldc, ml_gemm_done done, void *ctx);
-
 #define ML_GEMM_DECLARE(v) extern const ml_gemm_kernels ml_gemm_kernels_##v;
 ML_GEMM_DECLARE(f32_portable)
 ML_GEMM_DECLARE(f64_portable)

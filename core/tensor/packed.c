@@ -86,8 +86,6 @@ void ml_packed_matmul(const ml_packed *W, int64_t M, const void *x, int64_t ldx,
                      .ldy = ldy,
                      .add = accumulate},
            .rows = 32 * kernels->rows};
-  if (W->K == 0 && !accumulate)
-    kernels->scale(y, ldy, M, W->N, 0);
   /* A few rows cost what reading W costs, about 16 bytes in the time of 32 flops; a task should
    * outlast its start. */
   const double bytes = (double)W->K * (double)W->N * (double)ml_dtype_size(W->dtype);

@@ -24,13 +24,12 @@ INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
 INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
 INLINE ml_vec splat(real x) { return x - (ml_vec){0}; }
 
-/* ---- register block
- * --------------------------------------------------------------------------------- */
+/* ---- register block ------------------------------------------------------------------------ */
 
 /* Row i, step k of A is a[i * ra + k * ka]; columns v*L.. of step k of B are b[(v / 2) * panel + (v
  * % 2) * L + k * ldb]. C[mr, nv*L] (+)= alpha A B; n < nv*L columns are read and written. */
 typedef struct {
-  const real *a, *b;
+  const real *a, *b, *bias; /* bias: of these columns, or NULL */
   real *c;
   int64_t kc, lda, ldb, panel, ldc;
   int n;
@@ -51,12 +50,10 @@ static void __attribute__((noinline)) edge(const block *t, const real *rows, int
   for (int i = 0; i < mr; i++) {
     real *c = t->c + i * t->ldc;
     const real *r = rows + i * width;
-    if (t->add)
-      for (int j = 0; j < t->n; j++)
-        c[j] += r[j];
-    else
-      for (int j = 0; j < t->n; j++)
-        c[j] = r[j];
+    for (int j = 0; j < t->n; j++) {
+      real x = t->add ? c[j] + r[j] : r[j];
+      c[j] = t->bias ? x + t->bias[j] : x;
+    }
   }
 }
 
@@ -64,6 +61,9 @@ INLINE void run(const block *t, const int mr, const int nv, const bool packed) {
   ml_vec acc[MR][8] = {0};
   const real *restrict a = t->a, *restrict b = t->b;
   const int64_t lda = t->lda, ldb = t->ldb, panel = t->panel, kc = t->kc;
+#pragma GCC unroll 12
+  for (int i = 0; i < mr; i++) /* C comes while the sums run */
+    __builtin_prefetch(t->c + i * t->ldc, 1);
 #pragma GCC unroll 4
   for (int64_t k = 0; k < kc; k++) {
     ml_vec bv[8];
@@ -77,7 +77,7 @@ INLINE void run(const block *t, const int mr, const int nv, const bool packed) {
       for (int v = 0; v < nv; v++)
         acc[i][v] += av * bv[v];
     }
-    a += packed ? MR : 1;
+    a += packed ? lda : 1;
     b += ldb;
   }
   const ml_vec alpha = splat(t->alpha);
@@ -92,8 +92,6 @@ INLINE void run(const block *t, const int mr, const int nv, const bool packed) {
     edge(t, rows, mr, nv * L);
     return;
   }
-  const int64_t ldc = t->ldc;
-  const bool add = t->add;
 #pragma GCC unroll 12
   for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
@@ -101,19 +99,26 @@ INLINE void run(const block *t, const int mr, const int nv, const bool packed) {
       acc[i][v] *= alpha;
       ROUNDED(acc[i][v]);
     }
-  if (add) {
+  const int64_t ldc = t->ldc;
+  if (t->add) {
 #pragma GCC unroll 12
     for (int i = 0; i < mr; i++)
 #pragma GCC unroll 8
       for (int v = 0; v < nv; v++)
-        store(c + i * ldc + v * L, load(c + i * ldc + v * L) + acc[i][v]);
-  } else {
-#pragma GCC unroll 12
-    for (int i = 0; i < mr; i++)
-#pragma GCC unroll 8
-      for (int v = 0; v < nv; v++)
-        store(c + i * ldc + v * L, acc[i][v]);
+        acc[i][v] += load(c + i * ldc + v * L);
   }
+  if (t->bias) {
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+      for (int v = 0; v < nv; v++)
+        acc[i][v] += load(t->bias + v * L);
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+    for (int v = 0; v < nv; v++)
+      store(c + i * ldc + v * L, acc[i][v]);
 }
 
 #define BLOCK(mr, nv)                                                                              \
@@ -122,14 +127,17 @@ INLINE void run(const block *t, const int mr, const int nv, const bool packed) {
 #define BLOCKS(mr) BLOCK(mr, 1) BLOCK(mr, 2)
 BLOCKS(1)
 BLOCKS(2)
-BLOCKS(3) BLOCKS(4)
+BLOCKS(3)
+BLOCKS(4)
 #if MR > 4
-    BLOCKS(5) BLOCKS(6)
+BLOCKS(5)
+BLOCKS(6)
 #endif
 #if MR > 6
-        BLOCKS(7) BLOCKS(8) BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12)
+BLOCKS(7)
+BLOCKS(8) BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12)
 #endif
-            static void direct_1_8(const block *t) {
+    static void direct_1_8(const block *t) {
   run(t, 1, 8, false);
 }
 static void direct_2_4(const block *t) { run(t, 2, 4, false); }
@@ -155,8 +163,9 @@ typedef void (*block_fn)(const block *t);
 #endif
 static const block_fn blocks[2][MR][2] = {TABLE(direct), TABLE(packed)};
 
-/* ---- packing
- * ---------------------------------------------------------------------------------------- */
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* ---- packing ------------------------------------------------------------------------------- */
 
 #if ML_REAL_IS_F32
 typedef int32_t lane;
@@ -187,12 +196,13 @@ INLINE void swap_blocks(ml_vec r[16], const int h) {
     }
 }
 
-/* to[k * NR + j] = from[j * ld + k] for L x L */
-INLINE void transpose(real *restrict to, const real *restrict from, int64_t ld) {
+/* to[k * step + j] = from[j * ld + k] for k < L and j < n <= L; the lanes of j >= n are written
+ * too, and are to be written again or unused. */
+INLINE void transpose(real *to, int64_t step, const real *from, int64_t ld, const int n) {
   ml_vec r[16];
 #pragma GCC unroll 16
   for (int j = 0; j < L; j++)
-    r[j] = load(from + j * ld);
+    r[j] = j < n ? load(from + j * ld) : (ml_vec){0};
   if (L > 8)
     swap_blocks(r, 8);
   if (L > 4)
@@ -202,7 +212,7 @@ INLINE void transpose(real *restrict to, const real *restrict from, int64_t ld) 
   swap_blocks(r, 1);
 #pragma GCC unroll 16
   for (int k = 0; k < L; k++)
-    store(to + k * NR, r[k]);
+    store(to + k * step, r[k]);
 }
 
 /* A panel [kc][NR] of op(B), zero beyond n columns; B points at its first element. */
@@ -225,7 +235,7 @@ static void pack_panel(real *restrict to, const real *restrict B, int64_t ldb, b
   for (; j + L <= n; j += L) {
     int64_t k = 0;
     for (; k + L <= kc; k += L)
-      transpose(to + k * NR + j, B + j * ldb + k, ldb);
+      transpose(to + k * NR + j, NR, B + j * ldb + k, ldb, L);
     for (; k < kc; k++)
       for (int l = 0; l < L; l++)
         to[k * NR + j + l] = B[(j + l) * ldb + k];
@@ -250,10 +260,39 @@ static void pack_rows(real *restrict to, const real *restrict A, int64_t lda, in
   }
 }
 
-/* ---- tiles
- * ------------------------------------------------------------------------------------------ */
+/* The same panels of A as it lies: element (i, k) is A[i * lda + k]. Writes up to L elements beyond
+ * the end. */
+static void pack_lines(real *restrict to, const real *restrict A, int64_t lda, int64_t kc,
+                       int64_t m) {
+  for (int64_t i = 0; i < m; i += MR, to += kc * MR, A += MR * lda) {
+    int64_t k = 0;
+    if (i + MR <= m)
+      for (; k + L <= kc; k += L) {
+        if (MR < L) {
+          transpose(to + k * MR, MR, A + k, lda, MR < L ? MR : L);
+        } else if (MR % L == 0) {
+#pragma GCC unroll 4
+          for (int j = 0; j < MR; j += L)
+            transpose(to + k * MR + j, MR, A + j * lda + k, lda, L);
+        } else {
+          real pair[2 * L * L];
+          transpose(pair, 2 * L, A + k, lda, L);
+          transpose(pair + L, 2 * L, A + L * lda + k, lda, MR > L ? MR - L : L);
+#pragma GCC unroll 16
+          for (int q = 0; q < L; q++) {
+            store(to + (k + q) * MR, load(pair + q * 2 * L));
+            store(to + (k + q) * MR + L, load(pair + q * 2 * L + L));
+          }
+        }
+      }
+    const int64_t n = least(MR, m - i);
+    for (; k < kc; k++)
+      for (int64_t j = 0; j < n; j++)
+        to[k * MR + j] = A[j * lda + k];
+  }
+}
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+/* ---- tiles --------------------------------------------------------------------------------- */
 
 static void scale(void *C_, int64_t ldc, int64_t m, int64_t n, double beta) {
   real *C = C_;
@@ -262,30 +301,55 @@ static void scale(void *C_, int64_t ldc, int64_t m, int64_t n, double beta) {
       C[i * ldc + j] = beta == 0 ? 0 : (real)beta * C[i * ldc + j];
 }
 
-/* Columns n0:n1 of m rows, all in one panel b. */
-INLINE void panel_rows(block *t, const real *A, int64_t lda, bool packed, real *C, int64_t m) {
-  const int width = t->n > L;
+/* A block of rows of op(A): MR of them begin every `step` elements. */
+typedef struct {
+  const real *a;
+  int64_t ld, step;
+  bool across; /* rows side by side, k every ld elements; else k side by side, rows every ld
+                  elements */
+} rows;
+
+#define LINE (64 / (int64_t)sizeof(real))
+
+/* The next panel of B, fetched line by line while this one is in use: `wide` lines every ld
+ * elements, then the lines beside them. */
+typedef struct {
+  const real *b;
+  int64_t ld, wide, lines, each; /* each: lines per register block */
+} next_panel;
+
+/* m rows of C from the panel of r. */
+INLINE void panel_rows(block *r, const rows *A, real *C, int64_t m, const next_panel *next) {
+  const int width = r->n > L;
+  int64_t line = 0;
+  r->lda = A->ld;
+  r->a = A->a;
+  r->c = C;
   for (int64_t i = 0; i < m; i += MR) {
-    const int mr = (int)least(MR, m - i);
-    t->a = packed ? A + i * t->kc : A + i * lda;
-    t->c = C + i * t->ldc;
-    blocks[packed][mr - 1][width](t);
+    for (const int64_t end = least(next->lines, line + next->each); line < end; line++)
+      __builtin_prefetch(next->b + line % next->wide * next->ld + line / next->wide * LINE);
+    blocks[A->across][least(MR, m - i) - 1][width](r);
+    r->a += A->step;
+    r->c += MR * r->ldc;
   }
 }
 
-/* One block of k for m rows; A is direct (lda) or packed. */
-static void tile_block(const ml_gemm_tile *t, block *r, const real *A, bool packed, int64_t m0,
-                       int64_t m, int64_t k0) {
+/* One block of k for m rows. */
+static void tile_block(const ml_gemm_tile *t, block *r, const rows *A, int64_t m0, int64_t m,
+                       int64_t k0) {
   _Alignas(64) real panel[NR * KC];
-  const real *B = t->B;
-  real *C = t->C;
+  const int64_t down = t->tb ? t->ldb : 1,
+                step = t->tb ? 1 : t->ldb; /* to the next column, to the next k */
+  const real *B = (const real *)t->B + k0 * step;
+  real *C = (real *)t->C + m0 * t->ldc;
   const bool direct = !t->tb && m <= 2 * MR; /* a copy would not pay */
   int64_t j = t->n0;
-  if (direct && !packed && m <= 2) /* few accumulators: take more columns at once */
+  if (direct && !A->across && m <= 2) /* few accumulators: take more columns at once */
     for (const int wide = m == 1 ? 8 : 4; j + wide * L <= t->n1; j += wide * L) {
-      r->a = A;
-      r->b = B + k0 * t->ldb + j;
-      r->c = C + m0 * t->ldc + j;
+      r->a = A->a;
+      r->lda = A->ld;
+      r->b = B + j;
+      r->c = C + j;
       r->ldb = t->ldb;
       r->n = wide * L;
       if (m == 1)
@@ -293,50 +357,71 @@ static void tile_block(const ml_gemm_tile *t, block *r, const real *A, bool pack
       else
         direct_2_4(r);
     }
+  next_panel next = {
+      .ld = t->ldb, .wide = t->tb ? NR : r->kc, .lines = t->tb ? NR * r->kc / LINE : r->kc};
+  next.each = next.lines * MR / m + 1;
   for (; j < t->n1; j += NR) {
     r->n = (int)least(NR, t->n1 - j);
     if (direct && (r->n == NR || r->n == L)) {
-      r->b = B + k0 * t->ldb + j;
+      r->b = B + j;
       r->ldb = t->ldb;
     } else {
-      pack_panel(panel, t->tb ? B + j * t->ldb + k0 : B + k0 * t->ldb + j, t->ldb, t->tb, r->kc,
-                 r->n);
+      pack_panel(panel, B + j * down, t->ldb, t->tb, r->kc, r->n);
       r->b = panel;
       r->ldb = NR;
     }
-    panel_rows(r, A, t->lda, packed, C + m0 * t->ldc + j, m);
+    next.b = B + (j + NR) * down;
+    if (j + 2 * NR > t->n1)
+      next.lines = 0;
+    panel_rows(r, A, C + j, m, &next);
   }
 }
 
+/* A where it lies. */
 static void tile_direct(const ml_gemm_tile *t, bool add) {
-  block r = {.lda = t->lda, .panel = NR, .ldc = t->ldc, .alpha = (real)t->alpha, .add = add};
+  block r = {.panel = NR, .ldc = t->ldc, .alpha = (real)t->alpha, .add = add};
+  rows A = {.ld = t->lda, .step = t->ta ? MR : MR * t->lda, .across = t->ta};
   for (int64_t k = t->k0; k < t->k1 && !ml_cancelled(); k += KC) {
     r.kc = least(KC, t->k1 - k);
-    tile_block(t, &r, (const real *)t->A + t->m0 * t->lda + k, false, t->m0, t->m1 - t->m0, k);
+    A.a = (const real *)t->A + (t->ta ? t->m0 + k * t->lda : t->m0 * t->lda + k);
+    tile_block(t, &r, &A, t->m0, t->m1 - t->m0, k);
     r.add = true;
   }
 }
 
 #define ROWS ((int64_t)(ML_GEMM_A_KB * 1024 / (KC * sizeof(real)) / MR * MR))
 
-static void tile_packed(const ml_gemm_tile *t, bool add) {
-  _Alignas(64) real rows[ML_GEMM_A_KB * 1024 / sizeof(real)];
+/* A copied block by block, MR rows side by side. */
+static void tile_copied(const ml_gemm_tile *t, bool add) {
+  _Alignas(64) real copy[ROWS * KC + L];
+  const real *A = t->A;
   for (int64_t m0 = t->m0; m0 < t->m1; m0 += ROWS) {
     const int64_t m = least(ROWS, t->m1 - m0);
     block r = {.panel = NR, .ldc = t->ldc, .alpha = (real)t->alpha, .add = add};
     for (int64_t k = t->k0; k < t->k1 && !ml_cancelled(); k += KC) {
       r.kc = least(KC, t->k1 - k);
-      pack_rows(rows, (const real *)t->A + k * t->lda + m0, t->lda, r.kc, m);
-      tile_block(t, &r, rows, true, m0, m, k);
+      if (t->ta)
+        pack_rows(copy, A + k * t->lda + m0, t->lda, r.kc, m);
+      else
+        pack_lines(copy, A + m0 * t->lda + k, t->lda, r.kc, m);
+      const rows source = {.a = copy, .ld = MR, .step = MR * r.kc, .across = true};
+      tile_block(t, &r, &source, m0, m, k);
       r.add = true;
     }
   }
 }
 
+/* Whether a copy of A pays: for enough columns, or where the lines of a block of A would not stay
+ * in L1. */
+static bool copies(const ml_gemm_tile *t) {
+  const int64_t m = t->m1 - t->m0, n = t->n1 - t->n0;
+  return t->ta ? n > 256 || t->lda * (int64_t)sizeof(real) > 1024 : m > 2 * MR && n >= 192;
+}
+
 static void tile(const ml_gemm_tile *t) {
   if (t->beta != 0 && t->beta != 1)
     scale((real *)t->C + t->m0 * t->ldc + t->n0, t->ldc, t->m1 - t->m0, t->n1 - t->n0, t->beta);
-  (t->ta ? tile_packed : tile_direct)(t, t->beta != 0);
+  (copies(t) ? tile_copied : tile_direct)(t, t->beta != 0);
 }
 
 static void combine(void *C_, int64_t ldc, const void *parts, int64_t part, int64_t count,
@@ -353,8 +438,7 @@ static void combine(void *C_, int64_t ldc, const void *parts, int64_t part, int6
   }
 }
 
-/* ---- panels packed once
- * ----------------------------------------------------------------------------- */
+/* ---- panels packed once -------------------------------------------------------------------- */
 
 static void pack(void *panels, const void *W_, int64_t ldw, bool transposed, int64_t K, int64_t N) {
   const real *W = W_;
@@ -363,57 +447,63 @@ static void pack(void *panels, const void *W_, int64_t ldw, bool transposed, int
                (int)least(NR, N - j));
 }
 
-/* Columns j:j+n over all of K, for a few rows or over the block of k of a tile of rows. */
-static void panels(const ml_gemm_panels *t) {
-  const real *x = t->x, *W = t->panels, *bias = t->bias;
-  real *y = t->y;
-  const int64_t n1 = least(t->N, t->p1 * NR);
-  /* Few rows: a group of columns over all of K, so that y stays in L1. Many: a block of k over all
-   * columns. */
-  const int64_t span = t->m1 - t->m0 <= 16 ? NR * 4 : n1;
-  for (int64_t j0 = t->p0 * NR; j0 < n1; j0 += span) {
-    const int64_t j1 = least(j0 + span, n1);
-    for (int64_t m0 = t->m0; m0 < t->m1; m0 += 32 * MR) {
-      const int64_t m = least(32 * MR, t->m1 - m0);
-      block r = {
-          .lda = t->ldx, .ldb = NR, .panel = NR * t->K, .ldc = t->ldy, .alpha = 1, .add = t->add};
-      for (int64_t k = 0; k < t->K; k += KC, r.add = true) {
-        int64_t j = j0;
-        r.kc = least(KC, t->K - k);
-        if (m <= 2)
-          for (const int wide = m == 1 ? 8 : 4; j < j1 && j1 - j > NR * (wide / 2 - 1);
-               j += wide * L) {
-            r.a = x + m0 * t->ldx + k;
-            r.b = W + j * t->K + k * NR;
-            r.c = y + m0 * t->ldy + j;
-            r.n = (int)least(wide * L, j1 - j);
-            if (m == 1)
-              direct_1_8(&r);
-            else
-              direct_2_4(&r);
-          }
-        for (; j < j1; j += NR) {
-          r.b = W + j * t->K + k * NR;
-          r.n = (int)least(NR, j1 - j);
-          panel_rows(&r, x + m0 * t->ldx + k, t->ldx, false, y + m0 * t->ldy + j, m);
-        }
-      }
-      if (bias)
-        for (int64_t i = m0; i < m0 + m; i++)
-          for (int64_t j = j0; j < j1; j++)
-            y[i * t->ldy + j] += bias[j];
+/* A block of k of columns j0:j1 for m rows. */
+static void panel_block(block *r, const rows *x, const real *W, const real *bias, real *y,
+                        int64_t K, int64_t m, int64_t j0, int64_t j1) {
+  const int wide = m == 1   ? 8
+                   : m == 2 ? 4
+                            : 2; /* vectors at once: a few rows have few accumulators */
+  for (int64_t j = j0; j < j1;) {
+    const int64_t left = j1 - j;
+    r->b = W + j * K;
+    r->bias = bias ? bias + j : NULL;
+    if (wide > 2 && left > NR * (wide / 2 - 1)) {
+      r->a = x->a;
+      r->lda = x->ld;
+      r->c = y + j;
+      r->n = (int)least(wide * L, left);
+      if (m == 1)
+        direct_1_8(r);
+      else
+        direct_2_4(r);
+      j += wide * L;
+    } else {
+      r->n = (int)least(NR, left);
+      panel_rows(r, x, y + j, m, &(next_panel){.wide = 1});
+      j += NR;
     }
   }
 }
 
-/* ---- dot products
- * ----------------------------------------------------------------------------------- */
+static void panels(const ml_gemm_panels *t) {
+  const real *x = t->x, *W = t->panels, *bias = t->bias;
+  const int64_t n1 = least(t->N, t->p1 * NR);
+  /* For a few rows a group of columns over all of K, so that y stays in L1; for many, whose x is
+   * the larger, a block of k over all columns. */
+  const int64_t span = t->m1 - t->m0 <= 16 ? NR * 4 : n1;
+  rows A = {.ld = t->ldx, .step = MR * t->ldx};
+  block r = {.ldb = NR, .panel = NR * t->K, .ldc = t->ldy, .alpha = 1};
+  for (int64_t j0 = t->p0 * NR; j0 < n1; j0 += span)
+    for (int64_t m0 = t->m0; m0 < t->m1; m0 += 32 * MR) {
+      int64_t k = 0;
+      do {
+        r.kc = least(KC, t->K - k);
+        r.add = t->add || k > 0;
+        A.a = x + m0 * t->ldx + k;
+        panel_block(&r, &A, W + k * NR, k + r.kc == t->K ? bias : NULL, (real *)t->y + m0 * t->ldy,
+                    t->K, least(32 * MR, t->m1 - m0), j0, least(j0 + span, n1));
+        k += KC;
+      } while (k < t->K);
+    }
+}
+
+/* ---- dot products -------------------------------------------------------------------------- */
 
 #define DOT 4096 /* k per sum; then the sums add up in order */
 
 /* y[i * incy] += alpha dot(A[i,:], x) for one or two rows */
 INLINE void dot_rows(real *y, int64_t incy, const real *A, int64_t lda, const real *x, int64_t k,
-                     real alpha, const int rows) {
+                     real alpha, const int n) {
   ml_vec acc[2][4] = {0};
   int64_t p = 0;
   for (; p + 4 * L <= k; p += 4 * L)
@@ -421,20 +511,20 @@ INLINE void dot_rows(real *y, int64_t incy, const real *A, int64_t lda, const re
     for (int v = 0; v < 4; v++) {
       ml_vec xv = load(x + p + v * L);
 #pragma GCC unroll 2
-      for (int i = 0; i < rows; i++)
+      for (int i = 0; i < n; i++)
         acc[i][v] += load(A + i * lda + p + v * L) * xv;
     }
   for (; p < k; p += L) {
     const size_t rest = (size_t)least(L, k - p) * sizeof(real);
     ml_vec xv = {0};
     memcpy(&xv, x + p, rest);
-    for (int i = 0; i < rows; i++) {
+    for (int i = 0; i < n; i++) {
       ml_vec av = {0};
       memcpy(&av, A + i * lda + p, rest);
       acc[i][0] += av * xv;
     }
   }
-  for (int i = 0; i < rows; i++) {
+  for (int i = 0; i < n; i++) {
     ml_vec sum = (acc[i][0] + acc[i][1]) + (acc[i][2] + acc[i][3]);
     real s = 0;
     for (int l = 0; l < L; l++)

@@ -313,50 +313,6 @@ static void test_a_row_does_not_depend_on_the_others(void) { /* property */
     }
 }
 
-typedef struct {
-  matrix *C;
-  unsigned char *seen;
-} parts;
-
-static void add_one(void *ctx, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
-  const parts *p = ctx;
-  for (int64_t i = m0; i < m1; i++)
-    for (int64_t j = n0; j < n1; j++) {
-      p->seen[i * p->C->cols + j]++;
-      put(p->C, i, j, get(p->C, i, j) + 1);
-    }
-}
-
-static void test_then_covers_every_element_once(void) { /* property */
-  ml_rng g = ml_rng_seed(10);
-  ml_error err;
-  const int before = ml_threads();
-  static const int64_t shapes[][3] = {
-      {300, 700, 40}, {1, 500, 300}, {500, 1, 300}, {64, 64, 2048}, {5, 5, 0}};
-  for (int threads = 1; threads < 4; threads += 2)
-    for (size_t s = 0; s < 5; s++)
-      for (int form = 0; form < 4; form++) {
-        CHECK_OK(ml_set_threads(threads, &err), &err);
-        const int64_t M = shapes[s][0], N = shapes[s][1], K = shapes[s][2];
-        bool ta = form & 1, tb = form & 2;
-        matrix A = ta ? make(ML_F32, K, M, 0, &g) : make(ML_F32, M, K, 0, &g);
-        matrix B = tb ? make(ML_F32, N, K, 0, &g) : make(ML_F32, K, N, 0, &g);
-        matrix C = make(ML_F32, M, N, 0, &g), D = copy(&C);
-        parts p = {&C, calloc(1, (size_t)(M * N))};
-        ml_gemm_then(ML_F32, ta, tb, M, N, K, 1, first(&A), A.ld, first(&B), B.ld, 0, first(&C),
-                     C.ld, add_one, &p);
-        multiply(ta, tb, K, 1, &A, &B, 0, &D);
-        bool ok = true;
-        for (int64_t i = 0; i < M * N; i++) {
-          ok = ok && p.seen[i] == 1 &&
-               check_is_close(get(&C, i / N, i % N), get(&D, i / N, i % N) + 1, 1e-5, 1e-5);
-        }
-        CHECK(ok);
-        free(p.seen), free(A.data), free(B.data), free(C.data), free(D.data);
-      }
-  CHECK_OK(ml_set_threads(before, &err), &err);
-}
-
 static void test_cancel_stops_early(void) { /* limit */
   ml_rng g = ml_rng_seed(11);
   matrix A = make(ML_F64, 200, 200, 0, &g), C = make(ML_F64, 200, 200, 0, &g);
@@ -371,5 +327,4 @@ static void test_cancel_stops_early(void) { /* limit */
 CHECK_MAIN(test_small_shapes_all, test_shapes_at_block_edges, test_alpha_and_beta,
            test_random_shapes, test_empty_sums_are_zero, test_nan_and_infinity_reach_their_row_only,
            test_bytes_do_not_depend_on_threads, test_nested_in_a_region_gives_the_same_bytes,
-           test_a_row_does_not_depend_on_the_others, test_then_covers_every_element_once,
-           test_cancel_stops_early)
+           test_a_row_does_not_depend_on_the_others, test_cancel_stops_early)
