@@ -82,6 +82,34 @@ static void test_equal_logits(void) {
     }
 }
 
+/* analytic: one logit far above or below the others, at any place, in rows longer and shorter than
+ * a block of sums */
+static void test_spread_logits(void) {
+  static const int sizes[] = {2, 5, 31, 64, 700, 5000};
+  for (int dtype = 0; dtype < 2; dtype++)
+    for (int s = 0; s < 6; s++)
+      for (int place = 0; place < 4; place++) {
+        int V = sizes[s], at = place * (V - 1) / 3;
+        for (int sign = -1; sign <= 1; sign += 2) {
+          ml_nn_ce_attr attr = {.multiplier = 1};
+          job j = {.op = &ml_nn_op_cross_entropy, .attr = &attr, .on = 1};
+          ml_rng g = ml_rng_seed(1);
+          j.in[0] = normals(&g, 0, 1, 2, 1, V);
+          CHECK_OK(ml_tensor_fill_into(&j.in[0], 3, &err), &err);
+          ML_DATA(double, &j.in[0])[at] = sign * 1e4;
+          j.in[1] = ids_below(&g, V, 1, 1);
+          *ML_DATA(int64_t, &j.in[1]) = at;
+          answer a;
+          CHECK_OK(job_run(&a, &j, dtype ? ML_F32 : ML_F64, true), &err);
+          CHECK_NEAR(item(&a.out[0]), sign > 0 ? 0 : 10003 + log(V - 1), 1e-6, 0);
+          CHECK_NEAR(number(&a.grad[0], at), sign > 0 ? 0 : -1, 1e-6, 0);
+          CHECK_NEAR(number(&a.grad[0], at ? 0 : V - 1), sign > 0 ? 0 : 1.0 / (V - 1), 1e-3, 0);
+          answer_clear(&a);
+          job_clear(&j);
+        }
+      }
+}
+
 enum { X, W, B, T, MASK };
 
 /* rows: 520 cross the block of 256 where V = 4096, as in variant 3 */
@@ -287,5 +315,5 @@ static void test_errors(void) {
   job_clear(&j);
 }
 
-CHECK_MAIN(test_closed_form, test_equal_logits, test_fused_is_its_parts,
+CHECK_MAIN(test_closed_form, test_equal_logits, test_spread_logits, test_fused_is_its_parts,
            test_masked_rows_do_not_exist, test_nll, test_properties, test_errors)
