@@ -278,7 +278,7 @@ function bench.command(...)
   local names = {}
   local words = { ... }
   local function bad(...)
-    io.stderr:write("moonlab: ", ..., "\n")
+    io.stderr:write("moonlab: ", table.concat { ... }, "\n")
     return 2
   end
   local i = 1

@@ -115,7 +115,7 @@ end
 function recipe.help(name)
   local r, why = load_recipe(name)
   if not r then
-    io.stderr:write("moonlab: ", why, "\n")
+    io.stderr:write("moonlab: ", table.concat { ... }, "\n")
     return 1
   end
   print(r.name .. ": " .. (r.question or ""))
@@ -170,7 +170,7 @@ local function parse(text, like)
 end
 
 local function usage_error(...)
-  io.stderr:write("moonlab: ", ..., "\n")
+  io.stderr:write("moonlab: ", table.concat { ... }, "\n")
   return 2
 end
 
