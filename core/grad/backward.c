@@ -27,8 +27,7 @@ static ml_tensor *sink_of(const engine *e, ml_node *leaf) {
   return e->to_sinks ? ml_leaf_of(leaf)->sink : &ml_leaf_of(leaf)->grad;
 }
 
-/* ---- the queue
- * ---------------------------------------------------------------------------------------- */
+/* ---- the queue ------------------------------------------------------------------------- */
 
 static ml_status push(engine *e, ml_node *node, ml_error *err) {
   if (e->count == e->capacity) {
@@ -66,8 +65,7 @@ static ml_node *pop(engine *e) {
   return top;
 }
 
-/* ---- accumulation
- * ------------------------------------------------------------------------------------- */
+/* ---- accumulation ---------------------------------------------------------------------- */
 
 /* May be changed in place: nobody else sees the storage. */
 static bool owned(const ml_tensor *g) { return g->storage->refs == 1 && ml_is_contiguous(g); }
@@ -144,8 +142,7 @@ static ml_status hand_on(engine *e, const ml_edge *edge, ml_tensor *g, ml_error 
   return status;
 }
 
-/* ---- the vjp's side
- * ----------------------------------------------------------------------------------- */
+/* ---- the vjp's side -------------------------------------------------------------------- */
 
 static bool edge_wanted(const engine *e, const ml_edge *edge) {
   return edge->node && (edge->node->op || sink_of(e, edge->node));
@@ -178,6 +175,10 @@ ml_status ml_vjp_target(ml_vjp *c, int i, ml_tensor **dst, bool *accumulate, ml_
       *sum = copy;
     }
   }
+  for (int k = 0; sum && k < c->n_saved; k++)
+    if (c->saved[k].storage ==
+        sum->storage) /* a gradient used as a constant: it is still to be read */
+      sum = NULL;
   if (sum) {
     ml_touch(sum);
     *dst = sum;
@@ -211,8 +212,7 @@ ml_status ml_vjp_give(ml_vjp *c, int i, ml_tensor *g, ml_error *err) {
   return ML_OK;
 }
 
-/* ---- the run
- * ------------------------------------------------------------------------------------------ */
+/* ---- the run --------------------------------------------------------------------------- */
 
 static ml_status check_saved(const ml_node *node, ml_error *err) {
   char text[ML_DESCRIBE];
@@ -238,8 +238,11 @@ static ml_status run_node(engine *e, ml_node *node, ml_tensor *gout, bool retain
   f.e = e;
   f.node = node;
   f.fresh = 0;
-  for (int i = 0; i < node->n_in; i++)
+  bool any = false; /* a node above leaves that nobody asked for has nothing to do */
+  for (int i = 0; i < node->n_in; i++) {
     wanted[i] = edge_wanted(e, &node->edge[i]);
+    any = any || wanted[i];
+  }
   ml_vjp c = {.op = node->op,
               .attr = node->attr,
               .n_in = node->n_in,
@@ -254,7 +257,8 @@ static ml_status run_node(engine *e, ml_node *node, ml_tensor *gout, bool retain
   ml_status status = check_saved(node, err);
   if (!status) {
     node->spent = !retain;
-    status = node->op->vjp(&c, err);
+    if (any)
+      status = node->op->vjp(&c, err);
     if (!status && ml_cancelled()) /* what a product cut short wrote must not be handed on */
       status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
     if (!retain)
