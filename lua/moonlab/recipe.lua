@@ -115,7 +115,7 @@ end
 function recipe.help(name)
   local r, why = load_recipe(name)
   if not r then
-    io.stderr:write("moonlab: ", table.concat { ... }, "\n")
+    io.stderr:write("moonlab: ", why, "\n")
     return 1
   end
   print(r.name .. ": " .. (r.question or ""))
