@@ -58,8 +58,6 @@ static inline real ml_abs(real x) { return ml_from_bits(ml_to_bits(x) & ~ML_SIGN
 static inline real ml_copysign(real x, real sign) {
   return ml_from_bits((ml_to_bits(x) & ~ML_SIGN_BIT) | (ml_to_bits(sign) & ML_SIGN_BIT));
 }
-/* 2^k for k in the normal range */
-static inline real ml_pow2(ml_bits k) { return ml_from_bits((k + ML_BIAS) << ML_MANTISSA); }
 
 /* ---- exponentials
  * ------------------------------------------------------------------------------------- */
@@ -89,36 +87,39 @@ static inline real ml_exp_tail(real r) {
 static inline real ml_expm1_core(real r) { return r + r * r * ml_exp_tail(r); }
 static inline real ml_exp_core(real r) { return (ml_exp_tail(r) * r + ML_R(1)) * r + ML_R(1); }
 
+/* Adding ML_ROUND_TO(b) rounds to an integer k and leaves k + b in the low bits, where a shift by
+ * ML_MANTISSA makes 2^(k + b - BIAS) of it: the rounder's own bits leave through the top. */
+#define ML_ROUND_TO(b) (ML_ROUNDER + ML_R(b))
+
 static inline real ml_exp(real x) {
   x = x > ML_EXP_MAX ? ML_EXP_MAX : x;
   x = x < ML_EXP_MIN ? ML_EXP_MIN : x;
-  real t = x * ML_LOG2E + ML_ROUNDER;
-  real k = t - ML_ROUNDER;
+  real t = x * ML_LOG2E + ML_ROUND_TO(2 * ML_BIAS);
+  real k = t - ML_ROUND_TO(2 * ML_BIAS);
   real p = ml_exp_core((x - k * ML_LN2_HI) - k * ML_LN2_LO);
-  /* two factors, so that results below the normal range round once and large ones reach infinity;
-   * products and not sums of bits, so that NaN stays NaN */
-  ml_bits n = ml_to_bits(t) - ml_to_bits(ML_ROUNDER) + 4096, half = n >> 1;
-  return p * ml_pow2(half - 2048) * ml_pow2(n - half - 2048);
+  /* two factors, so that results below the normal range round once and large ones reach infinity */
+  ml_bits n = ml_to_bits(t), half = n >> 1;
+  return p * ml_from_bits(half << ML_MANTISSA) * ml_from_bits((n - half) << ML_MANTISSA);
 }
 
 /* e^x for x <= 0, as softmax and attention need it: 0 below the normal range. */
 static inline real ml_exp_nonpositive(real x) {
-  const real least = ML_R(-ML_BIAS + 1) * ML_R(0.6931471805599453);
-  real t = x * ML_LOG2E + ML_ROUNDER;
-  real k = t - ML_ROUNDER;
+  const real least =
+      ML_R(-ML_BIAS - 0.25) * ML_R(0.6931471805599453); /* k = -BIAS: the factor is 0 */
+  x = x < least ? least : x;
+  real t = x * ML_LOG2E + ML_ROUND_TO(ML_BIAS);
+  real k = t - ML_ROUND_TO(ML_BIAS);
   real p = ml_exp_core((x - k * ML_LN2_HI) - k * ML_LN2_LO);
-  /* the low bits of t are k: those of the rounder leave through the top */
-  real e = p * ml_from_bits((ml_to_bits(t) + ML_BIAS) << ML_MANTISSA);
-  return x < least ? ML_R(0) : e;
+  return p * ml_from_bits(ml_to_bits(t) << ML_MANTISSA);
 }
 
 static inline real ml_expm1(real x) {
   real y = x > ML_EXP_MAX ? ML_EXP_MAX : x;
   y = y < ML_R(-50) ? ML_R(-50) : y; /* -1 in every dtype */
-  real t = y * ML_LOG2E + ML_ROUNDER;
-  real k = t - ML_ROUNDER;
+  real t = y * ML_LOG2E + ML_ROUND_TO(ML_BIAS - 1);
+  real k = t - ML_ROUND_TO(ML_BIAS - 1);
   real p = ml_expm1_core((y - k * ML_LN2_HI) - k * ML_LN2_LO);
-  real half = ml_pow2(ml_to_bits(t) - ml_to_bits(ML_ROUNDER) - 1); /* 2^(k-1): 2^k may overflow */
+  real half = ml_from_bits(ml_to_bits(t) << ML_MANTISSA); /* 2^(k-1): 2^k may overflow */
   real e = ML_R(2) * (half * p + (half - ML_R(0.5)));
   return x == 0 ? x : e;
 }
@@ -126,10 +127,10 @@ static inline real ml_expm1(real x) {
 static inline real ml_tanh(real x) {
   real y = ML_R(2) * ml_abs(x);
   y = y > ML_R(44) ? ML_R(44) : y;
-  real t = y * ML_LOG2E + ML_ROUNDER;
-  real k = t - ML_ROUNDER;
+  real t = y * ML_LOG2E + ML_ROUND_TO(ML_BIAS);
+  real k = t - ML_ROUND_TO(ML_BIAS);
   real p = ml_expm1_core((y - k * ML_LN2_HI) - k * ML_LN2_LO);
-  real scale = ml_pow2(ml_to_bits(t) - ml_to_bits(ML_ROUNDER));
+  real scale = ml_from_bits(ml_to_bits(t) << ML_MANTISSA);
   real e = scale * p + (scale - ML_R(1));
   return ml_copysign(e / (e + ML_R(2)), x);
 }

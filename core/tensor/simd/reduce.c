@@ -92,7 +92,10 @@ static double prod_row(const real *x, int64_t n) {
       best = PICK(x[i], best);                                                                     \
     return best;                                                                                   \
   }
+/* Without care for NaN in the middle: where the sum of exponentials tells. */
+#define PLAINLY_LARGER(x, m) ((x) > (m) ? (x) : (m))
 EXTREME_ROW(max_row, LARGER)
+EXTREME_ROW(plain_max_row, PLAINLY_LARGER)
 EXTREME_ROW(min_row, SMALLER)
 
 /* Sum of exp(x - m), and into y when it is given. */
@@ -307,7 +310,7 @@ void ML_FN(tensor_k_softmax_rows)(void *vy, const void *vx, int64_t rows, int64_
   real *y = vy;
   const real *x = vx;
   for (int64_t r = 0; r < rows; r++, x += n, y += n) {
-    real m = max_row(x, n);
+    real m = plain_max_row(x, n);
     if (log) {
       real total = ml_log((real)exp_row(NULL, x, m, n));
       _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - m) - total;
