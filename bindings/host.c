@@ -276,6 +276,7 @@ static int protected_main(lua_State *L) {
   memset(&action, 0, sizeof action);
   action.sa_handler = on_sigint;
   sigaction(SIGINT, &action, NULL);
+  signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write, not the end */
 
   if (version) {
     int status = 0;

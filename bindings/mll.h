@@ -51,6 +51,7 @@ void mll_open_io(lua_State *L);
 void mll_open_nn(lua_State *L);
 void mll_open_transformer(lua_State *L);
 void mll_open_optim(lua_State *L);
+void mll_open_text(lua_State *L);
 
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 

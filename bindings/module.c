@@ -1,16 +1,6 @@
 /* Opens moonlab.core: one table with what every room offers to Lua. */
 #include "mll.h"
 
-void mll_open_base(lua_State *L);
-void mll_open_tensor(lua_State *L);
-void mll_open_grad(lua_State *L);
-void mll_open_scope(lua_State *L);
-void mll_open_io(lua_State *L);
-void mll_open_nn(lua_State *L);
-void mll_open_transformer(lua_State *L);
-void mll_open_optim(lua_State *L);
-void mll_open_text(lua_State *L);
-
 ML_API int mll_open_core(lua_State *L);
 
 /* Each opener finds the core table on top of the stack and leaves it there. */

@@ -146,6 +146,37 @@ function T.test_a_fourth_ctrl_c_ends_what_cannot_be_interrupted() -- a pattern t
   check.equal(status, 130)
 end
 
+function T.test_a_disk_that_takes_no_more_is_an_error_and_leaves_the_old_file()
+  check.in_folder(function(dir)
+    ml.save(dir .. "/w.safetensors", { a = ml.ones { 3 } })
+    local out, status = run(("ulimit -f 64; '%s' -e \"local ml = require 'moonlab'; print(pcall(ml.save, '%s/w.safetensors', { a = ml.zeros { 100000 } }))\""):format(host, dir))
+    check.equal(status, 0)
+    check.is_true(out:find("^false") ~= nil)
+    check.is_true(out:find("w.safetensors", 1, true) ~= nil)
+    check.equal(ml.load(dir .. "/w.safetensors").a, ml.ones { 3 })
+    local count = 0
+    for _ in require("lfs").dir(dir) do count = count + 1 end
+    check.equal(count, 3) -- nothing beside the file
+  end)
+end
+
+function T.test_a_folder_that_is_not_there_is_an_error()
+  check.raises("/nonexistent/w.safetensors", ml.save, "/nonexistent/w.safetensors", { a = ml.ones { 3 } })
+end
+
+function T.test_install_puts_both_where_lua_looks()
+  local build = host:match("^(.*)/bin/[^/]*$") or "build"
+  check.in_folder(function(dir)
+    local _, status = run(("cmake --install '%s' --prefix '%s' >/dev/null"):format(build, dir))
+    check.equal(status, 0)
+    local out = run(("cd / && LUA_PATH='%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua;;' LUA_CPATH='%s/lib/lua/5.4/?.so;;' lua5.4 -e 'print(require(\"moonlab\").ones{3}:sum():item())'"):format(dir, dir, dir))
+    check.equal(out, "3.0\n")
+    out, status = run(("cd / && '%s/bin/moonlab' recipes"):format(dir))
+    check.equal(status, 0)
+    check.is_true(out:find("quickstart", 1, true) ~= nil)
+  end)
+end
+
 function T.test_stock_lua_loads_the_module()
   local build = host:match("^(.*)/bin/[^/]*$") or "build"
   local command = ("LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='%s/lib/?.so;;' lua5.4 -e '%s'"):format(build,
