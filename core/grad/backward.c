@@ -175,9 +175,9 @@ ml_status ml_vjp_target(ml_vjp *c, int i, ml_tensor **dst, bool *accumulate, ml_
       *sum = copy;
     }
   }
+  /* a gradient that was used as a constant is still to be read */
   for (int k = 0; sum && k < c->n_saved; k++)
-    if (c->saved[k].storage ==
-        sum->storage) /* a gradient used as a constant: it is still to be read */
+    if (c->saved[k].storage == sum->storage)
       sum = NULL;
   if (sum) {
     ml_touch(sum);
