@@ -59,8 +59,7 @@ static inline real ml_copysign(real x, real sign) {
   return ml_from_bits((ml_to_bits(x) & ~ML_SIGN_BIT) | (ml_to_bits(sign) & ML_SIGN_BIT));
 }
 
-/* ---- exponentials
- * ------------------------------------------------------------------------------------- */
+/* ---- exponentials ---------------------------------------------------------------------------- */
 
 /* (e^r - 1 - r) / r^2 for |r| <= ln 2 / 2 */
 static inline real ml_exp_tail(real r) {
@@ -140,8 +139,7 @@ static inline real ml_sigmoid(real x) {
   return (x < 0 ? e : ML_R(1)) / (ML_R(1) + e);
 }
 
-/* ---- logarithms
- * ----------------------------------------------------------------------------------------- */
+/* ---- logarithms ------------------------------------------------------------------------------ */
 
 /* log of 2^k (1 + f), 1 + f between sqrt(1/2) and sqrt(2) */
 static inline real ml_log_core(real f, real k) {
@@ -211,8 +209,7 @@ static inline real ml_log1p(real x) {
   return x == 0 ? x : y;
 }
 
-/* ---- sine and cosine
- * -------------------------------------------------------------------------------------- */
+/* ---- sine and cosine ------------------------------------------------------------------------- */
 
 /* Beyond this argument ml_sin and ml_cos lose accuracy: callers that can meet such numbers go to
  * libm there. */
@@ -267,8 +264,7 @@ static inline real ml_trig(real x, unsigned quarter) {
 static inline real ml_sin(real x) { return x == 0 ? x : ml_trig(x, 0); }
 static inline real ml_cos(real x) { return ml_trig(x, 1); }
 
-/* ---- error function
- * ----------------------------------------------------------------------------------------- */
+/* ---- error function -------------------------------------------------------------------------- */
 
 static inline real ml_erf(real x) {
 #if ML_REAL_IS_F32
@@ -297,8 +293,7 @@ static inline real ml_erf(real x) {
 #endif
 }
 
-/* ---- activations and their derivatives
- * ------------------------------------------------------------------------- */
+/* ---- activations and their derivatives ------------------------------------------------------- */
 
 static inline real ml_softplus(real x) {
   return (x > 0 ? x : ML_R(0)) + ml_log1p_unit(ml_exp(-ml_abs(x)));

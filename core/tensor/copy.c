@@ -7,8 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* ---- same dtype
- * ------------------------------------------------------------------------------------- */
+/* ---- same dtype ------------------------------------------------------------------------------ */
 
 static void copy1(void *ctx, char *const *p, const int64_t *stride, int64_t n) {
   (void)ctx;
@@ -179,8 +178,7 @@ ml_status ml_tensor_copy_into(ml_tensor *dst, const ml_tensor *src, ml_error *er
   return ML_OK;
 }
 
-/* ---- between dtypes
- * ---------------------------------------------------------------------------------- */
+/* ---- between dtypes -------------------------------------------------------------------------- */
 
 typedef struct {
   ml_dtype from, to;
@@ -337,8 +335,7 @@ ml_status ml_tensor_cast_one_based(ml_tensor *out, const ml_tensor *t, ml_dtype 
   return cast(out, t, dtype, 1, err);
 }
 
-/* ---- fill and single elements
- * -------------------------------------------------------------------------- */
+/* ---- fill and single elements ---------------------------------------------------------------- */
 
 ml_status ml_tensor_fill_into(ml_tensor *dst, double value, ml_error *err) {
   union {

@@ -17,8 +17,7 @@ const char *ml_binary_name(ml_binary_op op) {
 static bool compares(ml_binary_op op) { return op >= ML_LT && op <= ML_NE; }
 static bool logical(ml_binary_op op) { return op >= ML_AND; }
 
-/* ---- index and u8
- * --------------------------------------------------------------------------------------- */
+/* ---- index and u8 ---------------------------------------------------------------------------- */
 
 #define INTEGER_LOOP(T, value)                                                                     \
   do {                                                                                             \
@@ -71,8 +70,7 @@ static void u8_binary(ml_binary_op op, uint8_t *out, const void *va, int64_t sa,
   INTEGER_COMPARE(uint8_t);
 }
 
-/* ---- dispatch
- * ------------------------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 typedef struct {
   ml_binary_op op;
@@ -217,8 +215,7 @@ ml_status ml_tensor_binary_number(ml_tensor *out, ml_binary_op op, const ml_tens
   return ML_OK;
 }
 
-/* ---- in place
- * --------------------------------------------------------------------------------------------- */
+/* ---- in place -------------------------------------------------------------------------------- */
 
 static ml_status check_into_op(ml_binary_op op, const ml_tensor *dst, ml_error *err) {
   char text[ML_DESCRIBE];
@@ -304,8 +301,7 @@ ml_status ml_tensor_axpy_into(ml_tensor *dst, double alpha, const ml_tensor *src
   return ML_OK;
 }
 
-/* ---- where, clamp
- * ------------------------------------------------------------------------------------------- */
+/* ---- where, clamp ---------------------------------------------------------------------------- */
 
 static void select_segment(void *ctx, char *const *p, const int64_t *s, int64_t n) {
   const ml_tensor_kernels *kernels = ctx;

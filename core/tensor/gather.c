@@ -5,8 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* ---- checks
- * --------------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 typedef struct {
   int64_t n, found; /* found: an id out of range */
@@ -76,8 +75,7 @@ static ml_tensor still_view(const ml_tensor *t, const ml_tensor *ids, int axis) 
   return view;
 }
 
-/* ---- gather and scatter
- * ------------------------------------------------------------------------------------ */
+/* ---- gather and scatter ---------------------------------------------------------------------- */
 
 typedef struct {
   ml_dtype dtype;
@@ -170,8 +168,7 @@ ml_status ml_tensor_scatter(ml_tensor *out, const ml_tensor *t, const ml_tensor 
   return ML_OK;
 }
 
-/* ---- rows: index_select and its adjoint
- * ----------------------------------------------------------------------- */
+/* ---- rows: index_select and its adjoint ------------------------------------------------------ */
 
 /* [outer, n, inner] and ids [m]: bytes of a row, and rows of one unit of work. */
 typedef struct {
@@ -318,8 +315,7 @@ ml_status ml_tensor_index_add_into(ml_tensor *dst, const ml_tensor *ids, const m
   return status;
 }
 
-/* ---- one_hot
- * ---------------------------------------------------------------------------------------------- */
+/* ---- one_hot --------------------------------------------------------------------------------- */
 
 ml_status ml_tensor_one_hot(ml_tensor *out, const ml_tensor *ids, int64_t classes, ml_dtype dtype,
                             ml_error *err) {

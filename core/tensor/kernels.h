@@ -31,9 +31,8 @@
     (ml_unary_op op, void *dx, const void *x, int64_t sx, const void *dy, int64_t sy, int64_t n))  \
   X(S, clamp, (void *out, const void *x, int64_t sx, double lo, double hi, int64_t n))             \
   X(S, axpy, (void *y, int64_t sy, double alpha, const void *x, int64_t sx, int64_t n))            \
-  /* Dense rows: state[2*row] (and for ML_LOGSUMEXP state[2*row + 1], the sum of exp(x -           \
-   * state[0])). ML_SUM, ML_PROD, ML_MAX, ML_MIN, ML_SUMSQ of x - center[row] (NULL: of x),                        \
-   * ML_LOGSUMEXP. */                                                                              \
+  /* Dense rows: state[2*row], and for ML_LOGSUMEXP the sum of exp(x - state[2*row]) after it. Of  \
+   * ML_SUM, ML_PROD, ML_MAX, ML_MIN, ML_SUMSQ of x - center[row] (NULL: of x), ML_LOGSUMEXP. */   \
   X(S, reduce_rows,                                                                                \
     (ml_reduce_op op, double *state, const void *x, int64_t row_stride, int64_t rows, int64_t n,   \
      const double *center))                                                                        \

@@ -1,5 +1,6 @@
 /* Reductions over any axes: every case becomes [outer, reduced, inner], cut into fixed pieces. */
 #include "kernels.h"
+#include "layout.h"
 #include "loop.h"
 
 #include <math.h>
@@ -11,110 +12,7 @@ static const char *const names[ML_REDUCE_COUNT] = {"sum",       "mean", "prod", 
 /* Elements of a piece: longer rows are cut, and their parts combined in order. */
 #define PIECE 65536
 
-/* t as [outer, n, inner]: n reduced; inner 1 or dense, rows dense when inner is 1. */
-typedef struct {
-  int64_t outer, n, inner;
-  int64_t outer_stride, stride; /* of outer and n, in elements */
-  ml_tensor t;                  /* holds the storage: t or a copy */
-} layout;
-
-typedef struct {
-  int64_t size, stride;
-  bool reduced;
-  int axis;
-} group;
-
-/* The axes in order of memory, merged; false when that order does not keep that of the kept axes.
- */
-static bool sort_groups(group *g, int *count, const ml_tensor *t, unsigned axes) {
-  int n = 0, last = -1;
-  group all[ML_MAX_RANK];
-  for (int k = 0; k < t->rank; k++) {
-    if (t->size[k] == 1)
-      continue;
-    if (t->stride[k] <= 0)
-      return false;
-    group one = {t->size[k], t->stride[k], axes >> k & 1u, k};
-    int at = n++;
-    for (; at > 0 && all[at - 1].stride < one.stride; at--)
-      all[at] = all[at - 1];
-    all[at] = one;
-  }
-  *count = 0;
-  for (int i = 0; i < n; i++) {
-    if (!all[i].reduced) {
-      if (all[i].axis < last)
-        return false;
-      last = all[i].axis;
-    }
-    group *before = *count ? &g[*count - 1] : NULL;
-    if (before && before->reduced == all[i].reduced &&
-        before->stride == all[i].stride * all[i].size) {
-      before->size *= all[i].size;
-      before->stride = all[i].stride;
-    } else {
-      g[(*count)++] = all[i];
-    }
-  }
-  return true;
-}
-
-static bool lay_out(layout *p, const ml_tensor *t, unsigned axes) {
-  group g[ML_MAX_RANK];
-  int count;
-  if (!sort_groups(g, &count, t, axes))
-    return false;
-  if (count > 0 && g[count - 1].stride != 1)
-    return false;
-  p->outer = p->n = p->inner = 1;
-  p->outer_stride = p->stride = 1;
-  int i = 0;
-  if (i < count && !g[i].reduced && count > 1) {
-    p->outer = g[i].size;
-    p->outer_stride = g[i++].stride;
-  }
-  if (i < count && g[i].reduced) {
-    p->n = g[i].size;
-    p->stride = g[i++].stride;
-  }
-  if (i < count && !g[i].reduced)
-    p->inner = g[i++].size;
-  return i == count;
-}
-
-/* p->t is the caller's to clear. */
-static ml_status plan(layout *p, const ml_tensor *t, unsigned axes, ml_error *err) {
-  memset(p, 0, sizeof *p);
-  if (lay_out(p, t, axes)) {
-    ml_tensor_detach(&p->t, t);
-    return ML_OK;
-  }
-  /* kept axes first, then the reduced ones, copied */
-  int order[ML_MAX_RANK], n = 0;
-  for (int pass = 0; pass < 2; pass++)
-    for (int k = 0; k < t->rank; k++)
-      if ((int)(axes >> k & 1u) == pass)
-        order[n++] = k;
-  ml_tensor view = {0};
-  ML_TRY_INNER(ml_view_permute(&view, t, order, err), err);
-  ml_status status = ml_tensor_clone(&p->t, &view, err);
-  ml_tensor_clear(&view);
-  if (status)
-    return status;
-  p->outer = p->n = p->inner = 1;
-  for (int k = 0; k < t->rank; k++) {
-    if (axes >> k & 1u)
-      p->n *= t->size[k];
-    else
-      p->outer *= t->size[k];
-  }
-  p->outer_stride = p->n;
-  p->stride = 1;
-  return ML_OK;
-}
-
-/* ---- real dtypes
- * ---------------------------------------------------------------------------------------- */
+/* ---- real dtypes ----------------------------------------------------------------------------- */
 
 static void combine(ml_reduce_op op, double *a, const double *b) {
   double m;
@@ -155,7 +53,7 @@ static double finish(ml_reduce_op op, const double *s, double scale) {
 }
 
 typedef struct {
-  const layout *p;
+  const ml_layout *p;
   const ml_tensor_kernels *kernels;
   const char *x;
   void *out;
@@ -178,7 +76,7 @@ static void store(const reduce_job *job, int64_t at, const double *state) {
 /* Rows: `group` of them, or one piece of one. */
 static void rows_body(void *ctx, int64_t i, int worker) {
   const reduce_job *job = ctx;
-  const layout *p = job->p;
+  const ml_layout *p = job->p;
   (void)worker;
   int64_t item = job->dtype == ML_F32 ? 4 : 8;
   if (job->pieces > 1) {
@@ -203,7 +101,7 @@ static void rows_body(void *ctx, int64_t i, int worker) {
 
 static void columns_body(void *ctx, int64_t i, int worker) {
   const reduce_job *job = ctx;
-  const layout *p = job->p;
+  const ml_layout *p = job->p;
   (void)worker;
   int64_t item = job->dtype == ML_F32 ? 4 : 8;
   int64_t tile = i % job->tiles, piece = i / job->tiles % job->pieces,
@@ -223,7 +121,7 @@ static void columns_body(void *ctx, int64_t i, int worker) {
 }
 
 /* out [outer, inner] of the dtype of p->t. */
-static ml_status reduce_real(void *out, ml_reduce_op op, const layout *p, double scale,
+static ml_status reduce_real(void *out, ml_reduce_op op, const ml_layout *p, double scale,
                              const double *center, ml_error *err) {
   ml_reduce_op kernel_op = op == ML_MEAN ? ML_SUM : op == ML_NORM ? ML_SUMSQ : op;
   reduce_job job = {.p = p,
@@ -281,8 +179,7 @@ static ml_status reduce_real(void *out, ml_reduce_op op, const layout *p, double
   return ML_OK;
 }
 
-/* ---- index and u8
- * ----------------------------------------------------------------------------------------- */
+/* ---- index and u8 ---------------------------------------------------------------------------- */
 
 #define INTEGER_REDUCE(T, A, start, step)                                                          \
   do {                                                                                             \
@@ -301,7 +198,7 @@ static ml_status reduce_real(void *out, ml_reduce_op op, const layout *p, double
     }                                                                                              \
   } while (0)
 
-static void reduce_integer(void *out, ml_reduce_op op, const layout *p) {
+static void reduce_integer(void *out, ml_reduce_op op, const ml_layout *p) {
   if (p->t.dtype == ML_INDEX) {
     if (op == ML_MAX)
       INTEGER_REDUCE(int64_t, int64_t, row[c], a = v > a ? v : a);
@@ -320,9 +217,7 @@ static void reduce_integer(void *out, ml_reduce_op op, const layout *p) {
   }
 }
 
-/* ---- front
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- front ----------------------------------------------------------------------------------- */
 
 static ml_status check_axes(unsigned *axes, const ml_tensor *t, ml_error *err) {
   unsigned all = (1u << t->rank) - 1;
@@ -333,17 +228,6 @@ static ml_status check_axes(unsigned *axes, const ml_tensor *t, ml_error *err) {
   if (*axes == 0)
     *axes = all;
   return ML_OK;
-}
-
-static ml_shape reduced_shape(const ml_tensor *t, unsigned axes, bool keepdims) {
-  ml_shape shape = {0};
-  for (int k = 0; k < t->rank; k++) {
-    bool reduced = axes >> k & 1u;
-    if (reduced && !keepdims)
-      continue;
-    shape.size[shape.rank++] = reduced ? 1 : t->size[k];
-  }
-  return shape;
 }
 
 static double identity(ml_reduce_op op) {
@@ -388,7 +272,7 @@ ml_status ml_tensor_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, 
     ml_tensor_clear(&other);
     return status;
   }
-  ml_shape shape = reduced_shape(t, axes, keepdims);
+  ml_shape shape = ml_reduced_shape(t, axes, keepdims);
   int64_t n = reduced_count(t, axes);
   ml_tensor result = {0};
   ML_TRY(
@@ -401,8 +285,8 @@ ml_status ml_tensor_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, 
     else
       status = ml_tensor_fill_into(&result, identity(op), err);
   } else if (kept > 0) {
-    layout p;
-    status = plan(&p, t, axes, err);
+    ml_layout p;
+    status = ml_layout_init(&p, t, axes, err);
     if (!status) {
       if (ml_is_real(t->dtype))
         status = reduce_real(ml_data(&result), op, &p, 1.0 / (double)n, NULL, err);
@@ -424,7 +308,7 @@ ml_status ml_tensor_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool 
   if (!ml_is_real(t->dtype))
     return ml_fail(err, ML_EDTYPE, 1, "var wants f64 or f32, got %s", ml_describe(text, t));
   ML_TRY(check_axes(&axes, t, err));
-  ml_shape shape = reduced_shape(t, axes, keepdims);
+  ml_shape shape = ml_reduced_shape(t, axes, keepdims);
   int64_t n = reduced_count(t, axes);
   ml_tensor result = {0}, mean = {0};
   ML_TRY(ml_tensor_init(&result, t->dtype, &shape, err));
@@ -433,10 +317,10 @@ ml_status ml_tensor_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool 
   if (kept > 0 && n == 0) {
     status = ml_tensor_fill_into(&result, (double)NAN, err);
   } else if (kept > 0) {
-    layout p = {0};
+    ml_layout p = {0};
     status = ml_tensor_init(&mean, ML_F64, &shape, err);
     if (!status)
-      status = plan(&p, t, axes, err);
+      status = ml_layout_init(&p, t, axes, err);
     if (!status)
       status = reduce_real(ml_data(&result), ML_MEAN, &p, 1.0 / (double)n, NULL, err);
     if (!status) {
@@ -463,144 +347,7 @@ ml_status ml_tensor_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool 
   return status;
 }
 
-/* ---- positions, running sums
- * --------------------------------------------------------------------------------- */
-
-static ml_status check_axis(const ml_tensor *t, int axis, const char *what, ml_error *err) {
-  if (axis >= 0 && axis < t->rank)
-    return ML_OK;
-  char text[ML_DESCRIBE];
-  return ml_fail(err, ML_EARG, 2, "%s: axis %d out of range for %s", what, axis + 1,
-                 ml_describe(text, t));
-}
-
-typedef struct {
-  const layout *p;
-  const ml_tensor_kernels *kernels;
-  bool max;
-  const char *x;
-  int64_t *out;
-  int64_t tiles, group;
-} arg_job;
-
-static void arg_body(void *ctx, int64_t i, int worker) {
-  const arg_job *job = ctx;
-  const layout *p = job->p;
-  (void)worker;
-  int64_t item = (int64_t)ml_dtype_size(p->t.dtype);
-  if (p->inner == 1) {
-    int64_t row = i * job->group, m = p->outer - row < job->group ? p->outer - row : job->group;
-    job->kernels->arg_rows(job->max, job->out + row, job->x + row * p->outer_stride * item,
-                           p->outer_stride, m, p->n);
-  } else {
-    int64_t c0 = i % job->tiles * ML_COLUMN_TILE, outer = i / job->tiles;
-    int64_t m = p->inner - c0 < ML_COLUMN_TILE ? p->inner - c0 : ML_COLUMN_TILE;
-    job->kernels->arg_columns(job->max, job->out + outer * p->inner + c0,
-                              job->x + (outer * p->outer_stride + c0) * item, p->stride, p->n, m);
-  }
-}
-
-#define INTEGER_ARG(T)                                                                             \
-  do {                                                                                             \
-    const T *x = ml_data(&p->t);                                                                   \
-    for (int64_t i = 0; i < p->outer; i++) {                                                       \
-      for (int64_t c = 0; c < p->inner; c++) {                                                     \
-        const T *v = x + i * p->outer_stride + c;                                                  \
-        int64_t best = 0;                                                                          \
-        for (int64_t r = 1; r < p->n; r++) {                                                       \
-          T a = v[r * p->stride], b = v[best * p->stride];                                         \
-          if (max ? a > b : a < b)                                                                 \
-            best = r;                                                                              \
-        }                                                                                          \
-        out[i * p->inner + c] = best;                                                              \
-      }                                                                                            \
-    }                                                                                              \
-  } while (0)
-
-static void arg_integer(int64_t *out, bool max, const layout *p) {
-  if (p->t.dtype == ML_INDEX)
-    INTEGER_ARG(int64_t);
-  else
-    INTEGER_ARG(uint8_t);
-}
-
-ml_status ml_tensor_arg(ml_tensor *out, bool max, const ml_tensor *t, int axis, bool keepdims,
-                        ml_error *err) {
-  const char *name = max ? "argmax" : "argmin";
-  ML_TRY(check_axis(t, axis, name, err));
-  ml_shape shape = reduced_shape(t, 1u << axis, keepdims);
-  ml_tensor result = {0};
-  ML_TRY(ml_tensor_init(&result, ML_INDEX, &shape, err));
-  ml_status status = ML_OK;
-  if (ml_numel(&result) > 0 && t->size[axis] == 0) {
-    char text[ML_DESCRIBE];
-    status = ml_fail(err, ML_EARG, 1, "%s of no elements: %s", name, ml_describe(text, t));
-  } else if (ml_numel(&result) > 0) {
-    layout p;
-    status = plan(&p, t, 1u << axis, err);
-    if (!status && ml_is_real(t->dtype)) {
-      arg_job job = {.p = &p,
-                     .kernels = ml_kernels(t->dtype),
-                     .max = max,
-                     .x = ml_data(&p.t),
-                     .out = ml_data(&result),
-                     .tiles = (p.inner + ML_COLUMN_TILE - 1) / ML_COLUMN_TILE,
-                     .group = p.n < ML_LOOP_CHUNK ? ML_LOOP_CHUNK / p.n : 1};
-      int64_t n = p.inner == 1 ? (p.outer + job.group - 1) / job.group : p.outer * job.tiles;
-      double each = p.inner == 1 ? (double)(job.group * p.n) : (double)(ML_COLUMN_TILE * p.n);
-      ml_parallel_for(n, 4 * each, arg_body, &job);
-    } else if (!status) {
-      arg_integer(ml_data(&result), max, &p);
-    }
-    if (!status)
-      ml_tensor_clear(&p.t);
-  }
-  if (status)
-    ml_tensor_clear(&result);
-  else
-    *out = result;
-  return status;
-}
-
-typedef struct {
-  const ml_tensor_kernels *kernels;
-  char *out;
-  const char *x;
-  int64_t bytes, n, columns;
-} cumsum_job;
-
-static void cumsum_body(void *ctx, int64_t i, int worker) {
-  const cumsum_job *job = ctx;
-  (void)worker;
-  job->kernels->cumsum(job->out + i * job->bytes, job->x + i * job->bytes, 1, job->n, job->columns);
-}
-
-ml_status ml_tensor_cumsum(ml_tensor *out, const ml_tensor *t, int axis, ml_error *err) {
-  char text[ML_DESCRIBE];
-  if (!ml_is_real(t->dtype))
-    return ml_fail(err, ML_EDTYPE, 1, "cumsum wants f64 or f32, got %s", ml_describe(text, t));
-  ML_TRY(check_axis(t, axis, "cumsum", err));
-  ml_tensor x = {0}, result = {0};
-  ML_TRY(ml_tensor_contiguous(&x, t, err));
-  ml_shape shape = ml_shape_of(t);
-  ml_status status = ml_tensor_init(&result, t->dtype, &shape, err);
-  if (!status && ml_numel(t) > 0) {
-    int64_t outer = 1, inner = 1;
-    for (int k = 0; k < axis; k++)
-      outer *= t->size[k];
-    for (int k = axis + 1; k < t->rank; k++)
-      inner *= t->size[k];
-    cumsum_job job = {
-        ml_kernels(t->dtype), ml_data(&result),
-        ml_data(&x),          t->size[axis] * inner * (int64_t)ml_dtype_size(t->dtype),
-        t->size[axis],        inner};
-    ml_parallel_for(outer, 10.0 * (double)(job.n * inner), cumsum_body, &job);
-  }
-  ml_tensor_clear(&x);
-  if (!status)
-    *out = result;
-  return status;
-}
+/* ---- undoing a broadcast --------------------------------------------------------------------- */
 
 ml_status ml_tensor_sum_to(ml_tensor *out, const ml_tensor *t, const ml_shape *shape,
                            ml_error *err) {

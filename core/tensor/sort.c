@@ -14,9 +14,7 @@ typedef struct {
 #define DIGIT_BITS 11
 #define DIGITS (1 << DIGIT_BITS)
 
-/* ---- keys
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 /* NaN comes last both ways; zeros of both signs are equal. */
 static uint64_t real_key(double v, bool descending) {
@@ -63,9 +61,7 @@ static void read_keys(entry *e, ml_dtype dtype, const void *x, int64_t stride, i
   }
 }
 
-/* ---- sorting
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- sorting --------------------------------------------------------------------------------- */
 
 static bool before(const entry *a, const entry *b) {
   return a->key < b->key || (a->key == b->key && a->at < b->at);
@@ -163,8 +159,7 @@ static entry *select_first(entry *e, entry *spare, int64_t n, int64_t k) {
   return merge_sort(e, spare, k);
 }
 
-/* ---- along an axis
- * ------------------------------------------------------------------------------------------- */
+/* ---- along an axis --------------------------------------------------------------------------- */
 
 typedef struct {
   const ml_tensor *t;

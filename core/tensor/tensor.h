@@ -143,7 +143,11 @@ ML_API ml_status ml_tensor_clamp(ml_tensor *out, const ml_tensor *t, double lo, 
 
 /* Sums run in fixed chunks (determinism); f32 accumulates in wider or blocked sums. axes: bit mask, 0 = all. */
 typedef enum { ML_SUM, ML_MEAN, ML_PROD, ML_MAX, ML_MIN, ML_LOGSUMEXP, ML_NORM, ML_SUMSQ, ML_ANY, ML_ALL, ML_REDUCE_COUNT } ml_reduce_op;
+/* out has t's dtype, with these exceptions: ML_ANY and ML_ALL give u8, other reductions of u8 but ML_MAX and ML_MIN give f64 (so that
+ * counts are exact). index takes ML_MAX and ML_MIN only (ML_EDTYPE). NaN propagates. Of no elements: the identity (mean: NaN,
+ * logsumexp: -inf), ML_EARG for ML_MAX and ML_MIN unless the result is empty too. */
 ML_API ml_status ml_tensor_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, unsigned axes, bool keepdims, ml_error *err) ML_MUST_CHECK;
+/* NaN or inf, as NumPy has it, when ddof leaves no degrees of freedom. */
 ML_API ml_status ml_tensor_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool keepdims, int ddof, ml_error *err) ML_MUST_CHECK; /* two passes */
 ML_API ml_status ml_tensor_arg(ml_tensor *out, bool max, const ml_tensor *t, int axis, bool keepdims, ml_error *err) ML_MUST_CHECK; /* index; the first of equals; NaN wins */
 ML_API ml_status ml_tensor_cumsum(ml_tensor *out, const ml_tensor *t, int axis, ml_error *err) ML_MUST_CHECK;
@@ -154,6 +158,7 @@ ML_API ml_status ml_tensor_softmax_grad(ml_tensor *dx, const ml_tensor *y, const
 
 /* ---- order, gather, joining --------------------------------------------------------------------------- */
 
+/* values or indices may be NULL. NaN last, also with descending; topk takes the first k of the descending order. */
 ML_API ml_status ml_tensor_sort(ml_tensor *values, ml_tensor *indices, const ml_tensor *t, int axis, bool descending, ml_error *err) ML_MUST_CHECK; /* stable; NaN last */
 ML_API ml_status ml_tensor_topk(ml_tensor *values, ml_tensor *indices, const ml_tensor *t, int64_t k, int axis, ml_error *err) ML_MUST_CHECK;  /* largest first; ties by position */
 /* torch's gather: ids has t's rank, out[..i..] = t[..ids[..i..]..] along axis */
@@ -168,6 +173,7 @@ ML_API ml_status ml_tensor_one_hot(ml_tensor *out, const ml_tensor *ids, int64_t
 ML_API ml_status ml_tensor_concat(ml_tensor *out, const ml_tensor *const *t, int n, int axis, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_tensor_stack(ml_tensor *out, const ml_tensor *const *t, int n, int axis, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_tensor_tri(ml_tensor *out, const ml_tensor *t, int64_t diagonal, bool upper, ml_error *err) ML_MUST_CHECK; /* the last two axes; keeps the triangle */
+/* a copy, of the first min(rows, cols) for a matrix that is not square */
 ML_API ml_status ml_tensor_diagonal(ml_tensor *out, const ml_tensor *t, ml_error *err) ML_MUST_CHECK; /* [n,n] -> [n] */
 
 /* ---- matrix products ----------------------------------------------------------------------------------- */

@@ -6,9 +6,7 @@
 /* f32 lanes add this many numbers before they go to f64 */
 #define RUN 16
 
-/* ---- rows
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static double sum_row(const real *x, int64_t n) {
   double total = 0;
@@ -163,8 +161,7 @@ void ML_FN(tensor_k_reduce_rows)(ml_reduce_op op, double *state, const void *vx,
   }
 }
 
-/* ---- columns
- * -------------------------------------------------------------------------------------------- */
+/* ---- columns --------------------------------------------------------------------------------- */
 
 static void sum_columns(double *total, const real *x, int64_t stride, int64_t rows, int64_t n) {
   real lane[ML_COLUMN_TILE];
@@ -243,8 +240,7 @@ void ML_FN(tensor_k_reduce_columns)(ml_reduce_op op, double *state, const void *
     state[2 * c] = extreme ? (double)best[c] : total[c];
 }
 
-/* ---- positions of extremes, running sums
- * ---------------------------------------------------------------- */
+/* ---- positions of extremes, running sums ----------------------------------------------------- */
 
 void ML_FN(tensor_k_arg_rows)(bool max, int64_t *out, const void *vx, int64_t row_stride,
                               int64_t rows, int64_t n) {
@@ -303,8 +299,7 @@ void ML_FN(tensor_k_cumsum)(void *vout, const void *vx, int64_t rows, int64_t n,
   }
 }
 
-/* ---- softmax
- * -------------------------------------------------------------------------------------------- */
+/* ---- softmax --------------------------------------------------------------------------------- */
 
 void ML_FN(tensor_k_softmax_rows)(void *vy, const void *vx, int64_t rows, int64_t n, bool log) {
   real *y = vy;
