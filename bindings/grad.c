@@ -310,4 +310,5 @@ const mll_fn mll_grad_methods[] = {
 void mll_open_grad(lua_State *L) {
   mll_register(L, functions);
   mll_name_function(L, differentiate, "value_and_grad");
+  mll_name_function(L, differentiated, "value_and_grad");
 }

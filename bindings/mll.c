@@ -213,6 +213,11 @@ static const char *running_name(lua_State *L, lua_Debug *ar) {
     return lua_tostring(L, -1);
   }
   lua_getinfo(L, "nf", ar);
+  lua_CFunction function = lua_tocfunction(L, -1);
+  if (function) { /* closures go by their function */
+    lua_pop(L, 1);
+    lua_pushcfunction(L, function);
+  }
   lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
   lua_insert(L, -2);
   lua_rawget(L, -2);

@@ -204,6 +204,9 @@ void mll_open_tensor(lua_State *L) {
   mll_register(L, mll_tensor_into_methods);
   mll_register(L, mll_tensor_print_methods);
   mll_register(L, mll_grad_methods);
+  mll_name_function(L, mll_tensor_index, "index");
+  mll_name_function(L, mll_tensor_newindex, "newindex");
+  mll_name_function(L, mll_tensor_len, "len");
   mll_class(L, MLL_TENSOR, NULL, meta); /* leaves an empty method table, ours takes its place */
   lua_pop(L, 1);
   luaL_getmetatable(L, MLL_TENSOR);
