@@ -24,17 +24,9 @@ void ml_span_close(ml_span *span) {
   span->data = NULL;
 }
 
-void ml_span_copy(ml_span *to, const ml_span *from, int64_t t, int64_t n, const ml_decoder *d) {
-  const int64_t e = d->esize, width = d->D + d->Dp, B = ML_CACHE_BLOCK;
+void ml_span_copy(ml_span *to, const ml_span *from, int64_t t, const ml_decoder *d) {
+  const int64_t block = ml_span_stride(d) * d->esize;
   for (int64_t l = 0; l < d->depth; l++)
-    for (int64_t h = 0; h < d->heads; h++) {
-      char *K = ml_span_layer(to, d, l) + h * to->cap * width * e;
-      const char *K0 = ml_span_layer(from, d, l) + h * from->cap * width * e;
-      for (int64_t i = 0; i < n; i++)
-        for (int64_t k = 0; k < d->D; k++)
-          memcpy(K + (i / B * d->D * B + k * B + i % B) * e,
-                 K0 + ((t + i) / B * d->D * B + k * B + (t + i) % B) * e, (size_t)e);
-      memcpy(K + to->cap * d->D * e, K0 + (from->cap * d->D + t * d->Dp) * e,
-             (size_t)(n * d->Dp * e));
-    }
+    memcpy(ml_span_layer(to, d, l), ml_span_layer(from, d, l) + t / ML_CACHE_BLOCK * block,
+           (size_t)block);
 }

@@ -79,7 +79,18 @@ static void append(const ml_decoder *d, const ml_decoder_layer *y, int64_t l,
                        .interleaved = c->rotary_interleaved,
                        .q_gain = y->q_gain,
                        .k_gain = y->k_gain};
-  for (int64_t i = 0; i < n; i++) {
+  const int64_t ahead = 4, stride = ml_span_stride(d) * d->esize;
+  for (int64_t i = -ahead; i < n; i++) {
+    if (i + ahead < n) { /* the block that will be written, all heads: it is read next */
+      const ml_decode_row *r = &rows[i + ahead];
+      int last = r->seen[1] > 0;
+      int64_t t = r->seen[last] - 1;
+      const char *block = ml_span_layer(r->span[last], d, l) + t / ML_CACHE_BLOCK * stride;
+      for (int64_t h = 0; h < d->heads; h++)
+        d->kernels->fetch(d->D, d->Dp, 0, block + h * (stride / d->heads), t % ML_CACHE_BLOCK + 1);
+    }
+    if (i < 0)
+      continue;
     const ml_decode_row *r = &rows[i];
     int last = r->seen[1] > 0;
     if (d->cosine) {
@@ -87,27 +98,43 @@ static void append(const ml_decoder *d, const ml_decoder_layer *y, int64_t l,
       plan.sine = d->sine + r->position * (d->D / 2) * d->esize;
     }
     d->kernels->shape(&plan, qkv + i * 3 * d->d * d->esize, ml_span_layer(r->span[last], d, l),
-                      r->span[last]->cap, r->seen[last] - 1);
+                      r->seen[last] - 1);
   }
 }
 
-/* Heads outside, rows inside: rows that share a prefix meet it in cache. */
+/* The head's part of span k of a row, NULL when the row does not see it. */
+static const char *head_cache(const ml_decoder *d, const ml_decode_row *r, int k, int64_t l,
+                              int64_t h) {
+  if (r->seen[k] == 0)
+    return NULL;
+  return ml_span_layer(r->span[k], d, l) + h * ml_block_part(d->D, d->Dp) * d->esize;
+}
+
+static void attend_one(const ml_decoder *d, int64_t l, int64_t h, const ml_decode_row *rows,
+                       int64_t i, ml_decode_scratch *s) {
+  const ml_decode_row *r = &rows[i];
+  d->kernels->attend(d->D, d->Dp, ml_span_stride(d), s->qkv + (i * 3 * d->d + h * d->D) * d->esize,
+                     head_cache(d, r, 0, l, h), r->seen[0], head_cache(d, r, 1, l, h), r->seen[1],
+                     s->scores, s->h + (i * d->d + h * d->D) * d->esize);
+}
+
+/* Rows that share a prefix go head by head, so that they meet it in cache; others row by row, the
+ * next one's cache on its way meanwhile. The order changes nothing. */
 static void attend(const ml_decoder *d, int64_t l, const ml_decode_row *rows, int64_t n,
                    ml_decode_scratch *s) {
-  const int64_t e = d->esize, width = d->D + d->Dp;
-  for (int64_t h = 0; h < d->heads; h++)
-    for (int64_t i = 0; i < n; i++) {
-      const ml_decode_row *r = &rows[i];
-      const char *K[2] = {NULL, NULL}, *V[2] = {NULL, NULL};
-      for (int k = 0; k < 2; k++)
-        if (r->seen[k] > 0) {
-          K[k] = ml_span_layer(r->span[k], d, l) + h * r->span[k]->cap * width * e;
-          V[k] = K[k] + r->span[k]->cap * d->D * e;
-        }
-      d->kernels->attend(d->D, d->Dp, s->qkv + (i * 3 * d->d + h * d->D) * e, K[0], V[0],
-                         r->seen[0], K[1], V[1], r->seen[1], s->scores,
-                         s->h + (i * d->d + h * d->D) * e);
+  for (int64_t i = 0, end; i < n; i = end) {
+    for (end = i + 1; end < n && rows[end].span[0] == rows[i].span[0]; end++)
+      ;
+    const ml_decode_row *next = end < n ? &rows[end] : NULL;
+    for (int64_t h = 0; h < d->heads; h++) {
+      for (int k = 0; next && k < 2; k++)
+        if (next->seen[k] > 0)
+          d->kernels->fetch(d->D, d->Dp, ml_span_stride(d), head_cache(d, next, k, l, h),
+                            next->seen[k]);
+      for (int64_t k = i; k < end; k++)
+        attend_one(d, l, h, rows, k, s);
     }
+  }
 }
 
 static void norm(const ml_decoder *d, int64_t n, const char *x, const void *gain, const void *shift,

@@ -164,7 +164,7 @@ static ml_status open_parts(ml_decoder *d, ml_transformer *m, ml_error *err) {
   return ML_OK;
 }
 
-ml_status ml_decoder_open(ml_decoder *d, ml_transformer *m, ml_error *err) {
+void ml_decoder_sizes(ml_decoder *d, const ml_transformer *m) {
   const ml_transformer_config *c = &m->config;
   memset(d, 0, sizeof *d);
   d->model = m;
@@ -179,6 +179,10 @@ ml_status ml_decoder_open(ml_decoder *d, ml_transformer *m, ml_error *err) {
   int64_t lanes = 64 / d->esize;
   d->Dp = (d->D + lanes - 1) / lanes * lanes;
   d->depth = c->depth;
+}
+
+ml_status ml_decoder_open(ml_decoder *d, ml_transformer *m, ml_error *err) {
+  ml_decoder_sizes(d, m);
   ml_status status = open_parts(d, m, err);
   if (status)
     ml_decoder_close(d);

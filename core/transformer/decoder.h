@@ -29,6 +29,7 @@ typedef struct {
   char *block;         /* vectors */
 } ml_decoder;
 
+void ml_decoder_sizes(ml_decoder *decoder, const ml_transformer *model); /* no weights yet */
 ml_status ml_decoder_open(ml_decoder *decoder, ml_transformer *model, ml_error *err) ML_MUST_CHECK;
 void ml_decoder_close(ml_decoder *decoder); /* idempotent on a zeroed struct */
 
@@ -38,12 +39,17 @@ int64_t ml_span_bytes(const ml_decoder *d, int64_t positions);
 ml_status ml_span_open(ml_span *span, const ml_decoder *d, int64_t positions,
                        ml_error *err) ML_MUST_CHECK;
 void ml_span_close(ml_span *span);
-/* One layer's part: K and V of all heads. */
+/* One layer's part. */
 static inline char *ml_span_layer(const ml_span *s, const ml_decoder *d, int64_t l) {
   return s->data + l * d->heads * s->cap * (d->D + d->Dp) * d->esize;
 }
-/* Copies n positions from position t of a span to the start of another. [any thread] */
-void ml_span_copy(ml_span *to, const ml_span *from, int64_t t, int64_t n, const ml_decoder *d);
+/* Elements from a block of a layer to the next. */
+static inline int64_t ml_span_stride(const ml_decoder *d) {
+  return d->heads * ml_block_part(d->D, d->Dp);
+}
+/* Copies the last, unfinished block, the one of position t, to the start of another span. [any
+ * thread] */
+void ml_span_copy(ml_span *to, const ml_span *from, int64_t t, const ml_decoder *d);
 
 /* ---- rows (decode.c) ------------------------------------------------------------------------- */
 

@@ -19,7 +19,7 @@ typedef struct {
 
 typedef struct {
   int64_t index, prompt;
-  ml_span tail; /* what follows the prompt's full blocks */
+  ml_span *tail; /* what follows the prompt's full blocks */
   uint64_t key;
   bool done, failed;
 } live_row;
@@ -36,6 +36,10 @@ typedef struct {
   live_row *live;     /* [most] */
   ml_decode_row *row; /* [most], beside live */
   int64_t *fresh;     /* [most] prompts to prefill */
+  char *pool;         /* one block: its pages are large ones */
+  ml_span *slot;      /* [most] parts of the pool */
+  ml_span **vacant;   /* [n_vacant] */
+  int64_t n_vacant;
   int64_t most, n_live, n_fresh, next;
   int64_t first_new; /* live rows from here on have no token yet */
   uint64_t cache, budget;
@@ -82,33 +86,43 @@ static uint64_t budget(void) {
   return half < MOST_CACHE ? half : MOST_CACHE;
 }
 
+/* How the cache is cut: rows at once, positions of a row's own, bytes of the largest prompt. */
+typedef struct {
+  int64_t rows, tail;
+  uint64_t tail_bytes, prompt_bytes;
+} cache_plan;
+
+static cache_plan plan_cache(const ml_decoder *d, const int64_t *length, int64_t n_prompts,
+                             const ml_generate_options *o, uint64_t most) {
+  cache_plan p = {0};
+  int64_t rows = 0;
+  for (int64_t i = 0; i < n_prompts; i++) {
+    if (room_after(&d->model->config, o, length[i]) < 1)
+      continue;
+    int64_t tail = tail_positions(&d->model->config, o, length[i]);
+    uint64_t prompt = (uint64_t)(ml_span_bytes(d, length[i]) + d->V * d->esize);
+    p.tail = tail > p.tail ? tail : p.tail;
+    p.prompt_bytes = prompt > p.prompt_bytes ? prompt : p.prompt_bytes;
+    rows = least(rows + least(o->n, MOST_ROWS), MOST_ROWS);
+  }
+  p.tail_bytes = (uint64_t)ml_span_bytes(d, p.tail) + 64;
+  uint64_t each = p.tail_bytes + p.prompt_bytes / (uint64_t)o->n + 1;
+  p.rows = most / each < (uint64_t)rows ? (int64_t)(most / each) : rows;
+  if (p.rows < 1)
+    p.rows = 1;
+  return p;
+}
+
 uint64_t ml_transformer_generate_bytes(const ml_transformer *m, const int64_t *length,
                                        int64_t n_prompts, const ml_generate_options *o) {
-  const ml_transformer_config *c = &m->config;
-  ml_decoder d = {.model = m,
-                  .esize = (int64_t)ml_dtype_size((ml_dtype)c->dtype),
-                  .d = c->width,
-                  .m = c->mlp_width,
-                  .V = c->vocab,
-                  .heads = c->heads,
-                  .D = ml_head_width(c),
-                  .Dp = ml_head_width(c) + 16,
-                  .depth = c->depth};
-  uint64_t weights = 0, cache = 0, largest = 0, most = budget();
+  ml_decoder d;
+  ml_decoder_sizes(&d, m);
+  uint64_t weights = 0;
   for (int64_t i = 0; i < m->n_params; i++)
     weights += (uint64_t)(ml_numel(&m->params[i].tensor) * d.esize);
-  for (int64_t i = 0; i < n_prompts; i++) {
-    if (room_after(c, o, length[i]) < 1)
-      continue;
-    uint64_t prefix = (uint64_t)(ml_span_bytes(&d, length[i]) + d.V * d.esize);
-    uint64_t tail = (uint64_t)ml_span_bytes(&d, tail_positions(c, o, length[i]));
-    if (prefix + tail > largest)
-      largest = prefix + tail;
-    cache += prefix + (uint64_t)o->n * tail;
-  }
-  if (cache > most)
-    cache = most > largest ? most : largest;
-  return weights + cache +
+  cache_plan p = plan_cache(&d, length, n_prompts, o, budget());
+  uint64_t prompts = (uint64_t)(1 + p.rows / o->n);
+  return weights + (uint64_t)p.rows * p.tail_bytes + prompts * p.prompt_bytes +
          (uint64_t)ml_threads() * ml_decode_scratch_bytes(&d, PREFILL_ROWS, PREFILL_ROWS);
 }
 
@@ -120,9 +134,9 @@ static void aim(job *j, int64_t k) {
   ml_decode_row *row = &j->row[k];
   int64_t P = j->length[r->prompt], full = full_blocks(P),
           own = P - full + j->out->length[r->index];
-  row->span[0] = full ? &j->prompts[r->prompt].span : &r->tail;
+  row->span[0] = full ? &j->prompts[r->prompt].span : r->tail;
   row->seen[0] = full ? full : own;
-  row->span[1] = full ? &r->tail : NULL;
+  row->span[1] = full ? r->tail : NULL;
   row->seen[1] = full ? own : 0;
 }
 
@@ -157,7 +171,6 @@ static ml_status compact(job *j, ml_error *err) {
       if (kept != k) {
         j->live[kept] = *r;
         j->row[kept] = j->row[k];
-        r->tail.data = NULL;
       }
       kept++;
       continue;
@@ -167,8 +180,7 @@ static ml_status compact(job *j, ml_error *err) {
                        "the logits after %lld new tokens of prompt %lld are NaN or infinite",
                        (long long)j->out->length[r->index], (long long)(r->prompt + 1));
     prompt_state *p = &j->prompts[r->prompt];
-    j->cache -= (uint64_t)ml_span_bytes(&j->decoder, r->tail.cap);
-    ml_span_close(&r->tail);
+    j->vacant[j->n_vacant++] = r->tail;
     if (--p->rows == 0) {
       j->cache -=
           (uint64_t)(ml_span_bytes(&j->decoder, p->span.cap) + j->decoder.V * j->decoder.esize);
@@ -191,24 +203,19 @@ static ml_status admit_one(job *j, ml_error *err) {
   const ml_generate_options *o = j->options;
   int64_t i = j->next / o->n, P = j->length[i];
   prompt_state *p = &j->prompts[i];
-  live_row row = {.index = j->next, .prompt = i};
-  ML_TRY(ml_span_open(&row.tail, d, tail_positions(&d->model->config, o, P), err));
   if (!p->logits) {
     ml_span span = {0};
-    ml_status status = ml_span_open(&span, d, P, err);
-    char *logits = status ? NULL : ml_block_new((size_t)(d->V * d->esize));
-    if (!logits && !status)
-      status = ml_fail(err, ML_ENOMEM, 0, "no memory for the logits of a prompt");
-    if (status) {
+    ML_TRY(ml_span_open(&span, d, P, err));
+    char *logits = ml_block_new((size_t)(d->V * d->esize));
+    if (!logits) {
       ml_span_close(&span);
-      ml_span_close(&row.tail);
-      return status;
+      return ml_fail(err, ML_ENOMEM, 0, "no memory for the logits of a prompt");
     }
     *p = (prompt_state){.span = span, .logits = logits, .rows = o->n};
     j->cache += (uint64_t)(ml_span_bytes(d, P) + d->V * d->esize);
     j->fresh[j->n_fresh++] = i;
   }
-  j->cache += (uint64_t)ml_span_bytes(d, row.tail.cap);
+  live_row row = {.index = j->next, .prompt = i, .tail = j->vacant[--j->n_vacant]};
   if (!o->greedy)
     row.key = ml_rng_fold(&o->keys[i], "row", NAME_LENGTH, j->next % o->n + 1).key;
   j->live[j->n_live] = row;
@@ -228,10 +235,9 @@ static ml_status admit(job *j, ml_error *err) {
       j->next++;
       continue;
     }
-    int64_t more =
-        ml_span_bytes(&j->decoder, tail_positions(&j->decoder.model->config, j->options, P));
+    int64_t more = 0;
     if (!j->prompts[i].logits)
-      more += ml_span_bytes(&j->decoder, P) + j->decoder.V * j->decoder.esize;
+      more = ml_span_bytes(&j->decoder, P) + j->decoder.V * j->decoder.esize;
     if (j->n_live > 0 && j->cache + (uint64_t)more > j->budget)
       break;
     ml_status status = admit_one(j, err);
@@ -317,8 +323,8 @@ static void start_row(void *ctx, int64_t i, int worker) {
   int64_t k = j->first_new + i;
   live_row *r = &j->live[k];
   int64_t P = j->length[r->prompt], full = full_blocks(P);
-  if (r->tail.cap >= P - full)
-    ml_span_copy(&r->tail, &j->prompts[r->prompt].span, full, P - full, &j->decoder);
+  if (P > full && r->tail->cap > 0)
+    ml_span_copy(r->tail, &j->prompts[r->prompt].span, full, &j->decoder);
   advance(j, k, j->prompts[r->prompt].logits, &j->scratch[worker]);
 }
 
@@ -421,39 +427,61 @@ static ml_status open_samples(ml_samples *out, const ml_transformer *m, const in
   return ML_OK;
 }
 
-static ml_status open_job(job *j, ml_transformer *m, ml_error *err) {
-  ML_TRY(ml_decoder_open(&j->decoder, m, err));
-  j->most = least(j->rows, MOST_ROWS);
-  j->threads = ml_threads();
+/* One block for what rows own, halved while there is no memory for it. */
+static ml_status open_pool(job *j, ml_error *err) {
+  const ml_decoder *d = &j->decoder;
+  j->budget = budget();
+  cache_plan p = plan_cache(d, j->length, j->n_prompts, j->options, j->budget);
+  for (j->most = p.rows; !j->pool; j->most = (j->most + 1) / 2) {
+    j->pool = ml_block_new((size_t)j->most * p.tail_bytes);
+    if (j->pool || j->most == 1)
+      break;
+  }
   size_t most = (size_t)j->most;
-  j->stop = ml_alloc((size_t)j->decoder.V);
-  j->prompts = ml_alloc((size_t)j->n_prompts * sizeof *j->prompts);
+  j->slot = ml_alloc(most * sizeof *j->slot);
+  j->vacant = ml_alloc(most * sizeof *j->vacant);
   j->live = ml_alloc(most * sizeof *j->live);
   j->row = ml_alloc(most * sizeof *j->row);
   j->fresh = ml_alloc(most * sizeof *j->fresh);
   j->bound = ml_alloc((most + 1) * sizeof *j->bound);
+  if (!j->pool || !j->slot || !j->vacant || !j->live || !j->row || !j->fresh || !j->bound)
+    return ml_fail(err, ML_ENOMEM, 0, "no memory for a cache of %lld positions (%llu bytes)",
+                   (long long)p.tail, (unsigned long long)p.tail_bytes);
+  j->cache = (uint64_t)j->most * p.tail_bytes;
+  for (int64_t k = j->most - 1; k >= 0; k--) {
+    j->slot[k].data = j->pool + (uint64_t)k * p.tail_bytes;
+    j->slot[k].cap = (p.tail + ML_CACHE_BLOCK - 1) / ML_CACHE_BLOCK * ML_CACHE_BLOCK;
+    j->vacant[j->n_vacant++] = &j->slot[k];
+  }
+  return ML_OK;
+}
+
+static ml_status open_job(job *j, ml_transformer *m, ml_error *err) {
+  ML_TRY(ml_decoder_open(&j->decoder, m, err));
+  j->threads = ml_threads();
+  j->stop = ml_alloc((size_t)j->decoder.V);
+  j->prompts = ml_alloc((size_t)j->n_prompts * sizeof *j->prompts);
   j->scratch = ml_alloc((size_t)j->threads * sizeof *j->scratch);
   size_t bytes = ml_decode_scratch_bytes(&j->decoder, PREFILL_ROWS, PREFILL_ROWS);
   j->memory = ml_block_new(bytes * (size_t)j->threads);
-  if (!j->stop || !j->prompts || !j->live || !j->row || !j->fresh || !j->bound || !j->scratch ||
-      !j->memory)
+  if (!j->stop || !j->prompts || !j->scratch || !j->memory)
     return ml_fail(err, ML_ENOMEM, 0, "no memory to decode %lld rows", (long long)j->rows);
-  j->budget = budget();
   for (int w = 0; w < j->threads; w++)
     ml_decode_scratch_init(&j->scratch[w], &j->decoder, PREFILL_ROWS, PREFILL_ROWS,
                            j->memory + (size_t)w * bytes);
   for (int64_t i = 0; i < j->options->n_stop; i++)
     j->stop[j->options->stop[i]] = true;
-  return ML_OK;
+  return open_pool(j, err);
 }
 
 static void close_job(job *j) {
-  for (int64_t k = 0; j->live && k < j->most; k++)
-    ml_span_close(&j->live[k].tail);
   for (int64_t i = 0; j->prompts && i < j->n_prompts; i++) {
     ml_span_close(&j->prompts[i].span);
     ml_block_free(j->prompts[i].logits);
   }
+  ml_block_free(j->pool);
+  ml_free(j->slot);
+  ml_free(j->vacant);
   ml_free(j->stop);
   ml_free(j->prompts);
   ml_free(j->live);

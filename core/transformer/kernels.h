@@ -12,13 +12,17 @@
 /* Positions that stand together in the cache, the unit over which scores are vectors. */
 #define ML_CACHE_BLOCK 16
 
-/* Keys and values of some consecutive positions, for all layers and heads. Per layer and head: K as
- * [cap/16][D][16], so that a score of 16 positions is D multiply-adds of vectors, then V as
- * [cap][Dp]. */
+/* Keys and values of some consecutive positions, for all layers. A layer is cap / 16 blocks; a
+ * block holds for each head K as [D][16], so that a score of 16 positions is D multiply-adds of
+ * vectors, then V as [16][Dp]. What one query of one layer reads is contiguous but for the unused
+ * end. */
 typedef struct {
   char *data;
   int64_t cap; /* positions, a multiple of ML_CACHE_BLOCK */
 } ml_span;
+
+/* Elements of one head's part of a block, and of a block. */
+static inline int64_t ml_block_part(int64_t D, int64_t Dp) { return (D + Dp) * ML_CACHE_BLOCK; }
 
 /* What the head kernels need to know of the model. */
 typedef struct {
@@ -39,13 +43,15 @@ typedef struct {
   void (*embed)(int64_t n, const void *table_row, double m, const void *place_row, double mp,
                 void *x);
   /* One row [q | k | v] of a layer: q normed, rotated and scaled in place; k and v shaped and
-   * appended at position t of the layer's part of a span: K of head h at layer + h * cap * (D +
-   * Dp), its V cap * D elements on. */
-  void (*shape)(const ml_head_plan *plan, void *qkv, void *layer, int64_t cap, int64_t t);
-  /* y[D] = softmax(q . K) V over n0 positions at K0, V0 (a multiple of 16 when n1 > 0) and n1 at
-   * K1, V1. s: scratch of n0 + n1 rounded up to 16. */
-  void (*attend)(int64_t D, int64_t Dp, const void *q, const void *K0, const void *V0, int64_t n0,
-                 const void *K1, const void *V1, int64_t n1, void *s, void *y);
+   * stored at position t of the layer's part of a span. */
+  void (*shape)(const ml_head_plan *plan, void *qkv, void *layer, int64_t t);
+  /* y[D] = softmax(q . K) V over n0 positions at c0 (a multiple of 16 when n1 > 0) and n1 at c1:
+   * the head's part of the first block of a layer, the next block `stride` elements on. s: scratch
+   * of n0 + n1 rounded up to 16. */
+  void (*attend)(int64_t D, int64_t Dp, int64_t stride, const void *q, const void *c0, int64_t n0,
+                 const void *c1, int64_t n1, void *s, void *y);
+  /* Brings what attend will read of n positions towards the core. */
+  void (*fetch)(int64_t D, int64_t Dp, int64_t stride, const void *c, int64_t n);
   /* The largest of n logits, NaN skipped; its first position in *at (-1: no number among them). */
   double (*max)(int64_t n, const void *logits, int64_t *at);
   /* e[i] = exp((logits[i] - max) scale) and the sum of each 64 of them; returns the whole sum (NaN
@@ -71,11 +77,10 @@ ml_decode_kernels_of(ml_dtype dtype); /* of this machine's instruction set */
   void ml_decode_activate_##v(int64_t n, void *x, int act);                                        \
   void ml_decode_embed_##v(int64_t n, const void *table_row, double m, const void *place_row,      \
                            double mp, void *x);                                                    \
-  void ml_decode_shape_##v(const ml_head_plan *plan, void *qkv, void *layer, int64_t cap,          \
-                           int64_t t);                                                             \
-  void ml_decode_attend_##v(int64_t D, int64_t Dp, const void *q, const void *K0, const void *V0,  \
-                            int64_t n0, const void *K1, const void *V1, int64_t n1, void *s,       \
-                            void *y);                                                              \
+  void ml_decode_shape_##v(const ml_head_plan *plan, void *qkv, void *layer, int64_t t);           \
+  void ml_decode_attend_##v(int64_t D, int64_t Dp, int64_t stride, const void *q, const void *c0,  \
+                            int64_t n0, const void *c1, int64_t n1, void *s, void *y);             \
+  void ml_decode_fetch_##v(int64_t D, int64_t Dp, int64_t stride, const void *c, int64_t n);       \
   double ml_decode_max_##v(int64_t n, const void *logits, int64_t *at);                            \
   double ml_decode_exponentials_##v(int64_t n, const void *logits, double max, double scale,       \
                                     void *e, double *sums);                                        \

@@ -14,53 +14,73 @@ _Static_assert(BLOCK % ML_LANES == 0, "a block is whole vectors");
 INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
 INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
 INLINE ml_vec splat(real x) { return x - (ml_vec){0}; }
+/* Lane by lane; of b when a is NaN. */
+INLINE ml_vec larger(ml_vec a, ml_vec b) {
+  ml_vec r;
+#pragma GCC unroll 16
+  for (int l = 0; l < L; l++)
+    r[l] = a[l] > b[l] ? a[l] : b[l];
+  return r;
+}
 
-/* s[nb * 16] = q . K for nb blocks that follow each other */
-INLINE void score(const int nb, int64_t D, const real *q, const real *K, real *s) {
-  ml_vec acc[8] = {0}; /* nb * NV <= 8 */
-  const int64_t step = D * BLOCK;
+/* s[nb * 16] = q . K for nb blocks, `stride` apart */
+INLINE void score(const int nb, int64_t D, int64_t stride, const real *q, const real *K, real *s) {
+  ml_vec acc[8]; /* nb * NV <= 8 */
+#pragma GCC unroll 8
+  for (int i = 0; i < nb * NV; i++)
+    acc[i] = (ml_vec){0};
   for (int64_t d = 0; d < D; d++) {
     ml_vec qd = splat(q[d]);
 #pragma GCC unroll 8
     for (int b = 0; b < nb; b++)
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++)
-        acc[b * NV + v] += qd * load(K + b * step + d * BLOCK + v * L);
+        acc[b * NV + v] += qd * load(K + b * stride + d * BLOCK + v * L);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < nb * NV; i++)
     store(s + i * L, acc[i]);
 }
 
-INLINE void scores(int64_t blocks, int64_t D, const real *q, const real *K, real *s) {
-  const int64_t step = D * BLOCK;
+INLINE void scores(int64_t blocks, int64_t D, int64_t stride, const real *q, const real *K,
+                   real *s) {
+  enum { MOST = 8 / NV };
   int64_t b = 0;
-  if (NV <= 1)
-    for (; b + 8 <= blocks; b += 8)
-      score(8 / NV, D, q, K + b * step, s + b * BLOCK);
-  if (NV <= 2)
-    for (; b + 4 <= blocks; b += 4)
-      score(NV <= 2 ? 4 : 1, D, q, K + b * step, s + b * BLOCK);
-  if (NV <= 4)
-    for (; b + 2 <= blocks; b += 2)
-      score(NV <= 4 ? 2 : 1, D, q, K + b * step, s + b * BLOCK);
-  for (; b < blocks; b++)
-    score(1, D, q, K + b * step, s + b * BLOCK);
+  for (; b + MOST <= blocks; b += MOST)
+    score(MOST, D, stride, q, K + b * stride, s + b * BLOCK);
+  const int64_t rest = blocks - b;
+  K += b * stride, s += b * BLOCK;
+  if (MOST > 4 && rest >= 4) {
+    score(MOST > 4 ? 4 : 1, D, stride, q, K, s);
+    if (rest > 4)
+      score(MOST > 4 ? 4 : 1, D, stride, q, K + (rest - 4) * stride,
+            s + (rest - 4) * BLOCK); /* some again */
+  } else if (MOST > 2 && rest == 3) {
+    score(MOST > 2 ? 3 : 1, D, stride, q, K, s);
+  } else if (MOST > 1 && rest == 2) {
+    score(MOST > 1 ? 2 : 1, D, stride, q, K, s);
+  } else if (rest == 1) {
+    score(1, D, stride, q, K, s);
+  }
 }
 
 /* s = exp(s - max s) over n (a multiple of 16) scores; returns the sum. */
 INLINE real exponentiate(int64_t n, real *restrict s) {
-  real m[BLOCK];
-  for (int j = 0; j < BLOCK; j++)
-    m[j] = s[j];
+  ml_vec top[NV];
+#pragma GCC unroll 8
+  for (int v = 0; v < NV; v++)
+    top[v] = load(s + v * L);
   for (int64_t t = BLOCK; t < n; t += BLOCK)
-#pragma GCC ivdep
-    for (int j = 0; j < BLOCK; j++)
-      m[j] = s[t + j] > m[j] ? s[t + j] : m[j];
-  for (int w = BLOCK / 2; w > 0; w /= 2)
-    for (int j = 0; j < w; j++)
-      m[j] = m[j + w] > m[j] ? m[j + w] : m[j];
-  const real max = m[0];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; v++)
+      top[v] = larger(top[v], load(s + t + v * L));
+#pragma GCC unroll 8
+  for (int v = 1; v < NV; v++)
+    top[0] = larger(top[0], top[v]);
+  real max = top[0][0];
+#pragma GCC unroll 16
+  for (int l = 1; l < L; l++)
+    max = top[0][l] > max ? top[0][l] : max;
   for (int64_t t = 0; t < n; t++)
     s[t] = ml_exp_nonpositive(s[t] - max);
   ml_vec acc[NV] = {0};
@@ -68,22 +88,33 @@ INLINE real exponentiate(int64_t n, real *restrict s) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; v++)
       acc[v] += load(s + t + v * L);
-  real lane[BLOCK];
 #pragma GCC unroll 8
-  for (int v = 0; v < NV; v++)
-    store(lane + v * L, acc[v]);
-  for (int w = BLOCK / 2; w > 0; w /= 2)
-    for (int j = 0; j < w; j++)
-      lane[j] += lane[j + w];
-  return lane[0];
+  for (int v = 1; v < NV; v++)
+    acc[0] += acc[v];
+  real sum = 0;
+#pragma GCC unroll 16
+  for (int l = 0; l < L; l++)
+    sum += acc[0][l];
+  return sum;
 }
 
-/* acc += p V over n positions, nv vectors wide; u positions at once, each with accumulators of its
- * own. */
+/* acc += p V over n positions, nv vectors wide; u (a divisor of 16) positions at once, each with
+ * accumulators of its own. */
 INLINE void weigh(const int nv, const int u, int64_t n, const real *p, const real *V, int64_t Dp,
-                  ml_vec acc[8]) {
-  int64_t t = 0;
-  for (; t + u <= n; t += u)
+                  int64_t stride, ml_vec acc[8]) {
+  for (; n >= BLOCK; n -= BLOCK, p += BLOCK, V += stride)
+#pragma GCC unroll 1
+    for (int t = 0; t < BLOCK; t += u)
+#pragma GCC unroll 8
+      for (int i = 0; i < u; i++) {
+        ml_vec w = splat(p[t + i]);
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++)
+          acc[i * nv + v] += w * load(V + (t + i) * Dp + v * L);
+      }
+  int t = 0;
+#pragma GCC unroll 1
+  for (; t + u <= (int)n; t += u)
 #pragma GCC unroll 8
     for (int i = 0; i < u; i++) {
       ml_vec w = splat(p[t + i]);
@@ -91,7 +122,8 @@ INLINE void weigh(const int nv, const int u, int64_t n, const real *p, const rea
       for (int v = 0; v < nv; v++)
         acc[i * nv + v] += w * load(V + (t + i) * Dp + v * L);
     }
-  for (; t < n; t++) {
+#pragma GCC unroll 1
+  for (; t < (int)n; t++) {
     ml_vec w = splat(p[t]);
 #pragma GCC unroll 8
     for (int v = 0; v < nv; v++)
@@ -101,16 +133,19 @@ INLINE void weigh(const int nv, const int u, int64_t n, const real *p, const rea
 
 typedef struct {
   const real *p, *V0, *V1;
-  int64_t n0, n1, D, Dp;
+  int64_t n0, n1, D, Dp, stride;
   real inverse;
 } mix;
 
-/* y[c0 .. c0 + nv L) of the weighted sum; n0 is a multiple of u where n1 > 0. */
+/* y[c0 .. c0 + nv L) of the weighted sum */
 INLINE void column(const int nv, const int u, const mix *m, int64_t c0, real *y) {
-  ml_vec acc[8] = {0};
-  weigh(nv, u, m->n0, m->p, m->V0 + c0, m->Dp, acc);
+  ml_vec acc[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < nv * u; i++)
+    acc[i] = (ml_vec){0};
+  weigh(nv, u, m->n0, m->p, m->V0 + c0, m->Dp, m->stride, acc);
   if (m->n1 > 0)
-    weigh(nv, u, m->n1, m->p + m->n0, m->V1 + c0, m->Dp, acc);
+    weigh(nv, u, m->n1, m->p + m->n0, m->V1 + c0, m->Dp, m->stride, acc);
 #pragma GCC unroll 4
   for (int w = u / 2; w > 0; w /= 2)
 #pragma GCC unroll 8
@@ -129,18 +164,25 @@ INLINE void column(const int nv, const int u, const mix *m, int64_t c0, real *y)
   }
 }
 
-void ML_FN(decode_attend)(int64_t D, int64_t Dp, const void *q, const void *K0, const void *V0,
-                          int64_t n0, const void *K1, const void *V1, int64_t n1, void *scratch,
-                          void *y) {
+void ML_FN(decode_attend)(int64_t D, int64_t Dp, int64_t stride, const void *q, const void *c0,
+                          int64_t n0, const void *c1, int64_t n1, void *scratch, void *y) {
   real *s = scratch;
   const int64_t n = n0 + n1, b0 = (n0 + BLOCK - 1) / BLOCK, b1 = (n1 + BLOCK - 1) / BLOCK;
-  scores(b0, D, q, K0, s);
+  scores(b0, D, stride, q, c0, s);
   if (b1)
-    scores(b1, D, q, K1, s + b0 * BLOCK);
+    scores(b1, D, stride, q, c1, s + b0 * BLOCK);
   const int64_t padded = (b0 + b1) * BLOCK;
   for (int64_t t = n; t < padded; t++)
     s[t] = -ML_INF;
-  mix m = {s, V0, V1, n0, n1, D, Dp, ML_R(1) / exponentiate(padded, s)};
+  mix m = {.p = s,
+           .V0 = (const real *)c0 + D * BLOCK,
+           .V1 = b1 ? (const real *)c1 + D * BLOCK : NULL,
+           .n0 = n0,
+           .n1 = n1,
+           .D = D,
+           .Dp = Dp,
+           .stride = stride,
+           .inverse = ML_R(1) / exponentiate(padded, s)};
   int64_t c = 0;
   for (; c + 8 * L <= Dp; c += 8 * L)
     column(8, 1, &m, c, y);
@@ -150,4 +192,13 @@ void ML_FN(decode_attend)(int64_t D, int64_t Dp, const void *q, const void *K0, 
     column(2, 4, &m, c, y);
   for (; c < Dp; c += L)
     column(1, 8, &m, c, y);
+}
+
+void ML_FN(decode_fetch)(int64_t D, int64_t Dp, int64_t stride, const void *c, int64_t n) {
+  const real *block = c;
+  for (; n > 0; n -= BLOCK, block += stride) {
+    int64_t end = D * BLOCK + (n < BLOCK ? n : BLOCK) * Dp;
+    for (int64_t i = 0; i < end; i += (int64_t)(64 / sizeof(real)))
+      __builtin_prefetch(block + i, 0, 2);
+  }
 }

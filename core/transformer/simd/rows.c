@@ -5,8 +5,6 @@
 #include "nn/nn.h"
 #include "transformer/kernels.h"
 
-#include <string.h>
-
 #define L ML_LANES
 #define INLINE static inline __attribute__((always_inline))
 
@@ -170,12 +168,13 @@ INLINE void shape_head(const ml_head_plan *p, real *x, const void *gain) {
     norm_row(p->D, x, gain, NULL, (real)p->eps, p->rms, x);
 }
 
-void ML_FN(decode_shape)(const ml_head_plan *p, void *qkv, void *layer, int64_t cap, int64_t t) {
-  const int64_t D = p->D, Dp = p->Dp, d = p->heads * D;
+void ML_FN(decode_shape)(const ml_head_plan *p, void *qkv, void *layer, int64_t t) {
+  const int64_t D = p->D, Dp = p->Dp, d = p->heads * D, part = ml_block_part(D, Dp);
   const real scale = (real)p->scale;
   real *q = qkv, *k = q + d, *v = k + d;
-  real *K = (real *)layer + t / ML_CACHE_BLOCK * (D * ML_CACHE_BLOCK) + t % ML_CACHE_BLOCK;
-  real *V = (real *)layer + cap * D + t * Dp;
+  real *block = (real *)layer + t / ML_CACHE_BLOCK * p->heads * part;
+  real *K = block + t % ML_CACHE_BLOCK;
+  real *V = block + D * ML_CACHE_BLOCK + t % ML_CACHE_BLOCK * Dp;
   for (int64_t h = 0; h < p->heads; h++) {
     shape_head(p, q, p->q_gain);
     shape_head(p, k, p->k_gain);
@@ -183,11 +182,11 @@ void ML_FN(decode_shape)(const ml_head_plan *p, void *qkv, void *layer, int64_t 
       q[i] *= scale;
     for (int64_t i = 0; i < D; i++)
       K[i * ML_CACHE_BLOCK] = k[i];
-    memcpy(V, v, (size_t)D * sizeof *V);
-    if (Dp > D)
-      memset(V + D, 0, (size_t)(Dp - D) * sizeof *V);
+    for (int64_t i = 0; i < D; i++)
+      V[i] = v[i];
+    for (int64_t i = D; i < Dp; i++)
+      V[i] = 0;
     q += D, k += D, v += D;
-    K += cap * (D + Dp);
-    V += cap * (D + Dp);
+    K += part, V += part;
   }
 }
