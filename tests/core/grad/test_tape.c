@@ -528,6 +528,45 @@ static void test_conventions_of_reductions(void) {
   check_gradient(&f, &x, WANT(0, 1));
 }
 
+/* Longer than one chunk of work, on one thread and on three: the same bytes. */
+static void test_long_tensors_are_cut_right(void) {
+  enum { N = 40001 };
+  const ml_shape shape = ml_shape_make(2, (int64_t)N, (int64_t)2);
+  int before = ml_threads();
+  ml_tensor grads[2][2] = {{{0}}};
+  for (int run = 0; run < 2; run++) {
+    CHECK_OK(ml_set_threads(run ? 3 : 1, &err), &err);
+    ml_tensor x = {0}, f[4] = {0};
+    ml_rng g = ml_rng_seed(5);
+    CHECK_OK(ml_tensor_init(&x, ML_F64, &shape, &err), &err);
+    ml_rng_normal_f64(&g, ML_DATA(double, &x), 2 * N, 0, 1);
+    x = param_of(x);
+    const ml_tensor *leaves[1] = {&x};
+    CHECK_OK(ml_unary(&f[0], ML_TANH, &x, &err), &err);
+    CHECK_OK(ml_reduce(&f[1], ML_SUM, &f[0], 0, false, &err), &err);
+    CHECK_OK(ml_backward_to(&grads[run][0], &f[1], NULL, leaves, 1, false, &err), &err);
+    CHECK_OK(ml_reduce(&f[2], ML_PROD, &x, 2, false, &err), &err); /* of the two columns */
+    CHECK_OK(ml_reduce(&f[3], ML_SUM, &f[2], 0, false, &err), &err);
+    CHECK_OK(ml_backward_to(&grads[run][1], &f[3], NULL, leaves, 1, false, &err), &err);
+    bool close = true;
+    const double *v = ML_DATA(double, &x);
+    for (int64_t i = 0; i < 2 * N; i++) {
+      double c = cosh(v[i]);
+      close =
+          close && check_is_close(ML_DATA(double, &grads[run][0])[i], 1 / (c * c), 1e-12, 1e-15);
+      close = close && ML_DATA(double, &grads[run][1])[i] == v[i ^ 1];
+    }
+    CHECK(close);
+    clear_all(f, 4);
+    ml_tensor_clear(&x);
+  }
+  for (int k = 0; k < 2; k++)
+    CHECK(!memcmp(ml_data(&grads[0][k]), ml_data(&grads[1][k]), 2 * N * sizeof(double)));
+  clear_all(grads[0], 2);
+  clear_all(grads[1], 2);
+  CHECK_OK(ml_set_threads(before, &err), &err);
+}
+
 /* ---- memory ---------------------------------------------------------------------------- */
 
 /* A graph with shared parts, views and several kinds of node. */
@@ -593,4 +632,5 @@ CHECK_MAIN(test_a_diamond_adds_its_sides, test_gradients_accumulate_over_backwar
            test_tests_and_ids_leave_the_tape, test_casts_pass_gradients_between_precisions,
            test_many_tensors_join_in_groups, test_conventions_of_functions,
            test_conventions_of_pairs, test_conventions_of_reductions,
-           test_running_out_of_memory_leaks_nothing, test_a_steady_step_allocates_nothing)
+           test_long_tensors_are_cut_right, test_running_out_of_memory_leaks_nothing,
+           test_a_steady_step_allocates_nothing)
