@@ -141,11 +141,11 @@ static void path_text(char *buf, size_t size, const filler *f, int depth) {
   }
 }
 
-static int bad_entry(lua_State *L, const filler *f, int depth, const char *wanted) {
+ML_RAISES static int bad_entry(lua_State *L, const filler *f, int depth, const char *wanted) {
   char path[160], got[ML_DESCRIBE];
   path_text(path, sizeof path, f, depth);
-  return mll_arg_error(L, f->arg, "%s%s is %s, wanted %s", depth ? "entry " : "value", path,
-                       mll_describe(L, -1, got), wanted);
+  mll_arg_error(L, f->arg, "%s%s is %s, wanted %s", depth ? "entry " : "value", path,
+                mll_describe(L, -1, got), wanted);
 }
 
 static void fill_number(lua_State *L, filler *f, int depth) {
@@ -364,15 +364,15 @@ int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...)
   char message[400];
   va_list args;
   va_start(args, fmt);
-  vsnprintf(message, sizeof message, fmt, args);
+  (void)vsnprintf(message, sizeof message, fmt, args);
   va_end(args);
-  return mll_arg_error(L, arg, "option '%s': %s", name, message);
+  mll_arg_error(L, arg, "option '%s': %s", name, message);
 }
 
 /* The value on top is of the wrong kind. */
-static int bad_opt(lua_State *L, int arg, const char *name, const char *wanted) {
+ML_RAISES static int bad_opt(lua_State *L, int arg, const char *name, const char *wanted) {
   char got[ML_DESCRIBE];
-  return mll_opt_error(L, arg, name, "%s expected, got %s", wanted, mll_describe(L, -1, got));
+  mll_opt_error(L, arg, name, "%s expected, got %s", wanted, mll_describe(L, -1, got));
 }
 
 bool mll_has_opt(lua_State *L, int arg, const char *name) {

@@ -60,8 +60,8 @@ static int l_load(lua_State *L) {
   }
   lua_createtable(L, 0, file->n_meta);
   for (int i = 0; i < file->n_meta; i++) {
-    lua_pushstring(L, file->meta[2 * i + 1]);
-    lua_setfield(L, -2, file->meta[2 * i]);
+    lua_pushstring(L, file->meta[2 * (size_t)i + 1]);
+    lua_setfield(L, -2, file->meta[2 * (size_t)i]);
   }
   ml_tensor_file_clear(file);
   return 2;
@@ -113,7 +113,7 @@ static outgoing *push_outgoing(lua_State *L, int arg) {
     const char *name = lua_tostring(L, -1);
     if (strlen(name) != lua_rawlen(L, -1))
       mll_arg_error(L, arg, "the name '%s' holds a zero byte", name);
-    o->items[i].name = (char *)(uintptr_t)name;
+    o->items[i].name = (char *)name;
     lua_rawget(L, arg);
     const ml_tensor *t = mll_test_tensor(L, -1);
     if (!t || ml_tensor_empty(t)) {

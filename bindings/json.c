@@ -30,14 +30,14 @@ static void mark_array(lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
-static void push_value(lua_State *L, const json_t *v) {
+static void push_value(lua_State *L, json_t *v) {
   luaL_checkstack(L, 6, "JSON nests too deeply");
   switch (json_typeof(v)) {
   case JSON_OBJECT: {
     const char *key;
-    json_t *item, *object = (json_t *)(uintptr_t)v;
+    json_t *item;
     lua_createtable(L, 0, (int)json_object_size(v));
-    json_object_foreach(object, key, item) {
+    json_object_foreach(v, key, item) {
       if (json_is_null(item))
         continue;
       push_value(L, item);
@@ -51,7 +51,7 @@ static void push_value(lua_State *L, const json_t *v) {
     if (n == 0)
       mark_array(L); /* so that it is written as [] again */
     for (size_t i = 0; i < n; i++) {
-      const json_t *item = json_array_get(v, i);
+      json_t *item = json_array_get(v, i);
       if (json_is_null(item))
         push_null(L);
       else
@@ -81,7 +81,7 @@ static void push_value(lua_State *L, const json_t *v) {
 }
 
 static json_t **push_tree(lua_State *L) {
-  json_t **tree = lua_newuserdatauv(L, sizeof *tree, 0);
+  json_t **tree = lua_newuserdatauv(L, sizeof(json_t *), 0);
   *tree = NULL;
   if (luaL_newmetatable(L, "ml.json.tree")) {
     lua_pushcfunction(L, tree_gc);
@@ -171,7 +171,9 @@ static int writer_gc(lua_State *L) {
 }
 
 static void put(lua_State *L, writer *w, const char *s, size_t n) {
-  if (n > w->size - w->n) {
+  if (n == 0)
+    return;
+  if (!w->p || n > w->size - w->n) {
     size_t size = w->size ? w->size : 256;
     while (size - w->n < n)
       size *= 2;
@@ -198,10 +200,10 @@ static size_t place_text(char *buf, size_t size, const place *at) {
   return n > 0 ? used + (size_t)n : used;
 }
 
-static int refuse(lua_State *L, const writer *w, const place *at, const char *why) {
+ML_RAISES static int refuse(lua_State *L, const writer *w, const place *at, const char *why) {
   char where[160];
   place_text(where, sizeof where, at);
-  return mll_arg_error(L, w->arg, "%s %s", where, why);
+  mll_arg_error(L, w->arg, "%s %s", where, why);
 }
 
 /* Bytes of the valid UTF-8 sequence at s, 0 when there is none. */
@@ -256,30 +258,30 @@ static void write_string(lua_State *L, writer *w, const place *at, const char *t
 static void write_number(lua_State *L, writer *w, const place *at) {
   char text[48];
   if (lua_isinteger(L, -1)) {
-    snprintf(text, sizeof text, "%lld", (long long)lua_tointeger(L, -1));
+    (void)snprintf(text, sizeof text, "%lld", (long long)lua_tointeger(L, -1));
     puts_(L, w, text);
     return;
   }
   double v = lua_tonumber(L, -1);
   if (!isfinite(v)) {
     const char *name = isnan(v) ? "nan" : v > 0 ? "inf" : "-inf";
-    snprintf(text, sizeof text, "\"%s\"", name);
+    (void)snprintf(text, sizeof text, "\"%s\"", name);
     if (w->nan == NAN_RAISE) {
       char why[120];
-      snprintf(why, sizeof why,
-               "is %s, which JSON cannot hold; pass { nan = \"null\" } or { nan = \"string\" }",
-               name);
+      (void)snprintf(
+          why, sizeof why,
+          "is %s, which JSON cannot hold; pass { nan = \"null\" } or { nan = \"string\" }", name);
       refuse(L, w, at, why);
     }
     puts_(L, w, w->nan == NAN_NULL ? "null" : text);
     return;
   }
-  snprintf(text, sizeof text - 3, "%.17g", v);
+  (void)snprintf(text, sizeof text - 3, "%.17g", v);
   char *comma = strchr(text, ',');
   if (comma)
     *comma = '.'; /* a locale's decimal sign */
   if (!strpbrk(text, ".eE"))
-    strcat(text, ".0"); /* a float stays one when read back */
+    memcpy(text + strlen(text), ".0", 3); /* a float stays one when read back */
   puts_(L, w, text);
 }
 
@@ -305,8 +307,8 @@ static bool is_array(lua_State *L, const writer *w, const place *at) {
       integers++;
     } else {
       char got[ML_DESCRIBE], why[160];
-      snprintf(why, sizeof why, "has the key %s, wanted strings, or 1..n without holes",
-               mll_describe(L, -1, got));
+      (void)snprintf(why, sizeof why, "has the key %s, wanted strings, or 1..n without holes",
+                     mll_describe(L, -1, got));
       refuse(L, w, at, why);
     }
   }
@@ -398,9 +400,9 @@ static void write_value(lua_State *L, writer *w, const place *at, int depth) {
     } /* fall through */
   default: {
     char got[ML_DESCRIBE], why[160];
-    snprintf(why, sizeof why, "is %s%s", mll_describe(L, -1, got),
-             mll_test_tensor(L, -1) ? "; write its t:totable() or t:item()"
-                                    : ", which JSON cannot hold");
+    (void)snprintf(why, sizeof why, "is %s%s", mll_describe(L, -1, got),
+                   mll_test_tensor(L, -1) ? "; write its t:totable() or t:item()"
+                                          : ", which JSON cannot hold");
     refuse(L, w, at, why);
   }
   }

@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define GC_FLOOR (256u << 20)
@@ -226,25 +227,26 @@ static const char *running_name(lua_State *L, lua_Debug *ar) {
   return name ? name : ar->name ? ar->name : "?";
 }
 
-static int raise_argument(lua_State *L, int arg, const char *message) {
+ML_RAISES static int raise_argument(lua_State *L, int arg, const char *message) {
   lua_Debug ar;
   memset(&ar, 0, sizeof ar);
   luaL_checkstack(L, 8, NULL);
   const char *name = running_name(L, &ar);
   if (ar.namewhat && strcmp(ar.namewhat, "method") == 0) {
     if (--arg == 0)
-      return luaL_error(L, "calling '%s' on a bad self (%s)", name, message);
+      luaL_error(L, "calling '%s' on a bad self (%s)", name, message);
   }
-  return luaL_error(L, "bad argument #%d to '%s' (%s)", arg, name, message);
+  luaL_error(L, "bad argument #%d to '%s' (%s)", arg, name, message);
+  abort(); /* luaL_error does not return, which its header does not tell */
 }
 
 int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) {
   char message[512];
   va_list args;
   va_start(args, fmt);
-  vsnprintf(message, sizeof message, fmt, args);
+  (void)vsnprintf(message, sizeof message, fmt, args);
   va_end(args);
-  return raise_argument(L, arg, message);
+  raise_argument(L, arg, message);
 }
 
 int mll_raise(lua_State *L, const ml_error *err) {
@@ -252,16 +254,17 @@ int mll_raise(lua_State *L, const ml_error *err) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &parked_key);
     lua_pushboolean(L, 0);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &parked_key);
-    return mll_rethrow(L);
+    mll_rethrow(L);
   }
   if (err->status == ML_ECANCELLED)
     mll_interrupt_taken();
   if (err->arg > 0)
-    return raise_argument(L, err->arg, err->message);
+    raise_argument(L, err->arg, err->message);
   lua_Debug ar;
   memset(&ar, 0, sizeof ar);
   luaL_checkstack(L, 8, NULL);
-  return luaL_error(L, "%s: %s", running_name(L, &ar), err->message);
+  luaL_error(L, "%s: %s", running_name(L, &ar), err->message);
+  abort();
 }
 
 const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]) {
@@ -275,17 +278,17 @@ const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]) {
     return "no value";
   case LUA_TNUMBER:
     if (lua_isinteger(L, idx))
-      snprintf(buf, ML_DESCRIBE, "number %lld", (long long)lua_tointeger(L, idx));
+      (void)snprintf(buf, ML_DESCRIBE, "number %lld", (long long)lua_tointeger(L, idx));
     else
-      snprintf(buf, ML_DESCRIBE, "number %.10g", lua_tonumber(L, idx));
+      (void)snprintf(buf, ML_DESCRIBE, "number %.10g", lua_tonumber(L, idx));
     return buf;
   case LUA_TSTRING:
-    snprintf(buf, ML_DESCRIBE, "string \"%.60s\"", lua_tostring(L, idx));
+    (void)snprintf(buf, ML_DESCRIBE, "string \"%.60s\"", lua_tostring(L, idx));
     return buf;
   case LUA_TUSERDATA:
   case LUA_TTABLE:
     if (luaL_getmetafield(L, idx, "__name") == LUA_TSTRING) {
-      snprintf(buf, ML_DESCRIBE, "%.90s", lua_tostring(L, -1));
+      (void)snprintf(buf, ML_DESCRIBE, "%.90s", lua_tostring(L, -1));
       lua_pop(L, 1);
       return buf;
     }
@@ -297,7 +300,7 @@ const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]) {
 
 int mll_type_error(lua_State *L, int arg, const char *wanted) {
   char got[ML_DESCRIBE];
-  return mll_arg_error(L, arg, "%s expected, got %s", wanted, mll_describe(L, arg, got));
+  mll_arg_error(L, arg, "%s expected, got %s", wanted, mll_describe(L, arg, got));
 }
 
 /* ---- calls back into Lua
@@ -336,7 +339,8 @@ int mll_pcall(lua_State *L, int nargs, int nresults) {
 
 int mll_rethrow(lua_State *L) {
   mll_state_of(L)->rethrown = true;
-  return lua_error(L);
+  lua_error(L);
+  abort();
 }
 
 void mll_push_traceback(lua_State *L, int idx) {
@@ -454,18 +458,18 @@ ml_tensor *mll_test_tensor(lua_State *L, int idx) {
 const char *mll_released_text(const ml_tensor *t, char buf[ML_RELEASED_TEXT]) {
   const char *by = ((const mll_handle *)t)->released_by;
   if (by && *by)
-    snprintf(buf, ML_RELEASED_TEXT,
-             "this tensor was released when its %s ended; return it or ml.keep it", by);
+    (void)snprintf(buf, ML_RELEASED_TEXT,
+                   "this tensor was released when its %s ended; return it or ml.keep it", by);
   else
-    snprintf(buf, ML_RELEASED_TEXT, "this tensor was released");
+    (void)snprintf(buf, ML_RELEASED_TEXT, "this tensor was released");
   return buf;
 }
 
-static int bad_tensor(lua_State *L, int arg, const ml_tensor *t) {
+ML_RAISES static int bad_tensor(lua_State *L, int arg, const ml_tensor *t) {
   char text[ML_RELEASED_TEXT];
   if (!t)
-    return mll_type_error(L, arg, "tensor");
-  return mll_arg_error(L, arg, "%s", mll_released_text(t, text));
+    mll_type_error(L, arg, "tensor");
+  mll_arg_error(L, arg, "%s", mll_released_text(t, text));
 }
 
 ml_tensor *mll_check_tensor(lua_State *L, int arg) {

@@ -53,15 +53,18 @@ void mll_open_transformer(lua_State *L);
 void mll_open_optim(lua_State *L);
 void mll_open_text(lua_State *L);
 
+/* A function that never returns, whose int only serves `return raise(...)`. */
+#define ML_RAISES __attribute__((noreturn))
+
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 
 /* Raises err as "bad argument #2 to 'krr' (message)", or "krr: message" when no argument is to blame; rethrows the parked
  * error object for ML_ECALLBACK. Never returns; the int is for `return mll_raise(L, &err);`. */
-int mll_raise(lua_State *L, const ml_error *err);
+ML_RAISES int mll_raise(lua_State *L, const ml_error *err);
 /* The same with a message of its own. */
-int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) ML_PRINTF(3, 4);
+ML_RAISES int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) ML_PRINTF(3, 4);
 /* "number expected, got table" */
-int mll_type_error(lua_State *L, int arg, const char *wanted);
+ML_RAISES int mll_type_error(lua_State *L, int arg, const char *wanted);
 /* "f64 [3x4]", "table", "number 3" ...: what stands at idx, into buf; returns buf. */
 const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]);
 
@@ -82,7 +85,7 @@ void mll_collect_for_retry(lua_State *L);
 ml_status mll_callback(lua_State *L, lua_CFunction body, void *ctx, ml_error *err);
 /* lua_pcall that keeps the traceback of where the error arose for mll_push_traceback; mll_rethrow raises the object on top. */
 int mll_pcall(lua_State *L, int nargs, int nresults);
-int mll_rethrow(lua_State *L);
+ML_RAISES int mll_rethrow(lua_State *L);
 /* Pushes the traceback kept for the error object at idx (rethrown by a scope, no_grad, a callback), or nil. */
 void mll_push_traceback(lua_State *L, int idx);
 
@@ -166,7 +169,7 @@ ml_rng *mll_opt_rng(lua_State *L, int arg, const char *name);
 /* A number (both) or a table of two: kernel, stride. */
 void mll_opt_pair(lua_State *L, int arg, const char *name, int64_t pair[2], int64_t otherwise);
 /* Raises "option 'name': ...". */
-int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...) ML_PRINTF(4, 5);
+ML_RAISES int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...) ML_PRINTF(4, 5);
 /* The nearest of names to word (Levenshtein), or NULL when nothing is near. */
 const char *mll_nearest(const char *word, const char *const *names);
 

@@ -394,7 +394,7 @@ static const mll_fn functions[] = {
     {"activation", l_activation,
      "nn.activation(x, name)\nAn activation by name, element by element.\n@param x tensor f32 or "
      "f64\n@param name string " ACT "\n@return tensor like x, differentiable\n@source Hendrycks & "
-                                    "Gimpel 2016 (GELU), So et al. 2021 (relu2)"},
+     "Gimpel 2016 (GELU), So et al. 2021 (relu2)"},
     {"layer_norm", l_layer_norm,
      "nn.layer_norm(x, opts)\n(x - mean) / sqrt(var + eps) * gain + shift over the last axis, "
      "population variance.\n"

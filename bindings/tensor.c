@@ -190,15 +190,14 @@ static const mll_fn meta[] = {{"__gc", l_release, NULL},
 
 void mll_open_tensor(lua_State *L) {
   static const mll_fn *const both[] = {mll_tensor_elementwise_both, mll_tensor_reduce_both,
-                                       mll_tensor_shape_both, mll_tensor_order_both};
-  size_t n = sizeof both / sizeof *both;
+                                       mll_tensor_shape_both, mll_tensor_order_both, NULL};
   luaL_checkstack(L, 8, NULL);
   mll_register(L, mll_tensor_create);
   mll_register(L, functions);
-  for (size_t i = 0; i < n; i++)
+  for (int i = 0; both[i]; i++)
     mll_register(L, both[i]);
   lua_newtable(L); /* methods */
-  for (size_t i = 0; i < n; i++)
+  for (int i = 0; both[i]; i++)
     mll_register(L, both[i]);
   mll_register(L, methods);
   mll_register(L, mll_tensor_into_methods);

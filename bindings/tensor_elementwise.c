@@ -193,7 +193,7 @@ static int l_clamp(lua_State *L) {
 #define UNARY_ENTRY(name, op, text)                                                                \
   {#name, unary_##name,                                                                            \
    #name "(x)\n" text ", element by element.\n@param x tensor f32 or f64, any shape\n@return "     \
-                      "tensor like x, differentiable"},
+         "tensor like x, differentiable"},
 #define TEST_ENTRY(name, op, text)                                                                 \
   {#name, unary_##name,                                                                            \
    #name "(x)\n" text ".\n@param x tensor, any shape\n@return tensor u8 of x's shape"},

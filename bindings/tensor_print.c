@@ -49,15 +49,15 @@ typedef struct {
 static void cell_text(const layout *l, char cell[CELL], const int64_t *position) {
   double v = ml_tensor_get(l->t, position);
   if (l->t->dtype == ML_INDEX)
-    snprintf(cell, CELL, "%.0f", v + 1);
+    (void)snprintf(cell, CELL, "%.0f", v + 1);
   else if (isnan(v))
-    snprintf(cell, CELL, "nan");
+    (void)snprintf(cell, CELL, "nan");
   else if (isinf(v))
-    snprintf(cell, CELL, v > 0 ? "inf" : "-inf");
+    (void)snprintf(cell, CELL, v > 0 ? "inf" : "-inf");
   else if (l->whole)
-    snprintf(cell, CELL, "%.0f", v == 0 ? 0.0 : v);
+    (void)snprintf(cell, CELL, "%.0f", v == 0 ? 0.0 : v);
   else
-    snprintf(cell, CELL, "%.*g", l->digits, v);
+    (void)snprintf(cell, CELL, "%.*g", l->digits, v);
 }
 
 /* Runs over the shown positions: fn for each. */
@@ -188,8 +188,8 @@ static int l_show(lua_State *L) {
   size_t n;
   format(L);
   const char *s = lua_tolstring(L, -1, &n);
-  fwrite(s, 1, n, stdout);
-  fflush(stdout);
+  (void)fwrite(s, 1, n, stdout);
+  (void)fflush(stdout);
   return 0;
 }
 

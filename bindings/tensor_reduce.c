@@ -159,7 +159,7 @@ static int l_log_softmax(lua_State *L) { return softmax(L, true); }
 
 #define REDUCE(name, text, result)                                                                 \
   name "(x, axes, opts)\n" text " over the given axes, or over all elements.\n@param x "           \
-                                "tensor\n@param axes integer or table of axes =nil "               \
+       "tensor\n@param axes integer or table of axes =nil "                                        \
        "from 1, negative from the end; options may stand in the table\n@param opts.keepdims "      \
        "boolean =false keep "                                                                      \
        "reduced axes with size 1\n@return " result

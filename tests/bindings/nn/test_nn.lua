@@ -12,7 +12,8 @@ function T.test_linear_and_mlp()
   local x, W, b = f64 "x", f64 "W", f64 "b"
   check.close(nn.linear(x, W, { bias = b }), G.linear, close)
   check.close(nn.linear(x, W, { bias = b, activation = "gelu_tanh" }), G.linear_gelu, close)
-  check.close(nn.linear(x, W:transpose():contiguous(), { activation = "silu", transposed = true }), G.linear_silu_t, close)
+  local Wt = W:transpose():contiguous()
+  check.close(nn.linear(x, Wt, { activation = "silu", transposed = true }), G.linear_silu_t, close)
   check.close(nn.mlp(x, { w1 = W, b1 = b, w2 = f64 "W2", b2 = f64 "b2", activation = "relu" }), G.mlp, close)
   check.close(nn.activation(nn.linear(x, W, { bias = b }), "gelu_tanh"), G.linear_gelu, close)
 end

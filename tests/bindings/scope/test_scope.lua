@@ -44,7 +44,7 @@ end
 function T.test_a_long_list_is_walked_without_recursion()
   local head = ml.scope(function()
     local node = { value = ml.tensor(0) }
-    for i = 1, 200000 do node = { next = node } end
+    for _ = 1, 200000 do node = { next = node } end
     return node
   end)
   while head.next do head = head.next end
@@ -157,10 +157,10 @@ end
 function T.test_many_scopes_hold_no_memory()
   collectgarbage()
   local base = ml.live_bytes()
-  local last
-  for i = 1, 1000 do last = ml.scope(function() return ml.full({ 100 }, i):sum() end) end
-  check.equal(last:item(), 100000.0)
-  last = nil
+  local last = {}
+  for i = 1, 1000 do last[1] = ml.scope(function() return ml.full({ 100 }, i):sum() end) end
+  check.equal(last[1]:item(), 100000.0)
+  last[1] = nil
   collectgarbage()
   check.equal(ml.live_bytes(), base)
 end
