@@ -85,7 +85,8 @@ static void test_reduce(void) {
     CHECK_EQ(out.rank, keep ? shape.rank : shape.rank - __builtin_popcount(axes));
     bool counts = dtype == ML_U8 && op != ML_MAX && op != ML_MIN && op < ML_ANY;
     CHECK_EQ(out.dtype, op >= ML_ANY ? ML_U8 : counts ? ML_F64 : dtype);
-    for (int64_t j = 0; j < ml_numel(&out) && j < 40; j++) {
+    int64_t step = 1 + ml_numel(&out) * ml_numel(&t) / 20000;
+    for (int64_t j = 0; j < ml_numel(&out); j += step) {
       int64_t n = fibre(which, &shape, axes, j);
       double absolute = op == ML_PROD ? 0 : eps_of(dtype) * (double)(n + 2);
       CHECK_NEAR(at(&out, j), fold(op, &t, which, n), 20 * eps_of(dtype), absolute);
@@ -114,7 +115,7 @@ static void test_long(void) {
             continue;
           CHECK_OK(ml_tensor_reduce(&out, (ml_reduce_op)op, &t, 1u << axis, false, &err), &err);
           int64_t kept = axis ? rows : columns, n = axis ? columns : rows;
-          for (int64_t k = 0; k < kept; k += 1 + kept / 5) {
+          for (int64_t k = 0; k < kept; k += 1 + kept / 2) {
             long double sum = 0, squares = 0, exps = 0, max = 0, min = 1;
             for (int64_t i = 0; i < n; i++) {
               long double v = at(&t, axis ? k * columns + i : i * columns + k);
@@ -336,7 +337,7 @@ static void test_softmax(void) {
       CHECK_OK(ml_tensor_softmax(&y, &x, axis, log, &err), &err);
       CHECK_OK(ml_tensor_softmax_grad(&dx, &y, &dy, axis, log, &err), &err);
       int64_t n = ml_numel(&x);
-      for (int64_t i = 0; i < n; i += 1 + n / 200) {
+      for (int64_t i = 0; i < n; i += 1 + n / 100) {
         int64_t p[ML_MAX_RANK] = {0};
         unravel(p, &shape, i);
         double total = 0, own = at(&x, i), dot = 0, sum = 0;
