@@ -124,7 +124,7 @@ static ml_status unknown_choice(const field *f, const char *value, ml_error *err
     if (used + strlen(name) + 2 < sizeof list)
       used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? "|" : "", name);
   }
-  return ml_fail(err, ML_EARG, 1, "%s is \"%.40s\", wanted %s%s; the nearest is \"%s\"", f->name,
+  return ml_fail(err, ML_EARG, 1, "%s is \"%.40s\", wanted %s%s; did you mean \"%s\"?", f->name,
                  value, list, f->kind == FIELD_SCALE ? "|number" : "", nearest);
 }
 
@@ -139,7 +139,7 @@ static ml_status find_field(const field **f, const char *option, ml_error *err) 
     if (d < best)
       best = d, nearest = i;
   }
-  return ml_fail(err, ML_EARG, 1, "unknown option \"%.40s\"; the nearest is \"%s\"", option,
+  return ml_fail(err, ML_EARG, 1, "unknown option '%.40s'; did you mean '%s'?", option,
                  fields[nearest].name);
 }
 
