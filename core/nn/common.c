@@ -116,24 +116,39 @@ ml_status ml_nn_column_sums(ml_dtype dtype, int64_t rows, int64_t n, const void 
   return ML_OK;
 }
 
+/* ---- tiles ---------------------------------------------------------------------------------- */
+
+ml_nn_tiles ml_nn_row_tiles(int64_t rows) {
+  int64_t n = ml_nn_max(ml_nn_ceil_div(rows, 192), ml_nn_min(8, rows / 48));
+  n = n > 1 ? n + n % 2 : 1;
+  int64_t size = 12 * ml_nn_max(1, ml_nn_ceil_div(rows, 12 * n)); /* 12: whole register blocks */
+  return (ml_nn_tiles){ml_nn_ceil_div(rows, size), size};
+}
+
+ml_nn_tiles ml_nn_column_tiles(int64_t columns, int64_t most) {
+  int64_t n = ml_nn_max(1, ml_nn_ceil_div(columns, most));
+  int64_t size = 64 * ml_nn_max(1, ml_nn_ceil_div(columns, 64 * n));
+  return (ml_nn_tiles){ml_nn_ceil_div(columns, size), size};
+}
+
 /* ---- affine maps
  * ---------------------------------------------------------------------------------------------- */
 
 typedef struct {
   const ml_nn_affine *t;
-  int64_t row_tiles, column_tiles;
+  ml_nn_tiles rows, columns;
 } affine_task;
 
 static void affine_body(void *ctx, int64_t i, int worker) {
   (void)worker;
   const affine_task *task = ctx;
   const ml_nn_affine *t = task->t;
-  int64_t tiles = task->row_tiles * task->column_tiles;
+  int64_t tiles = task->rows.n * task->columns.n;
   int p = (int)(i / tiles);
-  int64_t r0 = i % tiles / task->column_tiles * ML_NN_TILE_ROWS;
-  int64_t c0 = i % task->column_tiles * ML_NN_TILE_COLUMNS;
-  int64_t rows = ml_nn_min(ML_NN_TILE_ROWS, t->rows - r0),
-          columns = ml_nn_min(ML_NN_TILE_COLUMNS, t->N - c0);
+  int64_t r0 = i % tiles / task->columns.n * task->rows.size;
+  int64_t c0 = i % task->columns.n * task->columns.size;
+  int64_t rows = ml_nn_min(task->rows.size, t->rows - r0);
+  int64_t columns = ml_nn_min(task->columns.size, t->N - c0);
   ml_dtype dtype = t->dtype;
   void *pre = ml_nn_at(t->pre[p], dtype, r0 * t->N + c0);
   const void *W = ml_nn_cat(t->W[p], dtype, t->transposed ? c0 * t->K : c0);
@@ -147,11 +162,9 @@ static void affine_body(void *ctx, int64_t i, int worker) {
 }
 
 void ml_nn_affine_run(const ml_nn_affine *t) {
-  affine_task task = {t, ml_nn_ceil_div(t->rows, ML_NN_TILE_ROWS),
-                      ml_nn_ceil_div(t->N, ML_NN_TILE_COLUMNS)};
-  double tile =
-      (double)ml_nn_min(t->rows, ML_NN_TILE_ROWS) * (double)ml_nn_min(t->N, ML_NN_TILE_COLUMNS);
-  ml_parallel_for(t->count * task.row_tiles * task.column_tiles, tile * (2 * (double)t->K + 16),
+  affine_task task = {t, ml_nn_row_tiles(t->rows), ml_nn_column_tiles(t->N, 1024)};
+  double tile = (double)task.rows.size * (double)task.columns.size;
+  ml_parallel_for(t->count * task.rows.n * task.columns.n, tile * ((double)t->K / 4 + 2),
                   affine_body, &task);
 }
 

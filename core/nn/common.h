@@ -6,10 +6,14 @@
 #include "kernels.h"
 #include "ops.h"
 
-/* Rows of one task of a product, and of one chunk of a pass over rows; fixed, so that results do
- * not depend on threads. */
-#define ML_NN_TILE_ROWS 128
-#define ML_NN_TILE_COLUMNS 512
+/* Tiles of products: rows near what the product copies at once (192), columns up to 1024; cut by
+ * shape only, so that results do not depend on threads, and into an even number, at least 8 where
+ * rows allow, so that a pool is busy. */
+typedef struct {
+  int64_t n, size; /* n tiles of `size`, the last one shorter */
+} ml_nn_tiles;
+ml_nn_tiles ml_nn_row_tiles(int64_t rows);
+ml_nn_tiles ml_nn_column_tiles(int64_t columns, int64_t most);
 
 static inline int64_t ml_nn_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t ml_nn_max(int64_t a, int64_t b) { return a > b ? a : b; }

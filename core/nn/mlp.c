@@ -8,9 +8,8 @@
 
 enum { X, W1, B1, W2, B2 };
 
-/* Hidden columns of one tile: the products' own block of k, so that a tile's share of the second
- * product is one of its summands. */
-#define TILE_HIDDEN ML_GEMM_KC
+/* Hidden columns of one tile, at most: the activations of a tile stay in cache. */
+#define TILE_HIDDEN 768
 
 typedef struct {
   ml_dtype dtype;
@@ -19,6 +18,7 @@ typedef struct {
   const void *x, *W1, *b1, *W2, *b2;
   void *pre; /* [rows,M] or NULL */
   void *y;
+  ml_nn_tiles tiles, hidden;
   void *scratch; /* per worker: a tile of activations, and of pre-activations where they are not
                     kept */
 } forward_task;
@@ -26,12 +26,12 @@ typedef struct {
 static void forward_body(void *ctx, int64_t i, int worker) {
   const forward_task *t = ctx;
   ml_dtype dtype = t->dtype;
-  int64_t r0 = i * ML_NN_TILE_ROWS, rows = ml_nn_min(ML_NN_TILE_ROWS, t->rows - r0);
+  int64_t r0 = i * t->tiles.size, rows = ml_nn_min(t->tiles.size, t->rows - r0);
   const void *x = ml_nn_cat(t->x, dtype, r0 * t->K);
   void *y = ml_nn_at(t->y, dtype, r0 * t->N);
-  void *tile = ml_nn_at(t->scratch, dtype, worker * (int64_t)(ML_NN_TILE_ROWS * TILE_HIDDEN));
-  for (int64_t h0 = 0; h0 < t->M; h0 += TILE_HIDDEN) {
-    int64_t m = ml_nn_min(TILE_HIDDEN, t->M - h0);
+  void *tile = ml_nn_at(t->scratch, dtype, worker * t->tiles.size * t->hidden.size);
+  for (int64_t h0 = 0; h0 < t->M; h0 += t->hidden.size) {
+    int64_t m = ml_nn_min(t->hidden.size, t->M - h0);
     void *pre = t->pre ? ml_nn_at(t->pre, dtype, r0 * t->M + h0) : tile;
     int64_t ld = t->pre ? t->M : m;
     ml_gemm_serial(dtype, false, false, rows, m, t->K, 1, x, t->K, ml_nn_cat(t->W1, dtype, h0),
@@ -82,10 +82,12 @@ static ml_status mlp_run(ml_tensor *y, ml_tensor *pre, const ml_tensor *in, ml_a
   t.b2 = ml_tensor_empty(&in[B2]) ? NULL : ml_data(&in[B2]);
   t.pre = ml_tensor_empty(pre) ? NULL : ml_data(pre);
   t.y = ml_data(y);
-  ML_TRY(ml_nn_take(&t.scratch, arena, (int64_t)ml_threads() * ML_NN_TILE_ROWS * TILE_HIDDEN,
+  t.tiles = ml_nn_row_tiles(t.rows);
+  t.hidden = ml_nn_column_tiles(t.M, TILE_HIDDEN);
+  ML_TRY(ml_nn_take(&t.scratch, arena, ml_threads() * t.tiles.size * t.hidden.size,
                     ml_dtype_size(t.dtype), err));
-  double row = 2.0 * (double)t.M * (double)(t.K + t.N + 8);
-  ml_parallel_for(ml_nn_ceil_div(t.rows, ML_NN_TILE_ROWS), row * ML_NN_TILE_ROWS, forward_body, &t);
+  double row = (double)t.M * ((double)(t.K + t.N) / 4 + 4);
+  ml_parallel_for(t.tiles.n, row * (double)t.tiles.size, forward_body, &t);
   return ML_OK;
 }
 
@@ -132,6 +134,7 @@ typedef struct {
   int64_t rows, M, N; /* rows of this block */
   const void *pre, *dy, *W2;
   void *a, *d;
+  ml_nn_tiles tiles, hidden;
   void *parts; /* column sums of d, a row per tile; NULL: not wanted */
 } hidden_task;
 
@@ -140,10 +143,10 @@ static void hidden_body(void *ctx, int64_t i, int worker) {
   (void)worker;
   const hidden_task *t = ctx;
   ml_dtype dtype = t->dtype;
-  int64_t r0 = i * ML_NN_TILE_ROWS, rows = ml_nn_min(ML_NN_TILE_ROWS, t->rows - r0);
+  int64_t r0 = i * t->tiles.size, rows = ml_nn_min(t->tiles.size, t->rows - r0);
   const void *dy = ml_nn_cat(t->dy, dtype, r0 * t->N);
-  for (int64_t h0 = 0; h0 < t->M; h0 += TILE_HIDDEN) {
-    int64_t m = ml_nn_min(TILE_HIDDEN, t->M - h0), at = r0 * t->M + h0;
+  for (int64_t h0 = 0; h0 < t->M; h0 += t->hidden.size) {
+    int64_t m = ml_nn_min(t->hidden.size, t->M - h0), at = r0 * t->M + h0;
     ml_gemm_serial(dtype, false, true, rows, m, t->N, 1, dy, t->N,
                    ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, 0, ml_nn_at(t->d, dtype, at), t->M);
     ml_nn_act(dtype)->both(t->act, rows, m, ml_nn_cat(t->pre, dtype, at), t->M,
@@ -154,11 +157,12 @@ static void hidden_body(void *ctx, int64_t i, int worker) {
                                   ml_nn_at(t->parts, dtype, i * t->M), false);
 }
 
-/* Rows of a block: a multiple of the products' block of k and of the tile, about 3 MB of
- * activations in f32. */
-static int64_t block_rows(int64_t M) {
-  int64_t rows = ((int64_t)3 << 18) / ml_nn_max(M, 1);
-  return 256 * ml_nn_max(1, ml_nn_min(rows / 256, 8));
+/* Rows of a block: a multiple of the products' block of k, so that a block's share of dW is whole
+ * summands; about 3 MB of activations in f32, and blocks of nearly equal size. */
+static int64_t block_rows(int64_t rows, int64_t M) {
+  int64_t most = ml_nn_max(1, ml_nn_min(((int64_t)3 << 18) / ml_nn_max(M, 1) / ML_GEMM_KC, 8));
+  int64_t units = ml_nn_max(1, ml_nn_ceil_div(rows, ML_GEMM_KC));
+  return ML_GEMM_KC * ml_nn_ceil_div(units, ml_nn_ceil_div(units, most));
 }
 
 typedef struct {
@@ -181,21 +185,25 @@ static ml_status mlp_vjp(ml_vjp *c, const ml_tensor *dy, ml_arena *arena, ml_err
   bool below = g[X].t || g[W1].t || g[B1].t; /* the gradient goes on below the activation */
   if (!below && !g[W2].t)
     return ML_OK;
-  int64_t block = block_rows(M), tiles = ml_nn_ceil_div(rows, ML_NN_TILE_ROWS);
+  int64_t block = block_rows(rows, M), blocks = ml_nn_max(1, ml_nn_ceil_div(rows, block));
   hidden_task t = {.dtype = dtype, .act = attr->act, .M = M, .N = N, .W2 = ml_data(w2)};
   ML_TRY(ml_nn_take(&t.a, arena, ml_nn_min(block, rows) * M, item, err));
   ML_TRY(ml_nn_take(&t.d, arena, ml_nn_min(block, rows) * M, item, err));
+  t.tiles = ml_nn_row_tiles(ml_nn_min(block, rows));
+  t.hidden = ml_nn_column_tiles(M, TILE_HIDDEN);
   void *parts = NULL;
+  int64_t tiles = 0; /* done */
   if (g[B1].t)
-    ML_TRY(ml_nn_take(&parts, arena, tiles * M, item, err));
+    ML_TRY(ml_nn_take(&parts, arena, blocks * t.tiles.n * M, item, err));
   for (int64_t r0 = 0; r0 < rows || r0 == 0; r0 += block) {
     t.rows = ml_nn_min(block, rows - r0);
     t.pre = ml_nn_cat(ml_data(pre), dtype, r0 * M);
     t.dy = ml_nn_cat(ml_data(dy), dtype, r0 * N);
     if (parts)
-      t.parts = ml_nn_at(parts, dtype, r0 / ML_NN_TILE_ROWS * M);
-    ml_parallel_for(ml_nn_ceil_div(t.rows, ML_NN_TILE_ROWS),
-                    2.0 * ML_NN_TILE_ROWS * (double)M * (double)(N + 8), hidden_body, &t);
+      t.parts = ml_nn_at(parts, dtype, tiles * M);
+    int64_t n = ml_nn_ceil_div(t.rows, t.tiles.size);
+    tiles += n;
+    ml_parallel_for(n, (double)(t.tiles.size * M) * ((double)N / 4 + 8), hidden_body, &t);
     const void *xb = ml_nn_cat(ml_data(x), dtype, r0 * K);
     if (g[W2].t) {
       ml_gemm(dtype, true, false, M, N, t.rows, 1, t.a, M, t.dy, N, g[W2].add, ml_data(g[W2].t), N);

@@ -57,7 +57,8 @@ ML_API ml_status ml_linear_cross_entropy(ml_tensor *loss, const ml_tensor *x, co
 /* Per-row values without a tape: ce [R] of the same rows (log probabilities are their negatives). */
 ML_API ml_status ml_linear_nll(ml_tensor *nll, const ml_tensor *x, const ml_tensor *W, const ml_tensor *b, bool transposed, double multiplier, const ml_tensor *targets, ml_error *err) ML_MUST_CHECK;
 
-/* y = table[ids]: table [V,d], ids index [...] -> [...,d]; optional positions table [P,d] added: y += positions_table[positions] (positions index like ids). */
+/* y = table[ids]: table [V,d], ids index [...] -> [...,d]; optional positions table [P,d] added: y += positions_table[positions] (positions index like ids;
+ * NULL: counted from 0 along the last axis of ids). */
 ML_API ml_status ml_embedding(ml_tensor *y, const ml_tensor *table, const ml_tensor *ids, const ml_tensor *positions_table, const ml_tensor *positions, ml_error *err) ML_MUST_CHECK;
 
 /* Each element zero with probability p, else x / (1-p). Draws from g and advances it. */

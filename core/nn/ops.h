@@ -29,6 +29,22 @@ typedef struct {
   ml_rng stream; /* as it stood before the draw: backward draws the same mask again */
 } ml_nn_dropout_attr;
 
+typedef struct {
+  double base;
+  bool interleaved;
+} ml_nn_rotary_attr;
+
+typedef struct {
+  double scale;
+  bool causal;
+  ml_attention_probe *probe; /* filled by forward when not NULL; never read afterwards */
+} ml_nn_attention_attr;
+
+typedef struct {
+  int64_t kh, kw; /* read from W's shape by conv2d */
+  ml_conv_options options;
+} ml_nn_window_attr;
+
 #define ML_NN_OP(name, n_in, n_out, attr_size)                                                     \
   extern const ml_op ml_nn_op_##name;                                                              \
   ml_status ml_nn_##name##_forward(ml_tensor *out, const ml_tensor *const *in, int n,              \
