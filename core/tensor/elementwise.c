@@ -140,6 +140,7 @@ ml_status ml_tensor_binary(ml_tensor *out, ml_binary_op op, const ml_tensor *a, 
   } else if (n > 0) {
     ml_loop loop;
     ml_loop_init(&loop, &shape, 3, (const ml_tensor *const[]){&result, a, b});
+    loop.plain = true;
     ml_loop_run(&loop, cost(op), segment, &job);
   }
   *out = result;
@@ -209,6 +210,7 @@ ml_status ml_tensor_binary_number(ml_tensor *out, ml_binary_op op, const ml_tens
   } else if (n > 0) {
     ml_loop loop;
     ml_loop_init(&loop, &shape, 3, (const ml_tensor *const[]){&result, a, b});
+    loop.plain = true;
     ml_loop_run(&loop, cost(op), segment, &job);
   }
   *out = result;
@@ -232,6 +234,7 @@ static void run_into(ml_tensor *dst, ml_binary_op op, const ml_tensor *src) {
   binary_job job = {op, dst->dtype, ml_kernels(dst->dtype)};
   ml_loop loop;
   ml_loop_init(&loop, &shape, 3, (const ml_tensor *const[]){dst, dst, src});
+  loop.plain = true;
   ml_loop_run(&loop, cost(op), segment, &job);
   ml_touch(dst);
 }
@@ -295,6 +298,7 @@ ml_status ml_tensor_axpy_into(ml_tensor *dst, double alpha, const ml_tensor *src
   number_job job = {ml_kernels(dst->dtype), alpha, 0};
   ml_loop loop;
   ml_loop_init(&loop, &shape, 2, (const ml_tensor *const[]){dst, src});
+  loop.plain = true;
   ml_loop_run(&loop, 5, axpy_segment, &job);
   ml_touch(dst);
   ml_tensor_clear(&copy);
@@ -333,6 +337,7 @@ ml_status ml_tensor_where(ml_tensor *out, const ml_tensor *cond, const ml_tensor
   const ml_tensor_kernels *kernels = item == 1 ? NULL : ml_kernels(item == 4 ? ML_F32 : ML_F64);
   ml_loop loop;
   ml_loop_init(&loop, &shape, 4, (const ml_tensor *const[]){&result, cond, a, b});
+  loop.plain = true;
   ml_loop_run(&loop, 7, select_segment, (void *)(uintptr_t)kernels);
   *out = result;
   return ML_OK;
@@ -355,6 +360,7 @@ ml_status ml_tensor_clamp(ml_tensor *out, const ml_tensor *t, double lo, double 
   number_job job = {ml_kernels(t->dtype), lo, hi};
   ml_loop loop;
   ml_loop_init(&loop, &shape, 2, (const ml_tensor *const[]){&result, t});
+  loop.plain = true;
   ml_loop_run(&loop, 4, clamp_segment, &job);
   *out = result;
   return ML_OK;

@@ -1,8 +1,11 @@
 /* Collapsed loops over strided operands. */
 #include "loop.h"
 
+#include <string.h>
+
 void ml_loop_init(ml_loop *loop, const ml_shape *shape, int operands, const ml_tensor *const *t) {
   loop->operands = operands;
+  loop->plain = false;
   loop->numel = ml_shape_numel(shape);
   int rank = 0;
   for (int o = 0; o < operands; o++) {
@@ -35,6 +38,74 @@ void ml_loop_init(ml_loop *loop, const ml_shape *shape, int operands, const ml_t
   loop->rank = rank;
 }
 
+/* Rows this short are taken many at a time. */
+#define SHORT_ROW 32
+#define BLOCK 512
+
+typedef uint32_t bits32 __attribute__((may_alias));
+typedef uint64_t bits64 __attribute__((may_alias));
+
+#define COPY_ROWS(T)                                                                               \
+  do {                                                                                             \
+    T *to = out;                                                                                   \
+    for (int64_t r = 0; r < rows; r++) {                                                           \
+      const T *row = (const T *)(const void *)from + r * row_stride;                               \
+      for (int64_t c = 0; c < width; c++)                                                          \
+        *to++ = row[c * stride];                                                                   \
+    }                                                                                              \
+  } while (0)
+
+static void copy_rows(void *out, const char *from, size_t item, int64_t rows, int64_t row_stride,
+                      int64_t width, int64_t stride) {
+  if (item == 4)
+    COPY_ROWS(bits32);
+  else if (item == 8)
+    COPY_ROWS(bits64);
+  else
+    COPY_ROWS(char);
+}
+
+/* `rows` short rows from p on, along the last axis but one: operands that do not run through memory
+ * are copied to blocks, so that the body sees long dense runs. Operand 0 is dense. */
+static void run_short(const ml_loop *loop, char *const *p, int64_t rows, ml_loop_body body,
+                      void *ctx) {
+  _Alignas(64) char block[ML_LOOP_OPERANDS][BLOCK * sizeof(uint64_t)];
+  int inner = loop->rank - 1;
+  int64_t width = loop->size[inner], step = BLOCK / width;
+  int64_t stride[ML_LOOP_OPERANDS];
+  bool filled[ML_LOOP_OPERANDS] = {false};
+  for (int64_t r = 0; r < rows; r += step) {
+    int64_t m = rows - r < step ? rows - r : step;
+    char *at[ML_LOOP_OPERANDS];
+    for (int o = 0; o < loop->operands; o++) {
+      int64_t row = loop->stride[o][inner - 1], s = loop->stride[o][inner];
+      at[o] = p[o] + r * row * (int64_t)loop->item[o];
+      stride[o] = s;
+      if (row == s * width) /* one stride goes through all rows: dense, or the same element */
+        continue;
+      if (!filled[o])
+        copy_rows(block[o], at[o], loop->item[o], m, row, width, s);
+      filled[o] = row == 0; /* rows all alike need no second copy */
+      at[o] = block[o];
+      stride[o] = 1;
+    }
+    body(ctx, at, stride, m * width);
+  }
+}
+
+/* To the next row. */
+static void carry(const ml_loop *loop, char **p, int64_t *position) {
+  for (int k = loop->rank - 2; k >= 0; k--) {
+    for (int o = 0; o < loop->operands; o++)
+      p[o] += loop->stride[o][k] * (int64_t)loop->item[o];
+    if (++position[k] < loop->size[k])
+      break;
+    for (int o = 0; o < loop->operands; o++)
+      p[o] -= loop->size[k] * loop->stride[o][k] * (int64_t)loop->item[o];
+    position[k] = 0;
+  }
+}
+
 static void walk(const ml_loop *loop, int64_t begin, int64_t end, ml_loop_body body, void *ctx) {
   int inner = loop->rank - 1, operands = loop->operands;
   int64_t width = loop->size[inner], position[ML_MAX_RANK], stride[ML_LOOP_OPERANDS];
@@ -50,7 +121,24 @@ static void walk(const ml_loop *loop, int64_t begin, int64_t end, ml_loop_body b
     for (int o = 0; o < operands; o++)
       p[o] += position[k] * loop->stride[o][k] * (int64_t)loop->item[o];
   }
+  bool brief = loop->plain && inner > 0 && width <= SHORT_ROW && loop->stride[0][inner] == 1 &&
+               loop->stride[0][inner - 1] == width;
   while (begin < end) {
+    if (brief && position[inner] == 0 && end - begin >= width) {
+      int64_t rows = loop->size[inner - 1] - position[inner - 1];
+      if (rows > (end - begin) / width)
+        rows = (end - begin) / width;
+      run_short(loop, p, rows, body, ctx);
+      begin += rows * width;
+      if (begin >= end)
+        return;
+      /* to the last of these rows, from where the carry below goes on */
+      for (int o = 0; o < operands; o++)
+        p[o] += (rows - 1) * loop->stride[o][inner - 1] * (int64_t)loop->item[o];
+      position[inner - 1] += rows - 1;
+      carry(loop, p, position);
+      continue;
+    }
     int64_t n = width - position[inner];
     if (n > end - begin)
       n = end - begin;
@@ -62,15 +150,7 @@ static void walk(const ml_loop *loop, int64_t begin, int64_t end, ml_loop_body b
     for (int o = 0; o < operands; o++)
       p[o] -= position[inner] * stride[o] * (int64_t)loop->item[o];
     position[inner] = 0;
-    for (int k = inner - 1; k >= 0; k--) {
-      for (int o = 0; o < operands; o++)
-        p[o] += loop->stride[o][k] * (int64_t)loop->item[o];
-      if (++position[k] < loop->size[k])
-        break;
-      for (int o = 0; o < operands; o++)
-        p[o] -= loop->size[k] * loop->stride[o][k] * (int64_t)loop->item[o];
-      position[k] = 0;
-    }
+    carry(loop, p, position);
   }
 }
 

@@ -17,6 +17,8 @@ typedef struct {
   int64_t stride[ML_LOOP_OPERANDS][ML_MAX_RANK]; /* elements */
   size_t item[ML_LOOP_OPERANDS];                 /* bytes of an element */
   char *base[ML_LOOP_OPERANDS];                  /* first element */
+  bool plain; /* the body reads no more than it is given: short rows may come from copies (set by
+                 the caller before a run) */
 } ml_loop;
 
 /* n elements along the inner axis: pointers and element strides of each operand. [any thread] */

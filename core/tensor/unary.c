@@ -69,6 +69,7 @@ ml_status ml_tensor_unary(ml_tensor *out, ml_unary_op op, const ml_tensor *t, ml
   } else if (n > 0) {
     ml_loop loop;
     ml_loop_init(&loop, &shape, 2, (const ml_tensor *const[]){&result, t});
+    loop.plain = true;
     ml_loop_run(&loop, cost(op), segment, &job);
   }
   *out = result;
@@ -97,6 +98,7 @@ ml_status ml_tensor_unary_grad(ml_tensor *dx, ml_unary_op op, const ml_tensor *x
   unary_job job = {op, x->dtype, ml_kernels(x->dtype)};
   ml_loop loop;
   ml_loop_init(&loop, &shape, 3, (const ml_tensor *const[]){&result, x, dy});
+  loop.plain = true;
   ml_loop_run(&loop, cost(op), grad_segment, &job);
   *dx = result;
   return ML_OK;
