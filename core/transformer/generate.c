@@ -7,6 +7,7 @@
 enum {
   MOST_ROWS = 1024,  /* stepping at once; more would not be faster */
   PREFILL_ROWS = 64, /* positions of prompts in one pass */
+  STEPS = 16,        /* that a group takes before rows are gathered anew */
   NAME_LENGTH = 3    /* of the name "row" that streams are folded with */
 };
 #define MOST_CACHE ((uint64_t)1 << 30) /* bytes of cache, unless a single row wants more */
@@ -330,13 +331,36 @@ static void start_row(void *ctx, int64_t i, int worker) {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
+/* Moves the rows that ended behind the others of k0 .. k0 + n; returns how many go on. */
+static int64_t partition(job *j, int64_t k0, int64_t n) {
+  int64_t kept = 0;
+  for (int64_t k = 0; k < n; k++) {
+    if (j->live[k0 + k].done)
+      continue;
+    if (kept != k) {
+      live_row live = j->live[k0 + kept];
+      ml_decode_row row = j->row[k0 + kept];
+      j->live[k0 + kept] = j->live[k0 + k];
+      j->row[k0 + kept] = j->row[k0 + k];
+      j->live[k0 + k] = live;
+      j->row[k0 + k] = row;
+    }
+    kept++;
+  }
+  return kept;
+}
+
+/* A group takes several steps on its own, while its cache is near; then rows are gathered anew. */
 static void step_group(void *ctx, int64_t g, int worker) {
   job *j = ctx;
   ml_decode_scratch *s = &j->scratch[worker];
-  int64_t first = g * j->group, n = least(j->group, j->n_live - first);
-  ml_decode_rows(&j->decoder, j->row + first, n, s);
-  for (int64_t k = 0; k < n; k++)
-    advance(j, first + k, s->logits + k * j->decoder.V * j->decoder.esize, s);
+  int64_t first = g * j->group, all = least(j->group, j->n_live - first), n = all;
+  for (int step = 0; step < STEPS && n > 0 && 4 * n >= 3 * all && !ml_cancelled(); step++) {
+    ml_decode_rows(&j->decoder, j->row + first, n, s);
+    for (int64_t k = 0; k < n; k++)
+      advance(j, first + k, s->logits + k * j->decoder.V * j->decoder.esize, s);
+    n = partition(j, first, n);
+  }
 }
 
 static ml_status run(job *j, ml_error *err) {
@@ -355,7 +379,8 @@ static ml_status run(job *j, ml_error *err) {
     }
     if (j->n_live > 0) {
       j->group = ml_decode_group(j->n_live);
-      run_groups(j, (j->n_live + j->group - 1) / j->group, cost * (double)j->group, step_group);
+      run_groups(j, (j->n_live + j->group - 1) / j->group, cost * (double)(j->group * STEPS),
+                 step_group);
       ML_TRY(compact(j, err));
     }
     j->out->decode_seconds += ml_now() - start;
