@@ -49,6 +49,13 @@ static int traceback(lua_State *L) {
   }
   if (strstr(text, "stack traceback:")) /* rethrown: it says already where it arose */
     return 1;
+  /* scopes and the like rethrow; the traceback of where the error arose is kept */
+  if (lua_getfield(L, LUA_REGISTRYINDEX, "ml.traceback") == LUA_TFUNCTION) {
+    lua_pushvalue(L, 1);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING)
+      return 1;
+  }
+  lua_pop(L, 1);
   luaL_traceback(L, L, text, 1);
   return 1;
 }
@@ -270,7 +277,7 @@ static int protected_main(lua_State *L) {
   lua_pop(L, 1);
   set_paths(L);
   set_arg(L, argv, argc, script < argc ? script : 0);
-  lua_gc(L, LUA_GCINC, 0, 0, 0);
+  lua_gc(L, LUA_GCINC, 120, 0, 0); /* collects early: handles stay warm in the cache */
 
   struct sigaction action;
   memset(&action, 0, sizeof action);
