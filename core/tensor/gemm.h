@@ -10,9 +10,7 @@
 
 #include "tensor.h"
 
-#define ML_GEMM_KC 256   /* k per block */
-#define ML_GEMM_A_KB 192 /* packed block of A, on the stack, in L2 */
-#define ML_GEMM_B_KB 32  /* packed panel of B, on the stack, in L1 */
+#define ML_GEMM_KC 256 /* k per block */
 
 /* C[m0:m1, n0:n1] = alpha op(A) op(B) + beta C over k0:k1. */
 typedef struct {

@@ -16,8 +16,6 @@
 #endif
 #define KC ML_GEMM_KC
 
-_Static_assert(NR *KC * sizeof(real) <= ML_GEMM_B_KB * 1024, "a panel of B fits its buffer");
-
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
@@ -135,7 +133,8 @@ BLOCKS(6)
 #endif
 #if MR > 6
 BLOCKS(7)
-BLOCKS(8) BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12)
+BLOCKS(8)
+BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12)
 #endif
     static void direct_1_8(const block *t) {
   run(t, 1, 8, false);
@@ -389,7 +388,8 @@ static void tile_direct(const ml_gemm_tile *t, bool add) {
   }
 }
 
-#define ROWS ((int64_t)(ML_GEMM_A_KB * 1024 / (KC * sizeof(real)) / MR * MR))
+/* Rows of A copied at once: 192 and 320 KiB, on the stack and in L2. */
+#define ROWS ((int64_t)((ML_REAL_IS_F32 ? 192 : 160) / MR * MR))
 
 /* A copied block by block, MR rows side by side. */
 static void tile_copied(const ml_gemm_tile *t, bool add) {
