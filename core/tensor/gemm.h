@@ -4,7 +4,9 @@
  * One invariant holds everywhere: an element of C is the sum over blocks of ML_GEMM_KC consecutive
  * k, each block one chain of multiply-adds from zero in the order of k, the blocks added in order.
  * So neither M, N, the position of an element, packing, tiling, nor the split of K over tasks
- * changes a bit. */
+ * changes a bit. The exception is a matrix times a vector that runs along its rows (N = 1 with A as
+ * it lies, M = 1 with B transposed): dot products over fixed lanes, chosen by shape. ml_packed has
+ * no exception. */
 #ifndef MOONLAB_GEMM_H
 #define MOONLAB_GEMM_H
 

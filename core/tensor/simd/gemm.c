@@ -134,7 +134,8 @@ BLOCKS(6)
 #if MR > 6
 BLOCKS(7)
 BLOCKS(8)
-BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12)
+BLOCKS(9)
+BLOCKS(10) BLOCKS(11) BLOCKS(12)
 #endif
     static void direct_1_8(const block *t) {
   run(t, 1, 8, false);
