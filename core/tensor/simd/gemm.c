@@ -123,20 +123,15 @@ INLINE void run(const block *t, const int mr, const int nv, const bool packed) {
   static void direct_##mr##_##nv(const block *t) { run(t, mr, nv, false); }                        \
   static void packed_##mr##_##nv(const block *t) { run(t, mr, nv, true); }
 #define BLOCKS(mr) BLOCK(mr, 1) BLOCK(mr, 2)
-BLOCKS(1)
-BLOCKS(2)
-BLOCKS(3)
-BLOCKS(4)
+/* clang-format off */
+BLOCKS(1) BLOCKS(2) BLOCKS(3) BLOCKS(4)
 #if MR > 4
-BLOCKS(5)
-BLOCKS(6)
+BLOCKS(5) BLOCKS(6)
 #endif
 #if MR > 6
-BLOCKS(7)
-BLOCKS(8)
-BLOCKS(9)
-BLOCKS(10) BLOCKS(11) BLOCKS(12)
+BLOCKS(7) BLOCKS(8) BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12)
 #endif
+    /* clang-format on */
     static void direct_1_8(const block *t) {
   run(t, 1, 8, false);
 }
