@@ -250,11 +250,12 @@ static int l_tostring(lua_State *L) {
   for (int64_t i = 0; i < ml_transformer_param_count(d->model); i++)
     count += (double)ml_numel(&ml_transformer_param_at(d->model, i)->tensor);
   char text[200];
-  snprintf(text, sizeof text,
-           "ml.transformer %s, vocab %lld, context %lld, depth %lld, width %lld, heads %lld, %.0f "
-           "parameters",
-           ml_dtype_name((ml_dtype)c->dtype), (long long)c->vocab, (long long)c->context,
-           (long long)c->depth, (long long)c->width, (long long)c->heads, count);
+  (void)snprintf(
+      text, sizeof text,
+      "ml.transformer %s, vocab %lld, context %lld, depth %lld, width %lld, heads %lld, %.0f "
+      "parameters",
+      ml_dtype_name((ml_dtype)c->dtype), (long long)c->vocab, (long long)c->context,
+      (long long)c->depth, (long long)c->width, (long long)c->heads, count);
   lua_pushstring(L, text);
   return 1;
 }

@@ -21,7 +21,7 @@ static size_t line(int64_t bytes) { return (size_t)((bytes + 63) / 64 * 64); }
 /* Visits the parts in order; memory NULL: sizes only. */
 static size_t lay_out(ml_decode_scratch *s, const ml_decoder *d, int64_t rows, int64_t wanted,
                       char *memory) {
-  const int64_t e = d->esize, n = d->model->config.context + 2 * ML_CACHE_BLOCK;
+  const int64_t e = d->esize, n = d->model->config.context + (int64_t)2 * ML_CACHE_BLOCK;
   const int64_t bytes[] = {
       rows * d->d * e, rows * d->d * e, rows * 3 * d->d * e, rows * d->m * e, wanted * d->V * e,
       n * e,           d->V * e,        (d->V + 64) * 8,     d->V * 8,        d->V * 8};

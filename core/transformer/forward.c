@@ -262,7 +262,7 @@ ml_status ml_transformer_hidden(ml_tensor *out, ml_transformer *m,
   ML_TRY(ml_batch_open(&v, m, batch, false, err));
   size_t slots = (size_t)depth + 1;
   ml_tensor last = {0};
-  ml_tensor *kept = ml_alloc(slots * sizeof *kept), **keep = ml_alloc(slots * sizeof *keep);
+  ml_tensor *kept = ml_alloc(slots * sizeof *kept), **keep = ml_alloc(slots * sizeof(void *));
   ml_status status = ML_OK;
   if (!kept || !keep)
     DO(ml_fail(err, ML_ENOMEM, 0, "no memory for %lld layers", (long long)depth));

@@ -464,7 +464,7 @@ static ml_status open_pool(job *j, ml_error *err) {
   }
   size_t most = (size_t)j->most;
   j->slot = ml_alloc(most * sizeof *j->slot);
-  j->vacant = ml_alloc(most * sizeof *j->vacant);
+  j->vacant = ml_alloc(most * sizeof(void *));
   j->live = ml_alloc(most * sizeof *j->live);
   j->row = ml_alloc(most * sizeof *j->row);
   j->fresh = ml_alloc(most * sizeof *j->fresh);

@@ -73,7 +73,7 @@ static inline const ml_tensor *ml_head_weight(const ml_transformer *m) {
   return &m->params[m->config.tied ? m->tokens : m->head].tensor;
 }
 
-/* Fills attention and block_rms slots; see probes.c. */
+/* Root mean square of all entries, off the tape. */
 ml_status ml_probe_rms(double *rms, const ml_tensor *x, ml_error *err) ML_MUST_CHECK;
 
 #endif

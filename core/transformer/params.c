@@ -17,9 +17,9 @@ static int64_t add(ml_transformer *m, int64_t block, const char *name, ml_param_
     return i;
   ml_transformer_param *p = &m->params[i];
   if (block >= 0)
-    snprintf(p->name, sizeof p->name, "blocks.%lld.%s", (long long)block + 1, name);
+    (void)snprintf(p->name, sizeof p->name, "blocks.%lld.%s", (long long)block + 1, name);
   else
-    snprintf(p->name, sizeof p->name, "%s", name);
+    (void)snprintf(p->name, sizeof p->name, "%s", name);
   p->multiplier = 1;
   p->role = role;
   p->fan_in = fan_in;
@@ -82,10 +82,12 @@ ml_status ml_transformer_layout(ml_transformer **model, const ml_transformer_con
   m->tied_multiplier = 1;
   m->training = true;
   m->blocks = ml_alloc(sizeof *m->blocks * (size_t)(checked.depth > 0 ? checked.depth : 1));
-  if (m->blocks) {
-    add_all(m);
-    m->params = ml_alloc(sizeof *m->params * (size_t)m->n_params);
+  if (!m->blocks) {
+    ml_transformer_free(m);
+    return ml_fail(err, ML_ENOMEM, 0, "no memory for %lld blocks", (long long)checked.depth);
   }
+  add_all(m); /* counts */
+  m->params = ml_alloc(sizeof *m->params * (size_t)m->n_params);
   if (!m->params) {
     m->n_params = 0;
     ml_transformer_free(m);

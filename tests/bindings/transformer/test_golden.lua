@@ -1,4 +1,5 @@
--- The decoder agrees with PyTorch: loss, logits and every gradient (numbers by tests/golden/transformer/make.py).
+-- The decoder agrees with PyTorch: loss, logits and every gradient.
+-- Golden numbers by tests/golden/transformer/make.py.
 local ml = require "moonlab"
 local check = require "check"
 local T = {}
@@ -7,7 +8,10 @@ local golden = ml.json.read("tests/golden/transformer/decoder.json")
 
 -- Element k of parameter i is scale * sin(1.7 k + i + 1), plus 1 for gains.
 local function decoder()
-  local options = { dtype = "f64", positions = "learned", tied = true, bias = true, norm_eps = 1e-5, activation = "gelu_tanh" }
+  local options = {
+    dtype = "f64", positions = "learned", tied = true, bias = true, norm_eps = 1e-5,
+    activation = "gelu_tanh",
+  }
   for key, value in pairs(golden.config) do options[key] = value end
   local lm = ml.transformer(options)
   local named = lm:named_parameters()
@@ -36,10 +40,13 @@ function T.test_loss_logits_and_gradients() -- golden
   local tokens, mask = ml.index(golden.tokens), ml.f64(golden.mask)
   local loss = lm:loss(tokens, { mask = mask, z_loss = golden.z_loss })
   check.close(loss:item(), golden.loss, { rtol = 1e-13 })
-  check.close(lm:logits(tokens[{ {}, { 1, -2 } }]):detach(), golden.logits, { rtol = 1e-12, atol = 1e-13 })
+  local logits = lm:logits(tokens[{ {}, { 1, -2 } }]):detach()
+  check.close(logits, golden.logits, { rtol = 1e-12, atol = 1e-13 })
   loss:backward()
   -- both sides round in another order, a few hundred times: 1e-12 of the largest entries
-  for name, p in pairs(named) do check.close(p:grad(), golden.gradients[name], { rtol = 1e-11, atol = 1e-13 }) end
+  for name, p in pairs(named) do
+    check.close(p:grad(), golden.gradients[name], { rtol = 1e-11, atol = 1e-13 })
+  end
 end
 
 return T

@@ -1,10 +1,12 @@
--- ml.transformer from Lua: options, positions from 1, batches as tables, what comes back, errors, leaks.
+-- ml.transformer from Lua: options, positions from 1, batches as tables, results, errors, leaks.
 local ml = require "moonlab"
 local check = require "check"
 local T = {}
 
 local function small(more)
-  local options = { vocab = 12, context = 20, depth = 2, width = 16, heads = 2, seed = 5, dtype = "f64" }
+  local options = {
+    vocab = 12, context = 20, depth = 2, width = 16, heads = 2, seed = 5, dtype = "f64",
+  }
   for k, v in pairs(more or {}) do options[k] = v end
   return ml.transformer(options)
 end
@@ -14,8 +16,10 @@ function T.test_defaults_and_config()
   local c = lm:config()
   check.equal({ c.vocab, c.context, c.depth, c.width, c.heads, c.mlp_width, c.dtype, c.seed },
     { 256, 256, 4, 128, 4, 512, "f32", 1 })
-  check.equal({ c.norm, c.norm_eps, c.bias, c.activation, c.positions, c.rotary, c.rotary_base, c.qk_norm, c.qk_norm_order },
-    { "layer", 1e-6, false, "gelu_tanh", "rotary", "half", 1e4, false, "before_rotary" })
+  check.equal({ c.norm, c.norm_eps, c.bias, c.activation, c.positions },
+    { "layer", 1e-6, false, "gelu_tanh", "rotary" })
+  check.equal({ c.rotary, c.rotary_base, c.qk_norm, c.qk_norm_order },
+    { "half", 1e4, false, "before_rotary" })
   check.equal({ c.attention_scale, c.tied, c.init }, { "1/sqrt(d_head)", false, "paper" })
   check.equal(lm:config().heads, 4)
   check.is_true(tostring(lm):find("width 128", 1, true) ~= nil)
@@ -39,11 +43,13 @@ function T.test_loss_options()
   local lm = small()
   local tokens = ml.rng(1):integers(1, 12, { 3, 8 })
   local _, info = lm:loss(tokens, { z_loss = 1e-3, probes = true })
-  check.equal({ #info.max_logit, #info.max_abs_logit, #info.attn_entropy, #info.block_rms }, { 2, 2, 2, 2 })
+  check.equal({ #info.max_logit, #info.max_abs_logit, #info.attn_entropy, #info.block_rms },
+    { 2, 2, 2, 2 })
   check.equal(info.count, 21)
   check.is_true(info.mean_logz2 >= info.mean_logz ^ 2)
   local plain = lm:loss(tokens)
-  check.close(plain:item() + 1e-3 * info.mean_logz2, lm:loss(tokens, { z_loss = 1e-3 }):item(), { rtol = 1e-12 })
+  check.close(
+    plain:item() + 1e-3 * info.mean_logz2, lm:loss(tokens, { z_loss = 1e-3 }):item(), { rtol = 1e-12 })
   -- the mask as a table, weights of any sign
   local mask = { { 1, 0, 0, 0, 0, 0, 0 }, { 0, 0, 0, 0, 0, 0, 0 }, { 0, 0, 0, 0, 0, 0, -1 } }
   local masked = lm:loss(tokens, { mask = mask })
@@ -55,7 +61,8 @@ function T.test_loss_options()
   -- segments as a table: the second half starts afresh
   local row = tokens[{ { 1, 1 } }]
   local split = lm:logits(row, { segments = { { 1, 1, 1, 1, 2, 2, 2, 2 } } })
-  check.close(split[{ 1, { 5, 8 } }]:detach(), lm:logits(row[{ 1, { 5, 8 } }]):detach(), { rtol = 1e-10, atol = 1e-12 })
+  check.close(
+    split[{ 1, { 5, 8 } }]:detach(), lm:logits(row[{ 1, { 5, 8 } }]):detach(), { rtol = 1e-10, atol = 1e-12 })
   -- embeddings are differentiable
   local e = ml.param(ml.rng(2):normal({ 1, 8, 16 }))
   lm:loss(row, { embeddings = e[{ {}, { 1, 7 } }] }):backward()
@@ -68,7 +75,8 @@ function T.test_hidden_is_keyed_as_asked()
   check.equal(h[0]:shape(), { 1, 3, 16 })
   check.is_nil(h[1])
   local head = lm:named_parameters().head
-  check.close(h.final:matmul(head):detach(), lm:logits({ { 1, 2, 3 } }):detach(), { rtol = 1e-11, atol = 1e-13 })
+  check.close(
+    h.final:matmul(head):detach(), lm:logits({ { 1, 2, 3 } }):detach(), { rtol = 1e-11, atol = 1e-13 })
   local all = lm:hidden { 4, 5 }
   check.equal(all[1]:shape(), { 2, 16 })
   check.equal(all.final:shape(), { 2, 16 })
@@ -78,7 +86,8 @@ end
 
 function T.test_generate_rows_and_streams()
   local lm = small { dtype = "f32" }
-  local prompts = { { 1, 2, 3 }, ml.index { 4 }, { 5, 6, 7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 } }
+  local long = { 5, 6, 7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }
+  local prompts = { { 1, 2, 3 }, ml.index { 4 }, long }
   local out, info = lm:generate(prompts, { n = 2, max_new = 6, rng = ml.rng(9) })
   check.equal(#out, 3)
   check.equal(#out[1], 2)
@@ -103,7 +112,8 @@ function T.test_generate_rows_and_streams()
   -- the logprobs are the model's
   local sequence = { 4 }
   for _, id in ipairs(out[2][1]:totable()) do sequence[#sequence + 1] = id end
-  check.close(lm:logprob({ sequence }, { from = 2 })[1], info.logprobs[2][1], { rtol = 1e-4, atol = 1e-5 })
+  check.close(
+    lm:logprob({ sequence }, { from = 2 })[1], info.logprobs[2][1], { rtol = 1e-4, atol = 1e-5 })
 end
 
 function T.test_stop_is_returned_last()
@@ -126,10 +136,12 @@ function T.test_logprob_from_lists()
   check.equal(list[1]:shape(), { 2 })
   check.equal(list[2]:shape(), { 1 })
   local logits = lm:logits { 1, 2, 3 }
-  check.close(list[1][2], logits[{ 3, 4 }]:item() - logits[{ 3 }]:logsumexp(1):item(), { rtol = 1e-11 })
+  check.close(
+    list[1][2], logits[{ 3, 4 }]:item() - logits[{ 3 }]:logsumexp(1):item(), { rtol = 1e-11 })
   check.equal(lm:logprob({ { 1, 2, 3 } })[1]:shape(), { 2 })
   check.raises("from is 1, wanted >= 2", function() lm:logprob({ { 1, 2 } }, { from = 1 }) end)
-  check.raises("wanted 1..21 (context + 1)", function() lm:logprob { ml.rng(1):integers(1, 12, { 22 }) } end)
+  check.raises("wanted 1..21 (context + 1)",
+    function() lm:logprob { ml.rng(1):integers(1, 12, { 22 }) } end)
 end
 
 function T.test_parameters_keep_their_identity()
@@ -189,16 +201,21 @@ function T.test_errors()
   check.raises("ml.parameterization", ml.transformer, { parameterization = "mup" })
   local lm = small()
   check.raises("tokens [1,3] is id 13, wanted 1..12", function() lm:loss { { 1, 2, 13 } } end)
-  check.raises("mask is f64 [1x1], wanted [1x2]", function() lm:loss({ { 1, 2, 3 } }, { mask = ml.ones { 1, 1 } }) end)
-  check.raises("unknown option 'probe'; did you mean 'probes'?", function() lm:loss({ 1, 2 }, { probe = true }) end)
+  check.raises("mask is f64 [1x1], wanted [1x2]",
+    function() lm:loss({ { 1, 2, 3 } }, { mask = ml.ones { 1, 1 } }) end)
+  check.raises("unknown option 'probe'; did you mean 'probes'?",
+    function() lm:loss({ 1, 2 }, { probe = true }) end)
   check.raises("targets are missing", function() lm:loss { inputs = { { 1, 2 } } } end)
-  check.raises("more than the context of 20", function() lm:logits(ml.rng(1):integers(1, 12, { 21 })) end)
+  check.raises("more than the context of 20",
+    function() lm:logits(ml.rng(1):integers(1, 12, { 21 })) end)
   check.raises("prompt 1 is number 1, wanted a list of ids", function() lm:generate { 1, 2 } end)
   check.raises("prompt 2 is empty", function() lm:generate { { 1 }, {} } end)
   check.raises("prompt 1 has number 0 at 2", function() lm:generate { { 1, 0 } } end)
-  check.raises("temperature is 0, wanted > 0", function() lm:generate({ { 1 } }, { temperature = 0 }) end)
+  check.raises("temperature is 0, wanted > 0",
+    function() lm:generate({ { 1 } }, { temperature = 0 }) end)
   check.raises("top_k", function() lm:generate({ { 1 } }, { top_k = 0 }) end)
-  check.raises("wanted a list of 1 generators", function() lm:generate({ { 1 } }, { keys = {} }) end)
+  check.raises("wanted a list of 1 generators",
+    function() lm:generate({ { 1 } }, { keys = {} }) end)
   check.raises("prompt 1 has 21 ids, more than the context of 20",
     function() lm:generate { ml.rng(1):integers(1, 12, { 21 }) } end)
   check.raises("/no/such/folder", function() lm:save("/no/such/folder/x") end)
