@@ -49,7 +49,8 @@ function T.test_loss_options()
   check.is_true(info.mean_logz2 >= info.mean_logz ^ 2)
   local plain = lm:loss(tokens)
   check.close(
-    plain:item() + 1e-3 * info.mean_logz2, lm:loss(tokens, { z_loss = 1e-3 }):item(), { rtol = 1e-12 })
+    plain:item() + 1e-3 * info.mean_logz2,
+    lm:loss(tokens, { z_loss = 1e-3 }):item(), { rtol = 1e-12 })
   -- the mask as a table, weights of any sign
   local mask = { { 1, 0, 0, 0, 0, 0, 0 }, { 0, 0, 0, 0, 0, 0, 0 }, { 0, 0, 0, 0, 0, 0, -1 } }
   local masked = lm:loss(tokens, { mask = mask })
@@ -62,7 +63,8 @@ function T.test_loss_options()
   local row = tokens[{ { 1, 1 } }]
   local split = lm:logits(row, { segments = { { 1, 1, 1, 1, 2, 2, 2, 2 } } })
   check.close(
-    split[{ 1, { 5, 8 } }]:detach(), lm:logits(row[{ 1, { 5, 8 } }]):detach(), { rtol = 1e-10, atol = 1e-12 })
+    split[{ 1, { 5, 8 } }]:detach(),
+    lm:logits(row[{ 1, { 5, 8 } }]):detach(), { rtol = 1e-10, atol = 1e-12 })
   -- embeddings are differentiable
   local e = ml.param(ml.rng(2):normal({ 1, 8, 16 }))
   lm:loss(row, { embeddings = e[{ {}, { 1, 7 } }] }):backward()
@@ -76,7 +78,8 @@ function T.test_hidden_is_keyed_as_asked()
   check.is_nil(h[1])
   local head = lm:named_parameters().head
   check.close(
-    h.final:matmul(head):detach(), lm:logits({ { 1, 2, 3 } }):detach(), { rtol = 1e-11, atol = 1e-13 })
+    h.final:matmul(head):detach(),
+    lm:logits({ { 1, 2, 3 } }):detach(), { rtol = 1e-11, atol = 1e-13 })
   local all = lm:hidden { 4, 5 }
   check.equal(all[1]:shape(), { 2, 16 })
   check.equal(all.final:shape(), { 2, 16 })
