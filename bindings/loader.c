@@ -40,7 +40,7 @@ void *moonlab_load(const char **why) {
   char *slash = strrchr(real, '/');
   if (slash)
     *slash = '\0';
-  snprintf(reason, sizeof reason, "libmoonlab.so not found near %s", real);
+  snprintf(reason, sizeof reason, "libmoonlab.so not found near %.900s", real);
   for (size_t i = 0; i < sizeof beside / sizeof *beside && !handle; i++) {
     int n = snprintf(path, sizeof path, "%s/%s", real, beside[i]);
     char resolved[4096];
@@ -48,7 +48,7 @@ void *moonlab_load(const char **why) {
       continue;
     handle = dlopen(resolved, RTLD_NOW | RTLD_LOCAL);
     if (!handle)
-      snprintf(reason, sizeof reason, "%s", dlerror());
+      snprintf(reason, sizeof reason, "%.1000s", dlerror());
   }
   *why = reason;
   return handle;
