@@ -86,12 +86,13 @@ void ml_packed_matmul(const ml_packed *W, int64_t M, const void *x, int64_t ldx,
                      .ldy = ldy,
                      .add = accumulate},
            .rows = 32 * kernels->rows};
-  /* A few rows cost what reading W costs, about 16 bytes in the time of 32 flops; a task should
-   * outlast its start. */
+  /* A few rows cost what reading W costs, about 16 bytes in the time of 32 flops. Below the cost of
+   * some 50 microseconds waking a sleeping pool takes longer than it saves. */
   const double bytes = (double)W->K * (double)W->N * (double)ml_dtype_size(W->dtype);
   const double flops = 2 * (double)M * (double)W->K * (double)W->N;
   const double cost = bytes > flops / 4 ? bytes : flops / 4;
-  const int64_t down = blocks(M, j.rows), most = (int64_t)(cost / (double)down / 1e5);
+  const int64_t down = blocks(M, j.rows),
+                most = cost < 1.5e6 ? 1 : (int64_t)(cost / (double)down / 1e5);
   j.panels = blocks(panels, least(most < 1 ? 1 : most, 8));
   j.panels = M == 1 ? blocks(j.panels, 4) * 4 : M == 2 ? blocks(j.panels, 2) * 2 : j.panels;
   j.across = blocks(panels, j.panels);
