@@ -40,22 +40,26 @@ typedef struct {
   void (*scale)(int64_t n, double alpha, const void *x, void *y, bool add); /* y (+)= alpha x */
 } ml_nn_row_kernels;
 
+/* How results are written. Streaming spares a large result the reading of its old lines into the
+ * caches. */
+typedef enum { ML_NN_STORE = 0, ML_NN_ADD, ML_NN_STREAM } ml_nn_write;
+
 /* ---- norms (simd/norm.c)
  * ------------------------------------------------------------------------------ */
 
 typedef struct {
   /* gain, shift, mean, rstd may be NULL */
   void (*layer)(int64_t rows, int64_t n, const void *x, const void *gain, const void *shift,
-                double eps, void *y, void *mean, void *rstd);
+                double eps, void *y, void *mean, void *rstd, ml_nn_write how);
   /* dx (+)=; dgain and dshift [n] are overwritten with the sums over these rows; each may be NULL
    */
   void (*layer_grad)(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain,
-                     const void *mean, const void *rstd, void *dx, bool add, void *dgain,
+                     const void *mean, const void *rstd, void *dx, ml_nn_write how, void *dgain,
                      void *dshift);
   void (*rms)(int64_t rows, int64_t n, const void *x, const void *gain, double eps, void *y,
-              void *rstd);
+              void *rstd, ml_nn_write how);
   void (*rms_grad)(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain,
-                   const void *rstd, void *dx, bool add, void *dgain);
+                   const void *rstd, void *dx, ml_nn_write how, void *dgain);
 } ml_nn_norm_kernels;
 
 /* ---- cross-entropy (simd/cross_entropy.c)

@@ -13,8 +13,14 @@ typedef struct {
   /* backward */
   const void *dy;
   void *dx, *dgain, *dshift; /* dgain, dshift: a row of sums per chunk */
-  bool add;
+  ml_nn_write how;           /* y or dx */
 } norm_task;
+
+/* What is too large to be found in a cache by its reader is streamed. */
+static ml_nn_write write_mode(const norm_task *t) {
+  double bytes = (double)t->rows * (double)t->n * (double)ml_dtype_size(t->dtype);
+  return bytes > 4e6 ? ML_NN_STREAM : ML_NN_STORE;
+}
 
 static void forward_body(void *ctx, int64_t i, int worker) {
   (void)worker;
@@ -26,9 +32,9 @@ static void forward_body(void *ctx, int64_t i, int worker) {
   void *rstd = t->rstd ? ml_nn_at(t->rstd, t->dtype, r0) : NULL;
   const ml_nn_norm_kernels *k = ml_nn_norm(t->dtype);
   if (t->layer)
-    k->layer(rows, t->n, x, t->gain, t->shift, t->eps, y, mean, rstd);
+    k->layer(rows, t->n, x, t->gain, t->shift, t->eps, y, mean, rstd, t->how);
   else
-    k->rms(rows, t->n, x, t->gain, t->eps, y, rstd);
+    k->rms(rows, t->n, x, t->gain, t->eps, y, rstd, t->how);
 }
 
 static void backward_body(void *ctx, int64_t i, int worker) {
@@ -42,10 +48,10 @@ static void backward_body(void *ctx, int64_t i, int worker) {
   void *dshift = t->dshift ? ml_nn_at(t->dshift, t->dtype, i * t->n) : NULL;
   const ml_nn_norm_kernels *k = ml_nn_norm(t->dtype);
   if (t->layer)
-    k->layer_grad(rows, t->n, x, dy, t->gain, ml_nn_cat(t->mean, t->dtype, r0), rstd, dx, t->add,
+    k->layer_grad(rows, t->n, x, dy, t->gain, ml_nn_cat(t->mean, t->dtype, r0), rstd, dx, t->how,
                   dgain, dshift);
   else
-    k->rms_grad(rows, t->n, x, dy, t->gain, rstd, dx, t->add, dgain);
+    k->rms_grad(rows, t->n, x, dy, t->gain, rstd, dx, t->how, dgain);
 }
 
 /* x [...,D]; gain, shift [D] or NULL. Saves x, rstd, mean (layer), gain. */
@@ -81,6 +87,7 @@ static ml_status norm_forward(const char *op, bool layer, ml_tensor *out, const 
     t.rstd = save ? ml_data(&rstd) : NULL;
     t.mean = save && layer ? ml_data(&mean) : NULL;
     t.chunk = ml_nn_chunk_rows(t.rows, t.n);
+    t.how = write_mode(&t);
     ml_parallel_for(ml_nn_ceil_div(t.rows, t.chunk), 8.0 * (double)(t.chunk * t.n), forward_body,
                     &t);
   }
@@ -103,9 +110,9 @@ static ml_status norm_grads(ml_vjp *c, bool layer, const ml_tensor *dy, ml_arena
   t.chunk = ml_nn_chunk_rows(t.rows, t.n);
   int64_t chunks = ml_nn_ceil_div(t.rows, t.chunk);
   ml_tensor *dx = NULL, *dgain = NULL, *dshift = NULL;
-  bool gain_add = false, shift_add = false;
+  bool dx_add = false, gain_add = false, shift_add = false;
   if (c->wanted[0])
-    ML_TRY(ml_vjp_target(c, 0, &dx, &t.add, err));
+    ML_TRY(ml_vjp_target(c, 0, &dx, &dx_add, err));
   if (c->wanted[1]) {
     ML_TRY(ml_vjp_target(c, 1, &dgain, &gain_add, err));
     ML_TRY(ml_nn_take(&t.dgain, arena, chunks * t.n, item, err));
@@ -114,6 +121,7 @@ static ml_status norm_grads(ml_vjp *c, bool layer, const ml_tensor *dy, ml_arena
     ML_TRY(ml_vjp_target(c, 2, &dshift, &shift_add, err));
     ML_TRY(ml_nn_take(&t.dshift, arena, chunks * t.n, item, err));
   }
+  t.how = dx_add ? ML_NN_ADD : write_mode(&t);
   t.x = ml_data(x);
   t.dy = ml_data(dy);
   t.gain = ml_tensor_empty(gain) ? NULL : ml_data(gain);

@@ -1,7 +1,7 @@
 /* Layer norm and RMS norm of rows, and their gradients in one visit of each row while it is in L1.
  */
-#include "base/simd.h"
 #include "nn/kernels.h"
+#include "nn/simd/vector.h"
 
 #define L ML_LANES
 #define INLINE static inline __attribute__((always_inline))
@@ -48,7 +48,7 @@ INLINE real row_mean(const real *x, int64_t n) {
 
 /* Mean of (x - mean)^2. Meanwhile the next row of x and of y is on its way: a row often starts a
  * page, where the machine's own prefetching starts anew. Past the end a prefetch does nothing. */
-INLINE real row_moment(const real *x, const real *y, int64_t n, real mean) {
+INLINE real row_moment(const real *x, const real *y, int64_t n, real mean, ml_nn_write how) {
   ml_vec acc[SUMS] = {{0}};
   int64_t j = 0;
   for (; j + SUMS * L <= n; j += SUMS * L) {
@@ -56,7 +56,8 @@ INLINE real row_moment(const real *x, const real *y, int64_t n, real mean) {
     for (int v = 0; v < SUMS; v++) {
       if (v * ML_VECTOR_BYTES % 64 == 0) {
         __builtin_prefetch(x + n + j + v * L, 0);
-        __builtin_prefetch(y + n + j + v * L, 1);
+        if (how != ML_NN_STREAM)
+          __builtin_prefetch(y + n + j + v * L, 1);
       }
       ml_vec d = load(x + j + v * L) - mean;
       acc[v] += d * d;
@@ -72,55 +73,74 @@ INLINE real row_moment(const real *x, const real *y, int64_t n, real mean) {
   return s / (real)n;
 }
 
-INLINE void normalise(int64_t n, const real *restrict x, real mean, real rstd,
-                      const real *restrict gain, const real *restrict shift, real *restrict y) {
-  if (gain && shift)
-    for (int64_t j = 0; j < n; j++)
-      y[j] = (x[j] - mean) * rstd * gain[j] + shift[j];
-  else if (gain)
-    for (int64_t j = 0; j < n; j++)
-      y[j] = (x[j] - mean) * rstd * gain[j];
-  else if (shift)
-    for (int64_t j = 0; j < n; j++)
-      y[j] = (x[j] - mean) * rstd + shift[j];
+/* Whether rows of n at p can be streamed past the caches, as asked. */
+INLINE ml_nn_write writable(ml_nn_write how, const void *p, int64_t n) {
+  bool aligned = (uintptr_t)p % ML_VECTOR_BYTES == 0 && n % L == 0;
+  return how == ML_NN_STREAM && !aligned ? ML_NN_STORE : how;
+}
+
+INLINE void put(real *p, ml_vec v, ml_nn_write how) {
+  if (how == ML_NN_STREAM)
+    ml_vstream(p, v);
   else
-    for (int64_t j = 0; j < n; j++)
-      y[j] = (x[j] - mean) * rstd;
+    store(p, how == ML_NN_ADD ? load(p) + v : v);
+}
+
+INLINE void normalise(int64_t n, const real *x, real mean, real rstd, const real *gain,
+                      const real *shift, real *y, ml_nn_write how) {
+  int64_t j = 0;
+  for (; j + L <= n; j += L) {
+    ml_vec h = (load(x + j) - mean) * rstd;
+    h = gain ? h * load(gain + j) : h;
+    put(y + j, shift ? h + load(shift + j) : h, how);
+  }
+  for (; j < n; j++) {
+    real h = (x[j] - mean) * rstd;
+    h = gain ? h * gain[j] : h;
+    y[j] = shift ? h + shift[j] : h;
+  }
 }
 
 static void layer(int64_t rows, int64_t n, const void *x_, const void *gain, const void *shift,
-                  double eps, void *y_, void *mean_, void *rstd_) {
+                  double eps, void *y_, void *mean_, void *rstd_, ml_nn_write how) {
   const real *x = x_;
   real *y = y_, *means = mean_, *rstds = rstd_;
+  how = writable(how, y, n);
   for (int64_t i = 0; i < rows; i++, x += n, y += n) {
     real mean = row_mean(x, n);
-    real rstd = 1 / root(row_moment(x, y, n, mean) + (real)eps);
-    normalise(n, x, mean, rstd, gain, shift, y);
+    real rstd = 1 / root(row_moment(x, y, n, mean, how) + (real)eps);
+    normalise(n, x, mean, rstd, gain, shift, y, how);
     if (means)
       means[i] = mean;
     if (rstds)
       rstds[i] = rstd;
   }
+  if (how == ML_NN_STREAM)
+    ml_vstream_end();
 }
 
 static void rms(int64_t rows, int64_t n, const void *x_, const void *gain, double eps, void *y_,
-                void *rstd_) {
+                void *rstd_, ml_nn_write how) {
   const real *x = x_;
   real *y = y_, *rstds = rstd_;
+  how = writable(how, y, n);
   for (int64_t i = 0; i < rows; i++, x += n, y += n) {
-    real rstd = 1 / root(row_moment(x, y, n, 0) + (real)eps);
-    normalise(n, x, 0, rstd, gain, NULL, y);
+    real rstd = 1 / root(row_moment(x, y, n, 0, how) + (real)eps);
+    normalise(n, x, 0, rstd, gain, NULL, y, how);
     if (rstds)
       rstds[i] = rstd;
   }
+  if (how == ML_NN_STREAM)
+    ml_vstream_end();
 }
 
 /* With h = (x - mean) rstd and g = dy gain: dx = rstd (g - mean(g) - h mean(g h)); rms norm lacks
  * the middle term. */
 INLINE void norm_grad(int64_t rows, int64_t n, const real *x, const real *dy, const real *gain,
-                      const real *means, const real *rstds, real *dx, const bool add, real *dgain,
+                      const real *means, const real *rstds, real *dx, ml_nn_write how, real *dgain,
                       real *dshift, const bool centred, const bool has_gain, const bool want_gain,
                       const bool want_shift) {
+  how = writable(how, dx, n);
   if (want_gain)
     for (int64_t j = 0; j < n; j++)
       dgain[j] = 0;
@@ -169,13 +189,14 @@ INLINE void norm_grad(int64_t rows, int64_t n, const real *x, const real *dy, co
   do {                                                                                             \
     ml_vec d_ = load(dy + (at)), h_ = (load(x + (at)) - mean) * rstd;                              \
     ml_vec r_ = rstd * ((has_gain ? d_ * load(gain + (at)) : d_) - s - h_ * t);                    \
-    store(dx + (at), add ? load(dx + (at)) + r_ : r_);                                             \
+    put(dx + (at), r_, how);                                                                       \
   } while (0)
     t /= (real)n;
     for (j = 0; j + LINE <= n; j += LINE) {
       __builtin_prefetch(x + n + j, 0);
       __builtin_prefetch(dy + n + j, 0);
-      __builtin_prefetch(dx + n + j, 1);
+      if (how != ML_NN_STREAM)
+        __builtin_prefetch(dx + n + j, 1);
 #pragma GCC unroll 4
       for (int v = 0; v < LINE / L; v++)
         STEP_DX(j + v * L);
@@ -186,18 +207,20 @@ INLINE void norm_grad(int64_t rows, int64_t n, const real *x, const real *dy, co
     for (; j < n; j++) {
       real h = (x[j] - mean) * rstd, g = has_gain ? dy[j] * gain[j] : dy[j];
       real r = rstd * (g - s - h * t);
-      dx[j] = add ? dx[j] + r : r;
+      dx[j] = how == ML_NN_ADD ? dx[j] + r : r;
     }
     dx += n;
   }
+  if (how == ML_NN_STREAM)
+    ml_vstream_end();
 }
 
 #define VARIANT(centred, has_gain, want_gain, want_shift)                                          \
-  norm_grad(rows, n, x, dy, gain, mean, rstd, dx, add, dgain, dshift, centred, has_gain,           \
+  norm_grad(rows, n, x, dy, gain, mean, rstd, dx, how, dgain, dshift, centred, has_gain,           \
             want_gain, want_shift)
 
 static void layer_grad(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain,
-                       const void *mean, const void *rstd, void *dx, bool add, void *dgain,
+                       const void *mean, const void *rstd, void *dx, ml_nn_write how, void *dgain,
                        void *dshift) {
   if (gain && dgain && dshift)
     VARIANT(true, true, true, true);
@@ -210,7 +233,7 @@ static void layer_grad(int64_t rows, int64_t n, const void *x, const void *dy, c
 }
 
 static void rms_grad(int64_t rows, int64_t n, const void *x, const void *dy, const void *gain,
-                     const void *rstd, void *dx, bool add, void *dgain) {
+                     const void *rstd, void *dx, ml_nn_write how, void *dgain) {
   const void *mean = NULL;
   void *dshift = NULL;
   if (gain && dgain)

@@ -80,6 +80,26 @@ static inline __attribute__((always_inline)) ml_vec ml_vexp(ml_vec x) {
   return p * (ml_vec)((((ml_veci)t) << ML_MANTISSA) + (ml_veci)(ML_R(1) - (ml_vec){0}));
 }
 
+/* Past the caches, to an aligned place that is not read soon. */
+static inline __attribute__((always_inline)) void ml_vstream(real *p, ml_vec v) {
+#if ML_ISA_LEVEL == 2
+  _mm512_stream_si512((void *)p, (__m512i)v);
+#elif ML_ISA_LEVEL == 1
+  _mm256_stream_si256((void *)p, (__m256i)v);
+#elif defined(__SSE2__)
+  _mm_stream_si128((void *)p, (__m128i)v);
+#else
+  *(ml_vecu *)p = v;
+#endif
+}
+
+/* After the last of them, before another thread reads. */
+static inline void ml_vstream_end(void) {
+#if ML_ISA_LEVEL >= 1 || defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
 /* Part of a vector: m lanes, the others 0 or left alone. */
 static inline __attribute__((always_inline)) ml_vec ml_vload(const real *p, int64_t m) {
   if (m == ML_LANES)
