@@ -204,9 +204,30 @@ static void fill(lua_State *L, filler *f, int depth) {
   }
 }
 
+/* A table of values has nothing beside its array part: a string key is an option in the wrong
+ * place. Looking starts behind the last array entry. */
+static void check_keys(lua_State *L, int idx, int arg) {
+  lua_Integer n = (lua_Integer)lua_rawlen(L, idx);
+  if (n)
+    lua_pushinteger(L, n);
+  else
+    lua_pushnil(L);
+  while (lua_next(L, idx)) {
+    lua_pop(L, 1);
+    if (lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1 && lua_tointeger(L, -1) <= n)
+      continue;
+    if (lua_type(L, -1) == LUA_TSTRING)
+      mll_arg_error(L, arg, "key '%s' in a table of values, wanted numbers in its array part",
+                    lua_tostring(L, -1));
+    mll_arg_error(L, arg, "a table of values has a key outside 1..%lld", (long long)n);
+  }
+}
+
 ml_tensor *mll_push_from_lua(lua_State *L, int idx, int arg, ml_dtype dtype) {
   idx = lua_absindex(L, idx);
   luaL_checkstack(L, 2 * ML_MAX_RANK + 8, NULL);
+  if (lua_istable(L, idx))
+    check_keys(L, idx, arg);
   ml_shape shape = {0};
   lua_pushvalue(L, idx);
   while (lua_type(L, -1) == LUA_TTABLE) {

@@ -140,7 +140,18 @@ static void add_parameters(lua_State *L, optimizer *o, int idx, int keys, const 
 static void add_group(lua_State *L, optimizer *o, int group, int keys, lua_Integer number) {
   static const char *const names[] = {"params",    "name",        "lr_scale",
                                       "eps_scale", "decay_scale", NULL};
-  mll_check_opts(L, group, names);
+  lua_pushnil(L);
+  while (lua_next(L, group)) {
+    lua_pop(L, 1);
+    const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "(not a name)";
+    bool known = false;
+    for (int i = 0; names[i]; i++)
+      known = known || strcmp(key, names[i]) == 0;
+    const char *near = known ? NULL : mll_nearest(key, names);
+    if (!known)
+      mll_arg_error(L, 1, "group %d has an unknown option '%s'%s%s%s", (int)number, key,
+                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+  }
   double scale[3] = {mll_opt_number(L, group, "lr_scale", 1),
                      mll_opt_number(L, group, "eps_scale", 1),
                      mll_opt_number(L, group, "decay_scale", 1)};
@@ -224,6 +235,28 @@ static void drop_held(optimizer *o) {
     ml_tensor_clear(&o->held[i]);
 }
 
+/* Every key of the gradients at 3 is that of a parameter: its position or its name in the array
+ * at 4. A gradient under another key would train nothing, silently. */
+static void check_gradient_keys(lua_State *L, const optimizer *o) {
+  lua_pushnil(L);
+  while (lua_next(L, 3)) {
+    lua_pop(L, 1);
+    bool known =
+        lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1 && lua_tointeger(L, -1) <= o->count;
+    for (int i = 1; i <= o->count && !known; i++) {
+      lua_rawgeti(L, 4, i);
+      known = lua_rawequal(L, -1, -2);
+      lua_pop(L, 1);
+    }
+    if (known)
+      continue;
+    char text[ML_DESCRIBE];
+    const char *key =
+        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : mll_describe(L, -1, text);
+    mll_arg_error(L, 3, "gradient '%s' belongs to none of the %d parameters", key, o->count);
+  }
+}
+
 static int l_step(lua_State *L) {
   optimizer *o = check_optimizer(L);
   double s = luaL_optnumber(L, 2, 1);
@@ -232,6 +265,7 @@ static int l_step(lua_State *L) {
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);
     lua_getiuservalue(L, 1, 1);
+    check_gradient_keys(L, o);
     /* pointers into handles that the table at 3 keeps alive */
     for (int i = 0; i < o->count; i++) {
       lua_rawgeti(L, 3, i + 1);
@@ -484,7 +518,7 @@ static const mll_fn functions[] = {
      "ml.optim.adamw(params, { lr, betas, eps, weight_decay, decay, update_clip })\n"
      "Adam with weight decay beside the update; independent of the learning rate unless "
      "said.\n" PARAMS_HELP "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, "
-                           "0.95}\n@param opts.eps number =1e-8\n"
+     "0.95}\n@param opts.eps number =1e-8\n"
      "@param opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, "
      "eps^2)))), per tensor\n" DECAY_HELP RETURN_HELP
      "@source Loshchilov & Hutter 2019; Wortsman et al. 2023"},
@@ -498,7 +532,7 @@ static const mll_fn functions[] = {
      "scale_parameter, weight_decay, decay })\n"
      "Adafactor without momentum; matrices whose sides are both >= min_dim keep factored second "
      "moments.\n" PARAMS_HELP "@param opts.lr number =1e-2, times max(RMS(w), eps2) when "
-                              "scale_parameter\n@param opts.factored boolean =true\n"
+     "scale_parameter\n@param opts.factored boolean =true\n"
      "@param opts.min_dim integer =128\n@param opts.clip number =1 largest RMS of the update\n"
      "@param opts.decay_exponent number =0.8 b2_t = 1 - t^-0.8\n@param opts.eps1 number "
      "=1e-30\n@param opts.eps2 number =1e-3\n"

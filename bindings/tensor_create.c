@@ -42,11 +42,33 @@ static int from_value(lua_State *L, int arg, ml_dtype dtype) {
   return status ? mll_raise(L, &err) : 1;
 }
 
+/* { 1, 2, dtype = "f32" }: the option in the table of values is read, and a copy of the array part
+ * takes the table's place. */
+static void split_options(lua_State *L, ml_dtype *dtype) {
+  if (lua_type(L, 1) != LUA_TTABLE)
+    return;
+  lua_getfield(L, 1, "dtype");
+  bool given = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  if (!given)
+    return;
+  mll_check_opts_array(L, 1, dtype_names);
+  *dtype = mll_opt_dtype(L, 1, *dtype);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+  lua_createtable(L, n < INT32_MAX ? (int)n : 0, 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, 1, i);
+    lua_rawseti(L, -2, i);
+  }
+  lua_replace(L, 1);
+}
+
 static int l_tensor(lua_State *L) {
   lua_settop(L, 2);
   mll_check_opts(L, 2, dtype_names);
   const ml_tensor *t = mll_test_tensor(L, 1);
   ml_dtype natural = t ? t->dtype : holds_booleans(L, 1) ? ML_U8 : ML_F64;
+  split_options(L, &natural);
   return from_value(L, 1, mll_opt_dtype(L, 2, natural));
 }
 
@@ -115,7 +137,10 @@ static int filled(lua_State *L, double value) {
   int next = read_shape(L, &shape, &dtype, dtype_names, true);
   read_options(L, next, &dtype, dtype_names);
   ml_tensor *t = mll_push_tensor(L, dtype, &shape);
-  lua_pushnumber(L, dtype == ML_INDEX && value < 1 ? 1 : value);
+  if (dtype == ML_INDEX && value < 1)
+    return mll_arg_error(L, 1,
+                         "dtype index counts from 1 and holds no 0; ml.ones makes its least value");
+  lua_pushnumber(L, value);
   fill_from(L, t, lua_gettop(L));
   lua_pop(L, 1);
   return 1;
@@ -148,7 +173,10 @@ static int like(lua_State *L, int value_arg, double value) {
   ml_shape shape = ml_shape_of(mll_check_tensor(L, 1));
   ml_tensor *t = mll_push_tensor(L, dtype, &shape);
   if (!value_arg) {
-    lua_pushnumber(L, dtype == ML_INDEX && value < 1 ? 1 : value);
+    if (dtype == ML_INDEX && value < 1)
+      return mll_arg_error(
+          L, 1, "dtype index counts from 1 and holds no 0; ml.ones makes its least value");
+    lua_pushnumber(L, value);
     fill_from(L, t, lua_gettop(L));
     lua_pop(L, 1);
   } else {

@@ -586,12 +586,34 @@ static ml_samples *push_samples(lua_State *L) {
   return s;
 }
 
-/* The option stop: an id, a list of ids or an index tensor. */
+/* { [11] = true }: a set of ids on top becomes the list of its keys. */
+static void list_of_set(lua_State *L) {
+  if (!lua_istable(L, -1) || lua_rawlen(L, -1))
+    return;
+  lua_newtable(L);
+  lua_Integer n = 0;
+  lua_pushnil(L);
+  while (lua_next(L, -3)) {
+    if (lua_type(L, -1) != LUA_TBOOLEAN || !lua_isinteger(L, -2))
+      mll_opt_error(L, 3, "stop",
+                    "wanted a set { [id] = true }, a list of ids or an index tensor [n]");
+    bool in = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (in) {
+      lua_pushvalue(L, -1);
+      lua_rawseti(L, -3, ++n);
+    }
+  }
+  lua_remove(L, -2);
+}
+
+/* The option stop: an id, a list or set of ids, or an index tensor. */
 static void read_stop(lua_State *L, ml_generate_options *o) {
   if (!mll_has_opt(L, 3, "stop"))
     return;
   lua_getfield(L, 3, "stop");
   if (!mll_test_tensor(L, -1)) {
+    list_of_set(L);
     mll_push_from_lua(L, -1, 3, ML_INDEX);
     lua_remove(L, -2);
   }
@@ -769,7 +791,8 @@ static const mll_fn methods[] = {
      "@param opts.top_p number in (0, 1]: the fewest most likely tokens (of the k) that hold this "
      "share\n"
      "@param opts.greedy boolean =false the most likely token; nothing is drawn\n"
-     "@param opts.stop ids that end a row; the stop id is returned last\n"
+     "@param opts.stop ids that end a row, a list or a set { [id] = true }; the stop id is "
+     "returned last\n"
      "@param opts.rng ml.rng one key is drawn from it and folded with (\"prompt\", i); without it "
      "from a stream of the model's seed\n"
      "@param opts.keys list of generators or integers, one per prompt; row (i, j) draws from "

@@ -47,6 +47,14 @@ return recipe.define {
     seed = { 1, "every stream derives from it" },
   },
   smoke = { depth = 2, width = 32, heads = 2, context = 32, batch = 8, steps = 40, warmup = 5 },
+  estimate = function(p)
+    local weights = p.depth * 12 * p.width ^ 2 + 2 * 256 * p.width
+    local rows = p.batch * p.context
+    return {
+      bytes = 120e6 + 16 * weights + 4 * rows * p.width * 30 * p.depth,
+      seconds = 10 + p.steps * rows * (6 * weights + 6 * p.depth * p.context * p.width) / 60e9,
+    }
+  end,
   run = function(p, ctx)
     local text = ml.data.text(p.text, { seed = p.seed })
     local tokens = ml.tokenizer.bytes()

@@ -252,6 +252,8 @@ ml_status ml_in_open(ml_in_file *file, const char *path, ml_error *err) {
     status = FAIL_ERRNO(err, "read", path, errno);
   } else if (S_ISDIR(now.st_mode)) {
     status = FAIL_ERRNO(err, "read", path, EISDIR);
+  } else if (!S_ISREG(now.st_mode)) { /* a device or a pipe may never end */
+    status = ml_fail(err, ML_EIO, 1, "cannot read %.180s (not a regular file)", path);
   } else if (S_ISREG(now.st_mode) && now.st_size >= (off_t)MAP_MIN) {
     size_t bytes = (size_t)now.st_size;
     void *map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);

@@ -194,8 +194,8 @@ static void put_integers(void *data, ml_dtype dtype, size_t at, const int64_t *x
 static ml_status check_positions(const int64_t *x, size_t n, bool large, const io_source *s,
                                  ml_error *err) {
   for (size_t i = 0; i < n; i++)
-    if (x[i] < 0)
-      return large
+    if (x[i] < 0 || x[i] == INT64_MAX) /* position x + 1 must exist */
+      return large || x[i] == INT64_MAX
                  ? io_malformed(s, err, "%llu is no position; load it with { as = \"f64\" }",
                                 (unsigned long long)x[i])
                  : io_malformed(

@@ -2780,6 +2780,142 @@ ml.topk = function(...) end
 ---source: -
 ml.train = function(...) end
 
+---ml.transformer{ vocab = 256, context = 256, depth = 4, width = 128, heads = 4, ... }
+---A decoder-only transformer: pre-normalised blocks h += attention(norm(h)); h += mlp(norm(h)), a last norm and the head.
+---opts.vocab integer =256 number of ids
+---opts.context integer =256 longest input
+---opts.depth integer =4 blocks
+---opts.width integer =128 of the residual stream
+---opts.heads integer =4 divides width
+---opts.mlp_width integer =4*width
+---opts.dtype string ="f32" f32|f64
+---opts.seed integer =1 initial values: one stream per parameter, named after it
+---opts.norm string ="layer" layer|rms
+---opts.norm_eps number =1e-6 inside the root
+---opts.bias boolean =false biases of the linear maps, shifts of the layer norms
+---opts.activation string ="gelu_tanh" gelu_tanh|gelu_erf|relu|relu2|silu|softplus|tanh|sigmoid|sin|erf|identity
+---opts.positions string ="rotary" rotary|learned|none
+---opts.rotary string ="half" half: pairs (i, i + d_head/2)|interleaved: pairs (2i, 2i+1)
+---opts.rotary_base number =1e4
+---opts.qk_norm boolean =false norm of each head's q and k, one gain each per layer
+---opts.qk_norm_order string ="before_rotary" before_rotary|after_rotary
+---opts.attention_scale string|number ="1/sqrt(d_head)" 1/sqrt(d_head)|1/d_head|a number
+---opts.tied boolean =false the head is the transposed token embedding
+---opts.init string ="paper" paper: embeddings normal of std 1/sqrt(width), matrices truncated normal of std 1/sqrt(fan_in)|normal: std 0.02, wo and w2 over sqrt(2 depth)|zeros_out: paper with wo and w2 zero
+---opts.parameterization nil set by ml.parameterization
+---@return ml.transformer
+---source: Vaswani et al. 2017; Wortsman et al. 2023, section 2
+ml.transformer = function(...) end
+ml.transformer = {}
+
+---ml.transformer.load(path)
+---A decoder from a file that lm:save wrote.
+---@param path string
+---@return ml.transformer
+---source: -
+ml.transformer.load = function(...) end
+
+---@class ml.transformer
+local transformer_methods = {}
+
+---lm:config()
+---@return table every option of ml.transformer with its value
+---source: -
+function transformer_methods:config(...) end
+
+---lm:generate(prompts, opts)
+---Samples continuations; neither the batch nor the number of threads changes a sample.
+---@param prompts list of id lists or index tensors, of 1..context ids each
+---opts.n integer =1 samples per prompt; they share the prompt's cache
+---opts.max_new integer =64 new tokens at most; a row holds context + 1 tokens at most and then ends unfinished
+---opts.temperature number =1 > 0
+---opts.top_k integer only the k most likely tokens
+---opts.top_p number in (0, 1]: the fewest most likely tokens (of the k) that hold this share
+---opts.greedy boolean =false the most likely token; nothing is drawn
+---opts.stop ids that end a row, a list or a set { [id] = true }; the stop id is returned last
+---opts.rng ml.rng one key is drawn from it and folded with ("prompt", i); without it from a stream of the model's seed
+---opts.keys list of generators or integers, one per prompt; row (i, j) draws from keys[i] folded with ("row", j)
+---@return list over prompts of lists over samples of index tensors: the new tokens
+---@return table info: logprobs (of the sampled tokens under the model's own distribution, temperature 1, nothing cut off), finished, new_tokens, prompt_tokens, seconds, prefill_seconds, tokens_per_second, cache_bytes
+---source: -
+function transformer_methods:generate(...) end
+
+---lm:hidden(tokens, { layers = { 0, 2, "final" } })
+---Hidden states, differentiable: layer l is the output of block l, 0 the embedding, "final" after the last norm.
+---@param tokens tensor index [B,T] or [T], or a table of ids
+---opts.layers list of 0..depth and "final" =all
+---opts.segments tensor index [B,T]: attention and positions restart
+---opts.embeddings tensor [B,T,width] in place of tokens
+---@return table layer -> tensor [B,T,width], keyed as asked
+---source: -
+function transformer_methods:hidden(...) end
+
+---lm:logits(tokens, opts)
+---Logits of every position, differentiable.
+---@param tokens tensor index [B,T] or [T], or a table of ids
+---opts.segments tensor index [B,T]: attention and positions restart
+---opts.embeddings tensor [B,T,width] in place of tokens
+---@return tensor [B,T,V] or [T,V]
+---source: -
+function transformer_methods:logits(...) end
+
+---lm:logprob(sequences, { from = k })
+---Log probability of each token given those before it, without gradients.
+---@param sequences list of id lists or index tensors, of at most context + 1 ids each
+---opts.from integer or list =2 first position scored; prompt length + 1 scores the answer
+---@return list of tensors, one entry per scored position, in nats
+---source: -
+function transformer_methods:logprob(...) end
+
+---lm:loss(tokens, opts)
+---Mean next-token cross-entropy of a batch, differentiable.
+---@param tokens tensor index [B,T+1] (or [T+1], or a table of ids), shifted inside; or { inputs = [B,T], targets = [B,T] }
+---opts.z_loss number =0 weight of (log Z)^2, >= 0
+---opts.mask tensor [B,T] of the model's dtype: weights of any sign, aligned with the targets; the loss is sum(mask (ce + z_loss logZ^2)) / count(mask ~= 0)
+---opts.segments tensor index [B,T] on the inputs: attention and positions restart with each segment
+---opts.embeddings tensor [B,T,width]: differentiable input in place of the embedding of ids
+---opts.probes boolean =false adds the per-layer numbers to info
+---@return tensor loss, 0-d
+---@return table info: ce, mean_logz, mean_logz2, logit_mean, count; with probes lists over layers max_logit, max_abs_logit (unmasked pairs, after scaling), attn_entropy (nats), block_rms (output of each block)
+---source: Wortsman et al. 2023, sections 2 and 3
+function transformer_methods:loss(...) end
+
+---lm:multiplier(name, value)
+---The constant by which the forward pass multiplies a parameter; kept by save.
+---@param name string a parameter's name, or "head" also when it is tied (then it acts on the logits only)
+---@param value number absent: only asks
+---@return number
+---source: -
+function transformer_methods:multiplier(...) end
+
+---lm:named_parameters()
+---@return table name -> parameter: tokens, positions, blocks.1.attn.wq, ..., norm.gain, head
+---source: -
+function transformer_methods:named_parameters(...) end
+
+---lm:parameters()
+---@return list of the parameters, in the order of the model
+---source: -
+function transformer_methods:parameters(...) end
+
+---lm:save(path)
+---Writes weights, multipliers and configuration to one safetensors file, whole or not at all.
+---@param path string
+---source: -
+function transformer_methods:save(...) end
+
+---lm:training(on)
+---Sets whether the model is in training; the decoder has no dropout, so nothing depends on it.
+---@param on boolean absent: only asks
+---@return boolean whether it is in training
+---source: -
+function transformer_methods:training(...) end
+
+---lm:zero_grad()
+---Fills the gradients that exist with zeros.
+---source: -
+function transformer_methods:zero_grad(...) end
+
 ---transpose(x, a, b)
 ---Exchanges two axes, the last two by default. Shares storage.
 ---@param x tensor

@@ -300,7 +300,7 @@ end
 --- @source -
 function nn.Linear(o)
   local where = "ml.nn.Linear"
-  options.check(where, o, names_with())
+  options.required(where, o, names_with())
   local fan_in, fan_out = size(where, o, 1, "fan_in"), size(where, o, 2, "fan_out")
   local self = setmetatable({}, linear_meta)
   self.weight = core.param(draw(where, o, with_dtype(o, fan_in, fan_out), fan_in, fan_out))
@@ -328,7 +328,7 @@ end
 --- @source LeCun et al. 1989
 function nn.Conv2d(o)
   local where = "ml.nn.Conv2d"
-  options.check(where, o, names_with("kernel", "stride", "padding"))
+  options.required(where, o, names_with("kernel", "stride", "padding"))
   local c_in, c_out = size(where, o, 1, "the number of input channels"), size(where, o, 2, "the number of output channels")
   local kernel, stride, padding = pair(where, o, "kernel"), pair(where, o, "stride", 1), padding_of(where, o)
   local self = setmetatable({ options = { stride = stride, padding = padding } }, conv_meta)
@@ -357,7 +357,7 @@ end
 --- @source LeCun 1989
 function nn.LocallyConnected2d(o)
   local where = "ml.nn.LocallyConnected2d"
-  options.check(where, o, names_with("input", "kernel", "stride", "padding"))
+  options.required(where, o, names_with("input", "kernel", "stride", "padding"))
   local c_in, c_out = size(where, o, 1, "the number of input channels"), size(where, o, 2, "the number of output channels")
   local input, kernel = pair(where, o, "input"), pair(where, o, "kernel")
   local stride, padding = pair(where, o, "stride", 1), padding_of(where, o)
@@ -387,7 +387,7 @@ function Pool:forward(x) return core.nn.avg_pool2d(x, self.options) end
 --- @source -
 function nn.AvgPool2d(o)
   local where = "ml.nn.AvgPool2d"
-  options.check(where, o, { "kernel", "stride", "padding" })
+  options.required(where, o, { "kernel", "stride", "padding" })
   local kernel = pair(where, o, "kernel", o[1])
   return setmetatable({ options = { kernel = kernel, stride = pair(where, o, "stride", kernel),
     padding = padding_of(where, o) } }, pool_meta)
@@ -425,9 +425,9 @@ end
 --- @source Ba et al. 2016
 function nn.LayerNorm(o)
   local where = "ml.nn.LayerNorm"
-  options.check(where, o, { "shift", "eps", "dtype" })
+  options.required(where, o, { "shift", "eps", "dtype" })
   local width = size(where, o, 1, "the width")
-  local self = setmetatable({ options = { eps = options.field(where, o, "eps", "number", 1e-6) } }, layer_norm_meta)
+  local self = setmetatable({ options = { eps = options.range(where, "eps", options.field(where, o, "eps", "number", 1e-6), 0) } }, layer_norm_meta)
   self.gain = core.param(core.ones(with_dtype(o, width)))
   if o.shift ~= false then self.shift = core.param(core.zeros(with_dtype(o, width))) end
   return self
@@ -444,9 +444,9 @@ function RMSNorm:forward(x) return core.nn.rms_norm(x, { gain = self.gain, eps =
 --- @source Zhang & Sennrich 2019
 function nn.RMSNorm(o)
   local where = "ml.nn.RMSNorm"
-  options.check(where, o, { "eps", "dtype" })
+  options.required(where, o, { "eps", "dtype" })
   local width = size(where, o, 1, "the width")
-  local self = setmetatable({ options = { eps = options.field(where, o, "eps", "number", 1e-6) } }, rms_norm_meta)
+  local self = setmetatable({ options = { eps = options.range(where, "eps", options.field(where, o, "eps", "number", 1e-6), 0) } }, rms_norm_meta)
   self.gain = core.param(core.ones(with_dtype(o, width)))
   return self
 end
@@ -463,7 +463,7 @@ function Embedding:forward(ids) return core.nn.embedding(self.weight, ids) end
 --- @source -
 function nn.Embedding(o)
   local where = "ml.nn.Embedding"
-  options.check(where, o, { "dtype", "seed", "rng", "init" })
+  options.required(where, o, { "dtype", "seed", "rng", "init" })
   local vocab, width = size(where, o, 1, "the vocabulary"), size(where, o, 2, "the width")
   local self = setmetatable({}, embedding_meta)
   self.weight = core.param(draw(where, o, with_dtype(o, vocab, width), width, vocab))
@@ -485,7 +485,7 @@ function Dropout:description() return ("Dropout{ p = %g }"):format(self.options.
 --- @source Srivastava et al. 2014
 function nn.Dropout(o)
   local where = "ml.nn.Dropout"
-  options.check(where, o, { "p", "seed", "rng" })
+  options.required(where, o, { "p", "seed", "rng" })
   local p = o[1] or o.p
   if type(p) ~= "number" or not (p >= 0 and p < 1) then
     error(("bad argument to '%s' (p is %s, wanted 0 <= p < 1)"):format(where, options.describe(p)), 2)

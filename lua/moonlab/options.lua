@@ -26,10 +26,18 @@ function options.nearest(word, names)
   if at and best <= math.max(2, #word // 3) then return at end
 end
 
+--- The same for a table that must be there.
+function options.required(where, t, names)
+  if type(t) ~= "table" then
+    error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, t == nil and "nothing" or type(t)), 3)
+  end
+  options.check(where, t, names, 3)
+end
+
 --- Raises on string keys of t that are not in names; where: "ml.train".
 function options.check(where, t, names, level)
   if t == nil then return end
-  level = (level or 1) + 1
+  level = (level or 2) + 1
   if type(t) ~= "table" then
     error(("bad argument to '%s' (a table of options expected, got %s)"):format(where, type(t)), level)
   end

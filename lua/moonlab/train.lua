@@ -202,8 +202,10 @@ end
 local function micro_step(run, o, index)
   local batch = o.data:batch(index)
   local loss = o.loss(o.model, batch)
-  if type(loss) ~= "userdata" then
-    error(("%s: loss returned a %s, wanted a 0-d tensor"):format(where, type(loss)), 0)
+  local meta = type(loss) == "userdata" and getmetatable(loss)
+  if not (type(meta) == "table" and meta.__name == "ml.tensor" and loss:numel() == 1) then
+    error(("%s: loss returned a %s%s, wanted a 0-d tensor"):format(where, type(loss),
+      type(meta) == "table" and meta.__name == "ml.tensor" and " of shape [" .. table.concat(loss:shape(), "x") .. "]" or ""), 0)
   end
   local value = loss:item()
   if finite(value) then
@@ -227,7 +229,13 @@ local function one_step(run, o)
     record.grad_norm = core.optim.clip_grad_norm(run.list, o.clip)
     ok = finite(record.grad_norm)
   end
-  local s = o.schedule and o.schedule(t) or 1.0
+  local s = 1.0
+  if o.schedule then
+    s = o.schedule(t)
+    if type(s) ~= "number" or s ~= s then
+      error(("%s: schedule returned %s at step %d, wanted a number"):format(where, options.describe(s), t), 0)
+    end
+  end
   if o.schedule then record.lr_scale = s end
   if ok then
     run.opt:step(s)
@@ -250,7 +258,11 @@ local function evaluate(run, o)
   local values = type(result) == "table" and result or { eval = result }
   local record = { step = run.step, kind = "eval" }
   for key, value in pairs(values) do
-    record[key] = type(value) == "userdata" and value:item() or value
+    if type(value) == "userdata" then value = value:item() end
+    if type(value) ~= "number" then
+      error(("%s: eval gave %s as '%s', wanted a number"):format(where, options.describe(value), tostring(key)), 0)
+    end
+    record[key] = value
   end
   return record
 end
@@ -315,8 +327,12 @@ local function check(o)
     error(("bad argument to '%s' (option 'model' is %s, wanted a module or a decoder)"):format(where,
       options.describe(o.model)), 3)
   end
-  if type(o.opt) ~= "userdata" and type(o.opt) ~= "table" then
-    error(("bad argument to '%s' (option 'opt' is %s, wanted an optimizer)"):format(where, options.describe(o.opt)), 3)
+  local function has(name)
+    local ok, method = pcall(function() return o.opt[name] end)
+    return ok and type(method) == "function"
+  end
+  if not (has "step" and has "zero_grad" and has "state" and has "load_state") then
+    error(("bad argument to '%s' (option 'opt' is %s, wanted an optimizer of ml.optim)"):format(where, options.describe(o.opt)), 3)
   end
   local checkpoint = o.checkpoint or {}
   options.check(where, checkpoint, { "every" }, 3)
