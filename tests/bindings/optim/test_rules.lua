@@ -292,6 +292,15 @@ function T.test_errors()
   check.raises("state 1.m is missing", function() ml.optim.adamw({ w }):load_state {} end)
 end
 
+function T.test_gradients_under_other_keys_raise() -- they would train nothing
+  local net = ml.nn.Linear { 2, 1 }
+  local opt = ml.optim.sgd(net:parameters(), { lr = 1 })
+  check.raises("gradient 'weight' belongs to none", opt.step, opt, 1, { weight = ml.zeros { 2, 1, dtype = "f32" } })
+  check.raises("belongs to none", opt.step, opt, 1, { [3] = ml.zeros { 1 } })
+  check.raises("group 1 has an unknown option 'lrscale'; did you mean 'lr_scale'", ml.optim.sgd,
+    { { params = net:parameters(), lrscale = 1 } })
+end
+
 function T.test_a_failed_allocation_leaks_nothing()
   check.no_leak(function()
     ml.scope(function()

@@ -110,4 +110,11 @@ function T.test_no_leak()
   end)
 end
 
+function T.test_options_in_a_table_of_values()
+  check.equal(ml.tensor({ 1, 2, dtype = "f32" }):dtype(), "f32")
+  check.raises("key 'foo' in a table of values", ml.f64, { 1, 2, foo = 3 })
+  check.raises("key 'x'", ml.tensor, { x = 1 })
+  check.raises("counts from 1", ml.zeros, { 2, dtype = "index" })
+end
+
 return T

@@ -180,6 +180,10 @@ function T.test_errors()
   check.raises("clip", ml.train, with("clip", -1))
   check.raises("wanted a 0-d tensor", ml.train, with("loss", function() return 3 end))
   check.raises("batch(self, i)", ml.train, with("data", {}))
+  check.raises("option 'opt'", ml.train, with("opt", {}))
+  check.raises("schedule returned nil at step 1", ml.train, with("schedule", function() end))
+  check.raises("eval gave", ml.train, with("eval", function() return { note = "text" } end))
+  check.raises("of shape [16x1]", ml.train, with("loss", function(model, batch) return model(batch.x) end))
 end
 
 return T
