@@ -41,7 +41,7 @@ return recipe.define {
     heads = { 4, "attention heads" },
     context = { 128, "bytes that the model sees" },
     batch = { 16, "rows of a batch" },
-    steps = { 1500, "updates" },
+    steps = { 950, "updates" },
     lr = { 4e-3, "peak learning rate of AdamW" },
     warmup = { 100, "updates" },
     seed = { 1, "every stream derives from it" },
