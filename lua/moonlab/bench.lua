@@ -150,12 +150,16 @@ function jobs.elementwise(o)
   local function normal() return ml.keep(g:normal { rows, cols, dtype = "f32" }) end
   local x, y, out = normal(), normal(), normal()
   local gain, shift = ml.ones { cols, dtype = "f32" }, ml.zeros { cols, dtype = "f32" }
-  local function scoped(fn) return function() ml.scope(fn) end end
+  -- nothing is returned from the scope, so that the result's storage is there for the next call
+  local function scoped(fn) return function() ml.scope(function() fn() end) end end
   local function backward(fn)
     return function()
       local leaf = ml.param(x)
       local result = fn(leaf)
-      return function() ml.scope(function() ml.grad(result, { leaf }, { seed = y, retain = true }) end) end
+      return function()
+        result:backward(y, { retain = true })
+        leaf:set_grad(nil) -- else the next one is added to it; its handle-free storage is there for the next call
+      end
     end
   end
   local ops = {
