@@ -227,11 +227,12 @@ static void drop_one(int class_) {
   to_system(h);
 }
 
-/* Down to max(256 MiB, live), the largest blocks first. Slabs are searched only after 32 MiB more
- * of small blocks have come in, since those of a slab in use cannot leave. */
+/* Down to the peak of live + 256 MiB, the largest blocks first: a step whose temporaries outweigh
+ * what stays finds its warm blocks again, whatever earlier work left beside them. Slabs are
+ * searched only after 32 MiB more, since those of a slab in use cannot leave. */
 static void shrink_cache(void) {
   static uint64_t searched_at;
-  uint64_t cap = memory.live > CACHE_FLOOR ? memory.live : CACHE_FLOOR;
+  uint64_t cap = memory.peak + CACHE_FLOOR;
   for (int c = CLASSES - 1; c >= SMALL_CLASSES; c--)
     while (free_list[c] && memory.cached > cap)
       drop_one(c);
@@ -287,7 +288,7 @@ void ml_block_free(void *block) {
   free_list[h->class_] = h;
   memory.cached += capacity;
   poison_cached(h);
-  if (memory.cached > CACHE_FLOOR && memory.cached > memory.live)
+  if (memory.cached > memory.peak + CACHE_FLOOR)
     shrink_cache();
 }
 
