@@ -30,7 +30,32 @@ static void mark_array(lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
-static void push_value(lua_State *L, json_t *v) {
+/* How numbers that JSON cannot hold are written. EXACT is STRING with a way back: a text that reads
+ * like "nan", "inf" or
+ * "-inf" gets an apostrophe in front, one more if it has some, and both are undone when read with
+ * EXACT. */
+enum { NAN_RAISE, NAN_NULL, NAN_STRING, NAN_EXACT };
+
+/* "nan", "inf", "-inf" with any number of apostrophes before it. */
+static bool like_special(const char *s, size_t n) {
+  while (n && *s == '\'') {
+    s++;
+    n--;
+  }
+  return (n == 3 && (memcmp(s, "nan", 3) == 0 || memcmp(s, "inf", 3) == 0)) ||
+         (n == 4 && memcmp(s, "-inf", 4) == 0);
+}
+
+static void push_string(lua_State *L, const char *s, size_t n, int nan) {
+  if (nan != NAN_EXACT || n < 3 || !like_special(s, n))
+    lua_pushlstring(L, s, n);
+  else if (*s == '\'')
+    lua_pushlstring(L, s + 1, n - 1);
+  else
+    lua_pushnumber(L, *s == 'n' ? (lua_Number)NAN : (lua_Number)(*s == '-' ? -INFINITY : INFINITY));
+}
+
+static void push_value(lua_State *L, json_t *v, int nan) {
   luaL_checkstack(L, 6, "JSON nests too deeply");
   switch (json_typeof(v)) {
   case JSON_OBJECT: {
@@ -40,7 +65,7 @@ static void push_value(lua_State *L, json_t *v) {
     json_object_foreach(v, key, item) {
       if (json_is_null(item))
         continue;
-      push_value(L, item);
+      push_value(L, item, nan);
       lua_setfield(L, -2, key);
     }
     break;
@@ -55,13 +80,13 @@ static void push_value(lua_State *L, json_t *v) {
       if (json_is_null(item))
         push_null(L);
       else
-        push_value(L, item);
+        push_value(L, item, nan);
       lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     break;
   }
   case JSON_STRING:
-    lua_pushlstring(L, json_string_value(v), json_string_length(v));
+    push_string(L, json_string_value(v), json_string_length(v), nan);
     break;
   case JSON_INTEGER:
     lua_pushinteger(L, json_integer_value(v));
@@ -92,8 +117,8 @@ static json_t **push_tree(lua_State *L) {
 }
 
 /* The tree stands on top: gives it back as soon as its values are Lua's. */
-static int give_tree(lua_State *L, json_t **tree) {
-  push_value(L, *tree);
+static int give_tree(lua_State *L, json_t **tree, int nan) {
+  push_value(L, *tree, nan);
   json_decref(*tree);
   *tree = NULL;
   return 1;
@@ -103,18 +128,26 @@ static json_t *parse(const char *text, size_t bytes, json_error_t *why) {
   return json_loadb(text, bytes, JSON_DECODE_ANY | JSON_ALLOW_NUL, why);
 }
 
+static int check_read_opts(lua_State *L) {
+  static const char *const names[] = {"nan", NULL};
+  static const char *const nans[] = {"keep", "exact", NULL};
+  mll_check_opts(L, 2, names);
+  return mll_opt_choice(L, 2, "nan", nans, 0) ? NAN_EXACT : NAN_RAISE;
+}
+
 static int l_decode(lua_State *L) {
   size_t n;
   json_error_t why;
   if (lua_type(L, 1) != LUA_TSTRING)
     return mll_type_error(L, 1, "string");
+  int nan = check_read_opts(L);
   lua_settop(L, 1);
   json_t **tree = push_tree(L);
   const char *text = lua_tolstring(L, 1, &n);
   *tree = parse(text, n, &why);
   if (!*tree)
     return mll_arg_error(L, 1, "line %d, column %d: %s", why.line, why.column, why.text);
-  return give_tree(L, tree);
+  return give_tree(L, tree, nan);
 }
 
 static int l_read(lua_State *L) {
@@ -123,6 +156,7 @@ static int l_read(lua_State *L) {
   ml_in_file file;
   if (lua_type(L, 1) != LUA_TSTRING)
     return mll_type_error(L, 1, "path");
+  int nan = check_read_opts(L);
   lua_settop(L, 1);
   const char *path = lua_tostring(L, 1);
   json_t **tree = push_tree(L);
@@ -138,14 +172,12 @@ static int l_read(lua_State *L) {
   if (!*tree)
     return mll_arg_error(L, 1, "%.200s: line %d, column %d: %s", path, why.line, why.column,
                          why.text);
-  return give_tree(L, tree);
+  return give_tree(L, tree, nan);
 }
 
 /* ---- writing
  * -------------------------------------------------------------------------------------------------------------
  */
-
-enum { NAN_RAISE, NAN_NULL, NAN_STRING };
 
 typedef struct {
   char *p;
@@ -224,9 +256,12 @@ static size_t utf8_sequence(const unsigned char *s, size_t left) {
   return n;
 }
 
-static void write_string(lua_State *L, writer *w, const place *at, const char *text, size_t n) {
+static void write_string(lua_State *L, writer *w, const place *at, const char *text, size_t n,
+                         bool key) {
   const unsigned char *s = (const unsigned char *)text;
   put(L, w, "\"", 1);
+  if (w->nan == NAN_EXACT && !key && n >= 3 && like_special(text, n))
+    put(L, w, "'", 1);
   for (size_t i = 0; i < n;) {
     size_t run = i;
     while (run < n && s[run] >= 0x20 && s[run] < 0x80 && s[run] != '"' && s[run] != '\\')
@@ -268,9 +303,10 @@ static void write_number(lua_State *L, writer *w, const place *at) {
     (void)snprintf(text, sizeof text, "\"%s\"", name);
     if (w->nan == NAN_RAISE) {
       char why[120];
-      (void)snprintf(
-          why, sizeof why,
-          "is %s, which JSON cannot hold; pass { nan = \"null\" } or { nan = \"string\" }", name);
+      (void)snprintf(why, sizeof why,
+                     "is %s, which JSON cannot hold; pass { nan = \"null\" }, { nan = \"string\" } "
+                     "or { nan = \"exact\" }",
+                     name);
       refuse(L, w, at, why);
     }
     puts_(L, w, w->nan == NAN_NULL ? "null" : text);
@@ -358,7 +394,7 @@ static void write_table(lua_State *L, writer *w, const place *at, int depth) {
     lua_rawgeti(L, table + 1, i);
     const char *key = lua_tolstring(L, -1, &length);
     place here = {at, key, 0};
-    write_string(L, w, &here, key, length);
+    write_string(L, w, &here, key, length, true);
     puts_(L, w, w->indent ? ": " : ":");
     lua_pushvalue(L, -1);
     lua_rawget(L, table);
@@ -388,7 +424,7 @@ static void write_value(lua_State *L, writer *w, const place *at, int depth) {
     break;
   case LUA_TSTRING:
     s = lua_tolstring(L, -1, &n);
-    write_string(L, w, at, s, n);
+    write_string(L, w, at, s, n, false);
     break;
   case LUA_TTABLE:
     write_table(L, w, at, depth);
@@ -411,7 +447,7 @@ static void write_value(lua_State *L, writer *w, const place *at, int depth) {
 /* Pushes a writer that holds the text of the value at arg. */
 static writer *push_written(lua_State *L, int arg, int opts, int indent) {
   static const char *const names[] = {"indent", "nan", "invalid", NULL};
-  static const char *const nans[] = {"raise", "null", "string", NULL};
+  static const char *const nans[] = {"raise", "null", "string", "exact", NULL};
   static const char *const invalids[] = {"raise", "replace", NULL};
   mll_check_opts(L, opts, names);
   lua_Integer spaces = mll_opt_integer(L, opts, "indent", indent);
@@ -474,16 +510,21 @@ static int l_array(lua_State *L) {
 
 #define WRITE_OPTS                                                                                 \
   "@param opts.nan string =\"raise\" what a NaN or infinite number becomes: \"null\", \"string\" " \
-  "(\"nan\" \"inf\" \"-inf\")\n"                                                                   \
+  "(\"nan\" \"inf\" \"-inf\"), \"exact\" (the same, and reading with { nan = \"exact\" } gives "   \
+  "back every value: texts that look like these numbers get an apostrophe)\n"                      \
   "@param opts.invalid string =\"raise\" what bytes that are no UTF-8 become: \"replace\" "        \
   "(U+FFFD)\n"                                                                                     \
   "@param opts.indent integer spaces a level, 0 for one line; =0 for encode, =2 for write\n"
 
+#define READ_OPTS                                                                                  \
+  "@param opts.nan string =\"keep\" \"exact\": undoes what { nan = \"exact\" } did when writing\n"
+
 static const mll_fn functions[] = {
     {"read", l_read,
-     "json.read(path)\nThe value in a JSON file. Numbers without fraction or exponent are "
+     "json.read(path, opts)\nThe value in a JSON file. Numbers without fraction or exponent are "
      "integers; null is absent in objects and\n"
-     "ml.json.null in arrays.\n@param path string\n@return any, or nil and a message when there is "
+     "ml.json.null in arrays.\n@param path string\n" READ_OPTS
+     "@return any, or nil and a message when there is "
      "no such file\n"
      "Raises naming line and column when the file is no JSON."},
     {"write", l_write,
@@ -494,8 +535,8 @@ static const mll_fn functions[] = {
      "@param path string\n@param value table, string, number, boolean, or "
      "ml.json.null\n" WRITE_OPTS},
     {"decode", l_decode,
-     "json.decode(text)\nThe value of a JSON text, as json.read gives it.\n@param text "
-     "string\n@return any"},
+     "json.decode(text, opts)\nThe value of a JSON text, as json.read gives it.\n@param text "
+     "string\n" READ_OPTS "@return any"},
     {"encode", l_encode,
      "json.encode(value, opts)\nThe JSON text of a value, as json.write writes it.\n@param value "
      "any\n" WRITE_OPTS "@return string"},

@@ -52,6 +52,7 @@ void mll_open_nn(lua_State *L);
 void mll_open_transformer(lua_State *L);
 void mll_open_optim(lua_State *L);
 void mll_open_text(lua_State *L);
+void mll_open_system(lua_State *L);
 
 /* A function that never returns, whose int only serves `return raise(...)`. */
 #define ML_RAISES __attribute__((noreturn))

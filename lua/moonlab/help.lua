@@ -43,7 +43,8 @@ function help.of(f)
   return lines and block_above(lines, info.linedefined) or nil
 end
 
-local classes = { tensor = "ml.tensor", rng = "ml.rng", optimizer = "ml.optimizer", transformer = "ml.transformer" }
+local classes = { tensor = "ml.tensor", rng = "ml.rng", optimizer = "ml.optimizer",
+  transformer = "ml.transformer", run = "ml.run" }
 
 --- Every public name with its value: "zeros", "nn.Linear", "tensor:matmul" ..., sorted.
 function help.all()

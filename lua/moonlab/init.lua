@@ -15,6 +15,7 @@ local modules = {
   tokenizer = "moonlab.tokenizer",
   data = "moonlab.data",
   plot = "moonlab.plot",
+  runs = "moonlab.runs",
   sorted = "moonlab.sorted",
 }
 ml.modules = modules

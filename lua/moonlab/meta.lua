@@ -391,9 +391,10 @@ ml.json = {}
 ---source: -
 ml.json.array = function(...) end
 
----json.decode(text)
+---json.decode(text, opts)
 ---The value of a JSON text, as json.read gives it.
 ---@param text string
+---opts.nan string ="keep" "exact": undoes what { nan = "exact" } did when writing
 ---@return any
 ---source: -
 ml.json.decode = function(...) end
@@ -401,17 +402,18 @@ ml.json.decode = function(...) end
 ---json.encode(value, opts)
 ---The JSON text of a value, as json.write writes it.
 ---@param value any
----opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf" "-inf")
+---opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf" "-inf"), "exact" (the same, and reading with { nan = "exact" } gives back every value: texts that look like these numbers get an apostrophe)
 ---opts.invalid string ="raise" what bytes that are no UTF-8 become: "replace" (U+FFFD)
 ---opts.indent integer spaces a level, 0 for one line; =0 for encode, =2 for write
 ---@return string
 ---source: -
 ml.json.encode = function(...) end
 
----json.read(path)
+---json.read(path, opts)
 ---The value in a JSON file. Numbers without fraction or exponent are integers; null is absent in objects and
 ---ml.json.null in arrays.
 ---@param path string
+---opts.nan string ="keep" "exact": undoes what { nan = "exact" } did when writing
 ---@return any, or nil and a message when there is no such file
 ---Raises naming line and column when the file is no JSON.
 ---source: -
@@ -422,7 +424,7 @@ ml.json.read = function(...) end
 ---digits. A table is an array when it holds 1..n, else an object; an empty one is an object unless ml.json.array marked it.
 ---@param path string
 ---@param value table, string, number, boolean, or ml.json.null
----opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf" "-inf")
+---opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf" "-inf"), "exact" (the same, and reading with { nan = "exact" } gives back every value: texts that look like these numbers get an apostrophe)
 ---opts.invalid string ="raise" what bytes that are no UTF-8 become: "replace" (U+FFFD)
 ---opts.indent integer spaces a level, 0 for one line; =0 for encode, =2 for write
 ---source: -
@@ -1440,6 +1442,174 @@ ml.round = function(...) end
 ---source: -
 ml.rsqrt = function(...) end
 
+---@class ml.run
+local run_methods = {}
+
+---run:artifact(name)
+---The path of a file the run leaves behind (figures, tables), in its folder artifacts.
+---@param name string
+---@return string
+---source: -
+function run_methods:artifact(...) end
+
+---run:checkpoint(name)
+---The path of a checkpoint, in the run's folder checkpoints.
+---@param name string
+---@return string
+---source: -
+function run_methods:checkpoint(...) end
+
+---run:close()
+---Gives the run back unfinished: another process may resume it. A run that is finished is closed
+---already.
+---source: -
+function run_methods:close(...) end
+
+---run:config()
+---What the run is: id, recipe, size, params, seed, seeds, config, started, version, revision,
+---dirty, host, threads,
+---cpu, cpu_features, simd, blas.
+---@return table
+---source: -
+function run_methods:config(...) end
+
+---run:cut(step, where)
+---Takes back the metrics after a step, as a resumed run does before it repeats them: records whose
+---step is larger
+---go, and records without a step stay. run:cut(-1) drops them all.
+---@param step number
+---@param where table =nil only records with these values, e.g. { seed = 2 }
+---@return integer records that went
+---source: -
+function run_methods:cut(...) end
+
+---run:finish(state, message)
+---Ends the run and gives it back.
+---@param state string "done", "diverged", "interrupted" or "failed"
+---@param message string =nil why
+---source: -
+function run_methods:finish(...) end
+
+---run:log(record)
+---Appends one record to the metrics: names with numbers, strings or booleans; NaN and infinity are
+---kept. It has
+---reached the system on return, so that killing the process loses nothing.
+---@param record table { step = 10, loss = 2.3 }
+---source: -
+function run_methods:log(...) end
+
+---run:params()
+---The run's parameters.
+---@return table name -> value
+---source: -
+function run_methods:params(...) end
+
+---run:records(where)
+---The metrics as they were logged. A torn last line is left out.
+---@param where table =nil only records with these values, e.g. { kind = "eval" }
+---@return table, integer list of records; and the number of lines that are damaged
+---source: -
+function run_methods:records(...) end
+
+---run:results(t)
+---Keeps what the run found (tables of numbers, strings, booleans), or reads it back.
+---@param t table =nil { results =, claims =, ... }; absent: only reads
+---@return table what is kept, or nil
+---source: -
+function run_methods:results(...) end
+
+---run:state()
+---How the run stands. A run whose process was killed is "interrupted".
+---@return string, string, table "running", "done", "diverged", "interrupted" or "failed"; a
+---message or nil; and the
+---whole of it: { state, message, started, ended, seconds, sessions }
+---source: -
+function run_methods:state(...) end
+
+---run:write(text)
+---Appends text to the run's log.
+---@param text string
+---source: -
+function run_methods:write(...) end
+ml.runs = {}
+
+---ml.runs.claim{ id = or dir =, recipe =, params =, ..., retry = false }
+---Opens the run of this id for writing if it is new or unfinished and nobody else writes it; of
+---several
+---processes that try, one gets it. Takes what create takes; the parameters of a run that is there
+---must agree.
+---@param retry boolean =false a failed run counts as unfinished
+---@return run open for writing, run.fresh is true for a new one; or nil, a word and a message:
+---"busy" (another
+---process writes it), "done", "diverged", "failed"
+---source: -
+ml.runs.claim = function(...) end
+
+---ml.runs.create{ recipe =, params =, seed =, id = or dir =, ... }
+---Makes a new run and opens it for writing. Without id and dir the id is the recipe's name with
+---date and time.
+---@param recipe string what runs
+---@param params table name -> value: number, string, boolean or nested tables of these
+---@param seed integer
+---@param seeds table list of integers, where one run has several
+---@param size string "smoke", "default", "full"
+---@param id string name of the folder in the store: letters, digits, '.', '-', '_'
+---@param dir string a folder anywhere, instead of id
+---@param store string =ml.runs.store()
+---@param tags table list of strings
+---@param config table whatever else tells this run from others
+---@return run open for writing: run.id, run.dir
+---Raises when the folder holds a run already.
+---source: -
+ml.runs.create = function(...) end
+
+---ml.runs.find(word, { store = })
+---The folder of a run: a path, an id, or the beginning of an id that only one run has.
+---@param word string
+---opts.store string =ml.runs.store()
+---@return string, string the folder and the id; or nil and a message that names what is near
+---source: -
+ml.runs.find = function(...) end
+
+---ml.runs.ids(store)
+---Ids of the runs in a store, sorted.
+---@param store string =ml.runs.store()
+---@return table list of strings
+---source: -
+ml.runs.ids = function(...) end
+
+---ml.runs.open(run, { store = })
+---Opens a run for reading.
+---@param run string folder, id, or the beginning of an id
+---opts.store string =ml.runs.store()
+---@return run
+---source: -
+ml.runs.open = function(...) end
+
+---ml.runs.resume(run, { store = })
+---Opens an unfinished run (interrupted, failed, or its process has died) for writing.
+---@param run string folder, id, or the beginning of an id
+---opts.store string =ml.runs.store()
+---@return run open for writing; cut its metrics with run:cut(step)
+---Raises when it is finished, or "is being written by pid N on HOST".
+---source: -
+ml.runs.resume = function(...) end
+
+---ml.runs.store()
+---The folder where runs are kept: MOONLAB_RUNS, or ./runs.
+---@return string path
+---source: -
+ml.runs.store = function(...) end
+
+---ml.runs.valid_id(id)
+---Whether a text can be the id of a run: letters, digits, dot, dash and underscore, at most 120 of
+---them,
+---the first a letter or digit.
+---@param id string
+---@return boolean
+---source: -
+ml.runs.valid_id = function(...) end
+
 ---save(path, tensors, opts)
 ---Writes tensors to a file that appears whole or not at all; the ending of path chooses the format.
 ---Index tensors are stored 0-based, as int64.
@@ -1649,6 +1819,59 @@ ml.sub = function(...) end
 ---@return tensor, differentiable
 ---source: -
 ml.sum = function(...) end
+ml.system = {}
+
+---system.hash(text)
+---A hash of 128 bits, the same on every machine; no secret.
+---@param text string
+---@return string 32 hexadecimal digits
+---source: -
+ml.system.hash = function(...) end
+
+---system.lease(dir, opts)
+---Makes this process the one writer of a folder, by exclusive creation of a lease file, kept alive by a
+---heartbeat. Takes over a lease that was given back or whose owner has died, which of several takers only one can.
+---@param dir string
+---opts.timeout number =60 seconds without a heartbeat after which an owner on another machine counts as dead
+---opts.interval number =5 seconds between heartbeats
+---@return lease, or nil, a message and a table { host, pid, age, released, live, generation } when another one holds it
+---source: -
+ml.system.lease = function(...) end
+
+---system.lease_holder(dir, opts)
+---Who holds or last held the lease of a folder.
+---@param dir string
+---opts.timeout number =60 seconds without a heartbeat after which an owner on another machine counts as dead
+---@return table { host, pid, age, released, live, generation }, or nil
+---source: -
+ml.system.lease_holder = function(...) end
+
+---system.log(path, opts)
+---Opens a file for appending; each write goes to the system at once.
+---@param path string
+---opts.lines boolean =false cut off a last line that lacks its end
+---@return log with the methods write, sync, close
+---source: -
+ml.system.log = function(...) end
+
+---system.make_dirs(path)
+---Makes a folder and those above it; one that is there is fine.
+---@param path string
+---source: -
+ml.system.make_dirs = function(...) end
+
+---system.process()
+---This process.
+---@return table { host, pid, start: clock ticks after boot }
+---source: -
+ml.system.process = function(...) end
+
+---system.stamp(path)
+---A word that changes when the file does: inode, size and time in nanoseconds.
+---@param path string
+---@return string, or nil when there is no such file
+---source: -
+ml.system.stamp = function(...) end
 
 ---tan(x)
 ---The tangent, x in radians, element by element.
