@@ -1,7 +1,6 @@
-/* ml.system: leases, append-only logs, who this process is. */
-#include "mll.h"
-
-#include "../core/system/system.h"
+/* ml.system: leases, append-only logs, who this process is. Child processes are in system_child.c,
+ * SQLite in system_sqlite.c. */
+#include "system.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +8,7 @@
 #define LEASE "ml.system.lease"
 #define LOG "ml.system.log"
 
-static const char *check_path(lua_State *L, int arg) {
+const char *mll_check_path(lua_State *L, int arg) {
   size_t n;
   if (lua_type(L, arg) != LUA_TSTRING)
     mll_type_error(L, arg, "path");
@@ -61,7 +60,7 @@ static void push_holder(lua_State *L, const ml_lease_info *info) {
 static const char *const lease_opts[] = {"timeout", "interval", NULL};
 
 static int l_lease(lua_State *L) {
-  const char *dir = check_path(L, 1);
+  const char *dir = mll_check_path(L, 1);
   mll_check_opts(L, 2, lease_opts);
   double timeout = mll_opt_number(L, 2, "timeout", ML_LEASE_TIMEOUT);
   double interval = mll_opt_number(
@@ -83,7 +82,7 @@ static int l_lease(lua_State *L) {
 }
 
 static int l_lease_holder(lua_State *L) {
-  const char *dir = check_path(L, 1);
+  const char *dir = mll_check_path(L, 1);
   mll_check_opts(L, 2, lease_opts);
   double timeout = mll_opt_number(L, 2, "timeout", ML_LEASE_TIMEOUT);
   ml_lease_info info;
@@ -140,7 +139,7 @@ static int log_sync(lua_State *L) {
 
 static int l_log(lua_State *L) {
   static const char *const names[] = {"lines", NULL};
-  const char *path = check_path(L, 1);
+  const char *path = mll_check_path(L, 1);
   mll_check_opts(L, 2, names);
   bool lines = mll_opt_boolean(L, 2, "lines", false);
   ml_log **box = lua_newuserdatauv(L, sizeof *box, 0);
@@ -157,7 +156,7 @@ static int l_log(lua_State *L) {
 
 static int l_stamp(lua_State *L) {
   char stamp[ML_STAMP_MAX];
-  if (!ml_file_stamp(check_path(L, 1), stamp))
+  if (!ml_file_stamp(mll_check_path(L, 1), stamp))
     return 0;
   lua_pushstring(L, stamp);
   return 1;
@@ -165,7 +164,7 @@ static int l_stamp(lua_State *L) {
 
 static int l_make_dirs(lua_State *L) {
   ml_error err;
-  return ml_make_dirs(check_path(L, 1), &err) ? mll_raise(L, &err) : 0;
+  return ml_make_dirs(mll_check_path(L, 1), &err) ? mll_raise(L, &err) : 0;
 }
 
 static int l_process(lua_State *L) {
@@ -253,5 +252,7 @@ void mll_open_system(lua_State *L) {
   lua_pop(L, 1);
   lua_newtable(L);
   mll_register(L, functions);
+  mll_open_child(L);
+  mll_open_sqlite(L);
   lua_setfield(L, -2, "system");
 }

@@ -4,6 +4,8 @@ find_package(PkgConfig REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS C)
 find_package(ZLIB REQUIRED)
 pkg_check_modules(JANSSON REQUIRED jansson)
+pkg_check_modules(SQLITE REQUIRED sqlite3)
+find_package(Threads REQUIRED) # the heartbeat of leases
 
 # The OpenMP variant of OpenBLAS by its own folder: both variants share a soname.
 find_library(OPENBLAS_LIBRARY NAMES openblas
@@ -39,7 +41,8 @@ function(ml_room name)
   endif()
   add_library(ml_${target} OBJECT ${sources})
   target_compile_options(ml_${target} PRIVATE -fopenmp)
-  target_include_directories(ml_${target} PRIVATE ${CMAKE_SOURCE_DIR}/core ${OPENBLAS_INCLUDE} ${JANSSON_INCLUDE_DIRS})
+  target_include_directories(ml_${target} PRIVATE ${CMAKE_SOURCE_DIR}/core ${OPENBLAS_INCLUDE} ${JANSSON_INCLUDE_DIRS}
+    ${SQLITE_INCLUDE_DIRS})
   set_property(GLOBAL APPEND PROPERTY ML_ROOMS ml_${target})
   ml_simd(${name})
 endfunction()
@@ -82,4 +85,5 @@ function(ml_simd name)
 endfunction()
 
 # What libmoonlab and the core tests link besides the rooms.
-set(ML_LINK ${OPENBLAS_LIBRARY} OpenMP::OpenMP_C ZLIB::ZLIB ${JANSSON_LINK_LIBRARIES} m dl)
+set(ML_LINK ${OPENBLAS_LIBRARY} OpenMP::OpenMP_C ZLIB::ZLIB ${JANSSON_LINK_LIBRARIES} ${SQLITE_LINK_LIBRARIES}
+  Threads::Threads m dl)

@@ -82,4 +82,100 @@ ML_API ml_status ml_log_write(ml_log *log, const void *data, size_t bytes,
 ML_API ml_status ml_log_sync(ml_log *log, ml_error *err) ML_MUST_CHECK; /* to the disk */
 ML_API void ml_log_close(ml_log *log);                                  /* NULL allowed */
 
+/* ---- child processes
+ * --------------------------------------------------------------------------------- */
+
+/* A child gets the standard streams and nothing else that is open here, signals at their defaults,
+ * none blocked. */
+typedef enum {
+  ML_STREAM_INHERIT,
+  ML_STREAM_NULL,   /* /dev/null */
+  ML_STREAM_PIPE,   /* read or written by this process */
+  ML_STREAM_FILE,   /* path, made or emptied; stdin: read */
+  ML_STREAM_APPEND, /* path, written at its end */
+  ML_STREAM_OUTPUT  /* stderr only: where stdout goes */
+} ml_stream_kind;
+
+typedef struct {
+  ml_stream_kind kind;
+  const char *path; /* FILE, APPEND */
+} ml_stream;
+
+typedef struct {
+  const char *const *argv; /* ends with NULL; argv[0] without a slash is looked for in PATH */
+  const char *const *env;  /* "NAME=value" sets, "NAME" removes; ends with NULL; NULL: none */
+  const char *dir;         /* where it starts; NULL: here */
+  ml_stream streams[3];    /* stdin, stdout, stderr */
+  bool group; /* leads a process group of its own: the terminal's Ctrl-C does not reach it */
+} ml_spawn_options;
+
+typedef struct ml_child ml_child;
+typedef enum { ML_RUNNING, ML_EXITED, ML_SIGNALLED } ml_child_state;
+
+/* *found (NULL allowed): false when ML_EIO means that there is no such program. */
+ML_API ml_status ml_child_spawn(ml_child **child, const ml_spawn_options *options, bool *found,
+                                ml_error *err) ML_MUST_CHECK;
+ML_API int64_t ml_child_pid(const ml_child *child);
+/* Waits for the end at most `timeout` seconds (negative: for ever, 0: only looks), until it has
+ * ended: *code is its exit status or signal. ML_ECANCELLED at Ctrl-C. */
+ML_API ml_status ml_child_wait(ml_child *child, double timeout, ml_child_state *state, int *code,
+                               ml_error *err) ML_MUST_CHECK;
+/* The same for several: *which is the position of one that has ended, or -1. */
+ML_API ml_status ml_child_wait_any(ml_child *const *children, int n, double timeout, int *which,
+                                   ml_error *err) ML_MUST_CHECK;
+/* To the child, or to its whole group when it leads one. One that has ended is left alone. */
+ML_API ml_status ml_child_kill(ml_child *child, int signal, ml_error *err) ML_MUST_CHECK;
+/* What comes first through the pipes of stdout (*stream 1) and stderr (2), *n bytes of it; *stream
+ * 0 and *n 0 when both have ended; *stream -1 after `timeout` seconds (negative: for ever). */
+ML_API ml_status ml_child_read(ml_child *child, char *data, size_t size, double timeout,
+                               int *stream, size_t *n, ml_error *err) ML_MUST_CHECK;
+/* To its stdin; ML_EIO when it no longer reads. Waits while the pipe is full. */
+ML_API ml_status ml_child_write(ml_child *child, const char *data, size_t n,
+                                ml_error *err) ML_MUST_CHECK;
+ML_API void ml_child_close_stdin(ml_child *child);
+/* Closes the pipes and forgets the child; one that still runs goes on, and leaves no zombie. NULL
+ * allowed. */
+ML_API void ml_child_free(ml_child *child);
+
+/* ---- SQLite
+ * ------------------------------------------------------------------------------------------ */
+
+/* ML_EFORMAT: the file is no database or damaged; ML_ESTATE: locked for longer than `wait` seconds;
+ * ML_EARG: the SQL is wrong; ML_EIO; ML_ENOMEM. */
+typedef struct ml_db ml_db;
+typedef struct ml_stmt ml_stmt;
+ML_API ml_status ml_db_open(ml_db **db, const char *path, bool read_only, double wait,
+                            ml_error *err) ML_MUST_CHECK;
+ML_API void ml_db_close(ml_db *db); /* NULL allowed; statements stay valid until they are freed */
+ML_API ml_status ml_db_exec(ml_db *db, const char *sql,
+                            ml_error *err) ML_MUST_CHECK; /* any number of statements */
+
+typedef enum { ML_NULL, ML_INTEGER, ML_REAL, ML_TEXT } ml_value_type;
+/* SQLite turns NaN into NULL; here it is stored as the blob 'nan', so that every double comes back.
+ */
+typedef struct {
+  ml_value_type type;
+  int64_t integer;
+  double real;
+  const char *text;
+  size_t bytes;
+} ml_value;
+
+/* One statement with ?-parameters. */
+ML_API ml_status ml_stmt_prepare(ml_stmt **stmt, ml_db *db, const char *sql,
+                                 ml_error *err) ML_MUST_CHECK;
+ML_API int ml_stmt_parameters(const ml_stmt *stmt);
+ML_API ml_status ml_stmt_bind(ml_stmt *stmt, int position, const ml_value *value,
+                              ml_error *err) ML_MUST_CHECK; /* from 1 */
+ML_API ml_status ml_stmt_step(ml_stmt *stmt, bool *row, ml_error *err) ML_MUST_CHECK;
+ML_API int ml_stmt_columns(const ml_stmt *stmt);
+ML_API const char *ml_stmt_column_name(const ml_stmt *stmt, int column); /* from 0 */
+ML_API void ml_stmt_column(const ml_stmt *stmt, int column,
+                           ml_value *value); /* text is valid until the next step */
+ML_API void
+ml_stmt_reset(ml_stmt *stmt); /* ready to be bound and run again; ends its transaction */
+ML_API int64_t
+ml_stmt_changes(const ml_stmt *stmt);    /* rows that the last INSERT, UPDATE or DELETE touched */
+ML_API void ml_stmt_free(ml_stmt *stmt); /* NULL allowed */
+
 #endif

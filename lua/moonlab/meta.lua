@@ -1866,12 +1866,43 @@ ml.system.make_dirs = function(...) end
 ---source: -
 ml.system.process = function(...) end
 
+---system.spawn{ program, arguments..., options }
+---Starts a child process. It gets the standard streams and nothing else that is open here.
+---@param words strings the program, looked for in PATH unless its name has a slash, and its arguments
+---opts.env table name -> value; false removes the name
+---opts.dir string =here where it starts
+---opts.stdin string ="null" or "inherit", "pipe", "<path"
+---opts.stdout string ="inherit" or "null", "pipe", ">path", ">>path" to append
+---opts.stderr string ="inherit" or as stdout, or "stdout": where stdout goes
+---opts.group boolean =false it leads a process group of its own, which the terminal's Ctrl-C does not reach
+---@return child with the methods pid, wait, kill, read, write, close_stdin, close; or nil and a message when there is no such program
+---source: -
+ml.system.spawn = function(...) end
+
+---system.sqlite(path, opts)
+---Opens or makes an SQLite database.
+---@param path string
+---opts.read_only boolean =false
+---opts.wait number =30 seconds to wait for a lock of another process
+---@return db with the methods exec, prepare, close
+---Raises when the file is damaged ("malformed", "not a database") or stays locked ("locked").
+---source: SQLite 3
+ml.system.sqlite = function(...) end
+
 ---system.stamp(path)
 ---A word that changes when the file does: inode, size and time in nanoseconds.
 ---@param path string
 ---@return string, or nil when there is no such file
 ---source: -
 ml.system.stamp = function(...) end
+
+---system.wait_any(children, timeout)
+---Waits until one of them has ended.
+---@param children table list
+---@param timeout number =nil seconds; absent: for ever
+---@return integer position of one that has ended, or nil
+---source: -
+ml.system.wait_any = function(...) end
 
 ---tan(x)
 ---The tangent, x in radians, element by element.

@@ -1,0 +1,16 @@
+/* What the bindings of core/system share. */
+#ifndef MOONLAB_BINDINGS_SYSTEM_H
+#define MOONLAB_BINDINGS_SYSTEM_H
+
+#include "mll.h"
+
+#include "../core/system/system.h"
+
+/* A text without zero bytes. */
+const char *mll_check_path(lua_State *L, int arg);
+
+/* Each adds to the table on top. */
+void mll_open_child(lua_State *L);
+void mll_open_sqlite(lua_State *L);
+
+#endif
