@@ -167,6 +167,14 @@ static int l_make_dirs(lua_State *L) {
   return ml_make_dirs(mll_check_path(L, 1), &err) ? mll_raise(L, &err) : 0;
 }
 
+static int l_sleep(lua_State *L) {
+  double seconds = mll_check_number(L, 1);
+  if (!(seconds >= 0))
+    return mll_arg_error(L, 1, "seconds is %g, wanted >= 0", seconds);
+  ml_error err;
+  return ml_sleep(seconds, &err) ? mll_raise(L, &err) : 0;
+}
+
 static int l_process(lua_State *L) {
   ml_process_id id;
   ml_process_self(&id);
@@ -237,6 +245,8 @@ static const mll_fn functions[] = {
     {"make_dirs", l_make_dirs,
      "system.make_dirs(path)\nMakes a folder and those above it; one that is there is "
      "fine.\n@param path string"},
+    {"sleep", l_sleep,
+     "system.sleep(seconds)\nWaits; Ctrl-C ends it.\n@param seconds number"},
     {"process", l_process,
      "system.process()\nThis process.\n@return table { host, pid, start: clock ticks after boot }"},
     {"hash", l_hash,

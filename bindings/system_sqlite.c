@@ -211,7 +211,7 @@ static const mll_fn functions[] = {
      "system.sqlite(path, opts)\nOpens or makes an SQLite database.\n@param path string\n@param "
      "opts.read_only boolean =false\n@param opts.wait number =30 seconds to wait for a lock of "
      "another process\n@return db with the methods exec, prepare, close\nRaises when the file is "
-     "damaged (\"malformed\", \"not a database\") or stays locked (\"locked\").\n@source "
+     "damaged (\"the database is damaged\") or stays locked (\"locked\").\n@source "
      "SQLite 3"},
     {NULL, NULL, NULL}};
 

@@ -155,6 +155,16 @@ ml_status ml_child_kill(ml_child *child, int signal_number, ml_error *err) {
 
 int64_t ml_child_pid(const ml_child *child) { return child->pid; }
 
+ml_status ml_sleep(double seconds, ml_error *err) {
+  double deadline = deadline_of(seconds > 0 ? seconds : 0);
+  for (int ms = slice(deadline); ms > 0; ms = slice(deadline)) {
+    ML_POLL(err);
+    (void)poll(NULL, 0, ms);
+  }
+  ML_POLL(err);
+  return ML_OK;
+}
+
 /* ---- starting
  * ----------------------------------------------------------------------------------------- */
 

@@ -25,7 +25,7 @@ static ml_status fail(ml_error *err, sqlite3 *handle, int code, const char *what
     return ml_fail(err, ML_ENOMEM, 0, "out of memory in SQLite");
   case SQLITE_CORRUPT:
   case SQLITE_NOTADB:
-    return ml_fail(err, ML_EFORMAT, 0, "cannot %s: %.150s", what, why);
+    return ml_fail(err, ML_EFORMAT, 0, "cannot %s: the database is damaged (%.120s)", what, why);
   case SQLITE_BUSY:
   case SQLITE_LOCKED:
     if (ml_cancelled())

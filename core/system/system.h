@@ -28,6 +28,9 @@ ML_API void ml_process_self(ml_process_id *id);
 /* 1: it runs, 0: it has ended, -1: not to be told from here (another machine or pid namespace). */
 ML_API int ml_process_alive(const ml_process_id *id);
 
+/* Sleeps; ML_ECANCELLED at Ctrl-C. */
+ML_API ml_status ml_sleep(double seconds, ml_error *err) ML_MUST_CHECK;
+
 /* What a file is now, as "inode-size-mtime in ns": equal stamps, unchanged file. false when there
  * is none. */
 #define ML_STAMP_MAX 72

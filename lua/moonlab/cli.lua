@@ -1,4 +1,4 @@
---- The commands of ./moonlab: run, recipes, bench, help, docs, new.
+--- The commands of ./moonlab: run, recipes, runs, bench, help, docs, new.
 local options = require "moonlab.options"
 local sorted = require "moonlab.sorted"
 
@@ -28,6 +28,7 @@ function commands.recipes(...)
   return require("moonlab.recipe").list()
 end
 function commands.bench(...) return require("moonlab.bench").command(...) end
+function commands.runs(...) return require("moonlab.runs.command").main(...) end
 function commands.version() return cli.version() end
 function commands.docs(...)
   if select("#", ...) > 0 then return usage "docs" end
@@ -41,6 +42,7 @@ function commands.help(name, more)
 ./moonlab run NAME [key=value ...]   runs a recipe; --smoke, --full, --out DIR, --seed N, --resume, --dry-run
 ./moonlab recipes                    lists the recipes
 ./moonlab help NAME                  a recipe's parameters, or what ml.NAME does
+./moonlab runs [show ID | compare A B | tag ID WORD | untag | note ID TEXT | delete ID | reindex]
 ./moonlab bench [NAME] [--peers] [--json]
 ./moonlab test                       set-up, build and every test
 ./moonlab docs                       writes the API reference

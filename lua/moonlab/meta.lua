@@ -1460,23 +1460,20 @@ function run_methods:artifact(...) end
 function run_methods:checkpoint(...) end
 
 ---run:close()
----Gives the run back unfinished: another process may resume it. A run that is finished is closed
----already.
+---Gives the run back unfinished: another process may resume it. Closing again does nothing.
 ---source: -
 function run_methods:close(...) end
 
 ---run:config()
 ---What the run is: id, recipe, size, params, seed, seeds, config, started, version, revision,
----dirty, host, threads,
----cpu, cpu_features, simd, blas.
+---dirty, host, threads, cpu, cpu_features, simd, blas.
 ---@return table
 ---source: -
 function run_methods:config(...) end
 
 ---run:cut(step, where)
 ---Takes back the metrics after a step, as a resumed run does before it repeats them: records whose
----step is larger
----go, and records without a step stay. run:cut(-1) drops them all.
+---step is larger go, records without a step stay. run:cut(-1) drops all that have a step.
 ---@param step number
 ---@param where table =nil only records with these values, e.g. { seed = 2 }
 ---@return integer records that went
@@ -1492,11 +1489,28 @@ function run_methods:finish(...) end
 
 ---run:log(record)
 ---Appends one record to the metrics: names with numbers, strings or booleans; NaN and infinity are
----kept. It has
----reached the system on return, so that killing the process loses nothing.
+---kept. It has reached the system on return, so that killing the process loses nothing.
 ---@param record table { step = 10, loss = 2.3 }
 ---source: -
 function run_methods:log(...) end
+
+---run:metrics(names, where)
+---The metrics as columns: one row for each step (records without a step have rows of their own),
+---NaN where a record lacks a value.
+---@param names table =nil list of columns; absent: all that hold numbers. Rows with none of them
+---go.
+---@param where table =nil only records with these values, e.g. { kind = "eval" }
+---@return table, integer name -> tensor [rows] f64, "step" among them where steps were logged;
+---rows
+---source: -
+function run_methods:metrics(...) end
+
+---run:note(text)
+---Writes a note about the run, or reads it.
+---@param text string =nil absent: only reads; "" takes the note away
+---@return string the note, or nil
+---source: -
+function run_methods:note(...) end
 
 ---run:params()
 ---The run's parameters.
@@ -1521,10 +1535,27 @@ function run_methods:results(...) end
 ---run:state()
 ---How the run stands. A run whose process was killed is "interrupted".
 ---@return string, string, table "running", "done", "diverged", "interrupted" or "failed"; a
----message or nil; and the
----whole of it: { state, message, started, ended, seconds, sessions }
+---message or nil; and the whole of it: { state, message, started, ended, seconds, sessions }
 ---source: -
 function run_methods:state(...) end
+
+---run:tag(tag)
+---Adds a tag. Any process may, while the run is being written as well.
+---@param tag string a word
+---source: -
+function run_methods:tag(...) end
+
+---run:tags()
+---@return table list of tags, sorted
+---source: -
+function run_methods:tags(...) end
+
+---run:untag(tag)
+---Takes a tag away.
+---@param tag string
+---@return boolean whether it was there
+---source: -
+function run_methods:untag(...) end
 
 ---run:write(text)
 ---Appends text to the run's log.
@@ -1533,15 +1564,22 @@ function run_methods:state(...) end
 function run_methods:write(...) end
 ml.runs = {}
 
+---ml.runs.align(list, name, where)
+---One metric of several runs on common steps.
+---@param list table runs of ml.runs.open
+---@param name string the metric
+---@param where table =nil only records with these values
+---@return tensor, tensor the steps [n] f64, rising; the values [runs, n], NaN where a run has none
+---source: -
+ml.runs.align = function(...) end
+
 ---ml.runs.claim{ id = or dir =, recipe =, params =, ..., retry = false }
 ---Opens the run of this id for writing if it is new or unfinished and nobody else writes it; of
----several
----processes that try, one gets it. Takes what create takes; the parameters of a run that is there
----must agree.
+---several processes that try, one gets it. Takes what create takes; the parameters of a run that
+---is there must agree.
 ---@param retry boolean =false a failed run counts as unfinished
 ---@return run open for writing, run.fresh is true for a new one; or nil, a word and a message:
----"busy" (another
----process writes it), "done", "diverged", "failed"
+---"busy" (another process writes it), "done", "diverged", "failed"
 ---source: -
 ml.runs.claim = function(...) end
 
@@ -1556,16 +1594,32 @@ ml.runs.claim = function(...) end
 ---@param id string name of the folder in the store: letters, digits, '.', '-', '_'
 ---@param dir string a folder anywhere, instead of id
 ---@param store string =ml.runs.store()
----@param tags table list of strings
+---@param tags table list of words
 ---@param config table whatever else tells this run from others
 ---@return run open for writing: run.id, run.dir
 ---Raises when the folder holds a run already.
 ---source: -
 ml.runs.create = function(...) end
 
----ml.runs.find(word, { store = })
+---ml.runs.delete(run, { store = })
+---Deletes a run with all its files.
+---@param run string folder, id, or the beginning of an id
+---opts.store string =ml.runs.store()
+---@return string the id
+---Raises when the run is being written.
+---source: -
+ml.runs.delete = function(...) end
+
+---ml.runs.difference(list)
+---The parameters in which runs differ; recipe, size and seeds count as well.
+---@param list table two or more runs of ml.runs.open
+---@return table list of { name =, values = { one for each run, nil where it has none } }, by name
+---source: -
+ml.runs.difference = function(...) end
+
+---ml.runs.find(run, { store = })
 ---The folder of a run: a path, an id, or the beginning of an id that only one run has.
----@param word string
+---@param run string
 ---opts.store string =ml.runs.store()
 ---@return string, string the folder and the id; or nil and a message that names what is near
 ---source: -
@@ -1578,6 +1632,20 @@ ml.runs.find = function(...) end
 ---source: -
 ml.runs.ids = function(...) end
 
+---ml.runs.list{ recipe =, state =, tag =, size =, seed =, params =, store = }
+---The runs of a store, oldest first; from the index, which follows the folders.
+---opts.recipe string only runs of this recipe
+---opts.state string only "running", "done", "diverged", "interrupted" or "failed"
+---opts.tag string only runs with this tag
+---opts.size string
+---opts.seed integer
+---opts.params table only runs with these values: { lr = 1e-3 }
+---opts.store string =ml.runs.store()
+---@return table list of { id, dir, recipe, size, state, message, seed, params, tags, note,
+---started, ended, seconds, host, revision }
+---source: -
+ml.runs.list = function(...) end
+
 ---ml.runs.open(run, { store = })
 ---Opens a run for reading.
 ---@param run string folder, id, or the beginning of an id
@@ -1585,6 +1653,13 @@ ml.runs.ids = function(...) end
 ---@return run
 ---source: -
 ml.runs.open = function(...) end
+
+---ml.runs.reindex({ store = })
+---Makes the index runs.db anew from the folders.
+---opts.store string =ml.runs.store()
+---@return integer runs found
+---source: -
+ml.runs.reindex = function(...) end
 
 ---ml.runs.resume(run, { store = })
 ---Opens an unfinished run (interrupted, failed, or its process has died) for writing.
@@ -1603,8 +1678,7 @@ ml.runs.store = function(...) end
 
 ---ml.runs.valid_id(id)
 ---Whether a text can be the id of a run: letters, digits, dot, dash and underscore, at most 120 of
----them,
----the first a letter or digit.
+---them, the first a letter or digit.
 ---@param id string
 ---@return boolean
 ---source: -
@@ -1866,6 +1940,12 @@ ml.system.make_dirs = function(...) end
 ---source: -
 ml.system.process = function(...) end
 
+---system.sleep(seconds)
+---Waits; Ctrl-C ends it.
+---@param seconds number
+---source: -
+ml.system.sleep = function(...) end
+
 ---system.spawn{ program, arguments..., options }
 ---Starts a child process. It gets the standard streams and nothing else that is open here.
 ---@param words strings the program, looked for in PATH unless its name has a slash, and its arguments
@@ -1885,7 +1965,7 @@ ml.system.spawn = function(...) end
 ---opts.read_only boolean =false
 ---opts.wait number =30 seconds to wait for a lock of another process
 ---@return db with the methods exec, prepare, close
----Raises when the file is damaged ("malformed", "not a database") or stays locked ("locked").
+---Raises when the file is damaged ("the database is damaged") or stays locked ("locked").
 ---source: SQLite 3
 ml.system.sqlite = function(...) end
 

@@ -2,60 +2,23 @@
 local core = require "moonlab.core"
 local lfs = require "lfs"
 local options = require "moonlab.options"
+local folder = require "moonlab.runs.folder"
+local index = require "moonlab.runs.index"
 
 local runs = {}
 
--- ---- what is in a folder ------------------------------------------------------------------------
--- config.json     what the run is: parameters, seeds, recipe, code version, machine; written once
--- state.json      running, done, diverged, interrupted or failed, with times and sessions
--- metrics.jsonl   one JSON object a line, appended
--- log.txt         text, appended
--- results.json    results and claims
--- labels.json     tags and note; anybody may write it
--- checkpoints/ artifacts/   files of the recipe
--- lease.N         who writes here, see core/system/system.h
---
--- JSON has no NaN and no infinity: { nan = "exact" } writes them as "nan", "inf", "-inf" and a text
--- that
--- reads like one of these with an apostrophe in front, and gives all of them back.
-
-local exact = { nan = "exact" }
-local exact_file = { nan = "exact", invalid = "replace", indent = 2 }
-local exact_line = { nan = "exact", invalid = "replace" }
-
 local finished = { done = true, diverged = true }
-local states = { "running", "done", "diverged", "interrupted", "failed" }
-runs.states = states
-
-local function now() return os.date("!%Y-%m-%dT%H:%M:%SZ") end
-
-local function exists(path) return lfs.attributes(path, "mode") ~= nil end
+local valid_id = index.valid_id
 
 local function fail(where, text, ...) error(where .. ": " .. text:format(...), 0) end
 
--- Raises for a bad argument of the function that calls us.
-local function bad_argument(where, text, ...)
-  error(("bad argument #1 to '%s' (%s)"):format(where, text:format(...)), 3)
-end
-
-local function check_string(where, value, what)
+local function check_string(where, value, what, level)
   if type(value) ~= "string" or value == "" then
     local got = value == "" and "an empty string" or value == nil and "nothing"
       or options.describe(value)
-    error(("bad argument #1 to '%s' (%s expected, got %s)"):format(where, what, got), 3)
+    error(("bad argument #1 to '%s' (%s expected, got %s)"):format(where, what, got), level or 3)
   end
   return value
-end
-
---- ml.runs.valid_id(id)
---- Whether a text can be the id of a run: letters, digits, dot, dash and underscore, at most 120 of
---- them,
---- the first a letter or digit.
---- @param id string
---- @return boolean
---- @source -
-function runs.valid_id(id)
-  return type(id) == "string" and #id <= 120 and id:match("^[%w][%w._-]*$") ~= nil
 end
 
 --- ml.runs.store()
@@ -63,183 +26,115 @@ end
 --- @return string path
 --- @source -
 function runs.store()
-  local path = os.getenv("MOONLAB_RUNS")
+  local path = os.getenv "MOONLAB_RUNS"
   return path and path ~= "" and path or "runs"
 end
 
--- ---- what a run records about code and machine --------------------------------------------------
-
-local code
-
--- Revision of the source tree that runs, and whether files differ from it; empty when it is
--- installed.
-local function code_version()
-  if code then return code end
-  code = { version = core.version().moonlab }
-  local root = debug.getinfo(1, "S").source:match("^@(.*)/lua/moonlab/[^/]*$")
-  if root and exists(root .. "/.git") then
-    local function git(words)
-      local pipe = io.popen(("git -C '%s' %s 2>/dev/null"):format(root, words))
-      local line = pipe:read("l")
-      pipe:close()
-      return line
-    end
-    code.revision = git "rev-parse HEAD"
-    code.dirty = code.revision and git "status --porcelain --untracked-files=no" ~= nil
+local function store_of(where, o, level)
+  options.check(where, o, { "store" }, level or 3)
+  local store = o and o.store
+  if store ~= nil and (type(store) ~= "string" or store == "") then
+    error(("bad argument to '%s' (option 'store' is %s, wanted a path)"):format(where,
+      options.describe(store)), level or 3)
   end
-  return code
-end
-
-local function machine()
-  local v, process = core.version(), core.system.process()
-  return { host = process.host, pid = process.pid, threads = v.threads, cpu = v.cpu,
-    cpu_features = v.cpu_features, simd = v.simd, blas = v.blas }
-end
-
--- ---- a run --------------------------------------------------------------------------------------
-
-local Run = {}
-Run.__index = Run
-Run.__name = "ml.run"
-debug.getregistry()["ml.run"] = Run -- where help finds it
-
-function Run:__tostring() return ("ml.run %s (%s)"):format(self.id, self:state()) end
-
-local function path_of(self, name) return self.dir .. "/" .. name end
-
-local function write_json(self, name, value)
-  core.json.write(path_of(self, name), value, exact_file)
-end
-
--- A table kept in the folder, or nil: what others may have damaged is no reason to stop a listing.
-local function read_json(dir, name)
-  local ok, value = pcall(core.json.read, dir .. "/" .. name, exact)
-  return ok and type(value) == "table" and value or nil
-end
-
-local function new_run(dir, id)
-  return setmetatable({ dir = dir, id = id }, Run)
-end
-
-local function writable(self, where)
-  if not self.lease then
-    error(("%s: %s is open for reading only; ml.runs.create, claim and resume open for writing")
-      :format(where, self.id), 3)
-  end
-  if not self.lease:held() then
-    local holder = core.system.lease_holder(self.dir)
-    error(("%s: %s was taken over by pid %s on %s, which thought this process dead"):format(where,
-      self.dir, holder and holder.pid or "?", holder and holder.host or "?"), 3)
-  end
+  return store or runs.store()
 end
 
 -- ---- opening for writing ------------------------------------------------------------------------
 
-local create_fields = { "id", "dir", "store", "recipe", "size", "params", "seed", "seeds", "tags",
+local fields = { "id", "dir", "store", "recipe", "size", "params", "seed", "seeds", "tags",
   "config", "retry" }
 
--- What makes two runs the same.
-local identity = { "recipe", "size", "params", "seed", "seeds", "config" }
-
-local function describe_run(where, o)
-  local config = {}
-  for _, key in ipairs(identity) do config[key] = o[key] end
-  config.params = o.params or {}
-  for _, key in ipairs { "recipe", "size" } do
+-- What tells this run from others, as it is read back.
+local function identity_of(where, o)
+  for _, key in ipairs { "recipe", "size", "store", "dir" } do
     if o[key] ~= nil then options.field(where, o, key, "string") end
   end
   for _, key in ipairs { "params", "seeds", "config", "tags" } do
     if o[key] ~= nil then options.field(where, o, key, "table") end
   end
-  return core.json.decode(core.json.encode(config, exact_line), exact) -- as it is read back
-end
-
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b or (a ~= a and b ~= b) end
-  for key, value in pairs(a) do
-    if not same(value, b[key]) then return false end
+  if o.seed ~= nil then options.field(where, o, "seed", "integer") end
+  local identity = {}
+  for _, key in ipairs(folder.identity) do identity[key] = o[key] end
+  identity.params = o.params or {}
+  local ok, result = pcall(folder.as_read, identity)
+  if not ok then
+    local why = result:match "%(value%.(.*)%)$" or result
+    error(("bad argument to '%s' (%s)"):format(where, why), 3)
   end
-  for key in pairs(b) do
-    if a[key] == nil then return false end
+  return result
+end
+
+local function check_same(where, dir, wanted)
+  local before = folder.read(dir, "config.json") or {}
+  for _, key in ipairs(folder.identity) do
+    if not folder.same(before[key], wanted[key]) then
+      fail(where, "%s holds a run with another %s; choose another folder", dir, key)
+    end
   end
-  return true
 end
 
-local function base_name(dir)
-  return (dir:gsub("/+$", ""):match("[^/]+$"))
+-- The state that ends the matter for a claim, and its message.
+local function ended(status, retry)
+  if finished[status.state] or (status.state == "failed" and not retry) then
+    return status.state, status.message
+  end
 end
 
-local function begin_session(self, state)
-  local session = machine()
-  session.started = now()
-  state.sessions = type(state.sessions) == "table" and state.sessions or {}
-  table.insert(state.sessions, session)
-  state.started = state.started or session.started
-  state.state, state.message, state.ended = "running", nil, nil
-  self.status = state
-  self.clock = core.now()
-  write_json(self, "state.json", state)
+-- With the lease in hand: goes on with the run that is there, or begins the one wanted.
+local function settle(where, self, wanted, o)
+  local dir = self.dir
+  self.fresh = not folder.is_run(dir)
+  local status = {}
+  if self.fresh then
+    if not wanted then fail(where, "%s holds no run (it has no config.json)", dir) end
+    local config = { id = self.id, started = folder.now() }
+    for _, part in ipairs { wanted, folder.code_version(), folder.machine() } do
+      for key, value in pairs(part) do config[key] = value end
+    end
+    for _, tag in ipairs(o.tags or {}) do
+      if type(tag) ~= "string" or tag == "" or tag:find("[%c,%s]") then
+        fail(where, "the tag %s is no word without spaces and commas", options.describe(tag))
+      end
+    end
+    if o.tags and #o.tags > 0 then folder.write(self, "labels.json", { tags = o.tags }) end
+    folder.write(self, "config.json", config)
+  else
+    if wanted then check_same(where, dir, wanted) end
+    status = folder.read(dir, "state.json") or {}
+    local word, message = ended(status, o.retry)
+    if word then return word, message end
+  end
+  folder.begin_session(self, status)
 end
 
-local function take_lease(dir)
-  local lease, message, holder = core.system.lease(dir)
-  return lease, message, holder
-end
-
--- Takes the folder at dir for the run `wanted`, new or unfinished. nil, word, message where it
--- cannot be had.
+-- Takes the folder at dir for the run `wanted`, new or unfinished. nil, a word and a message where
+-- it cannot be had.
 local function take(where, dir, id, wanted, o)
   core.system.make_dirs(dir)
-  local lease, message = take_lease(dir)
-  if not lease then return nil, "busy", message end
-  local self = new_run(dir, id)
+  local self = folder.run(dir, id)
+  local lease, busy = core.system.lease(dir)
+  if not lease then return nil, "busy", busy end
   self.lease = lease
-  local ok, word, why = pcall(function()
-    local before = core.json.read(path_of(self, "config.json"), exact)
-    local state = before and read_json(dir, "state.json") or {}
-    self.fresh = before == nil
-    if before then
-      for _, key in ipairs(wanted and identity or {}) do
-        if not same(before[key], wanted[key]) then
-          fail(where, "%s holds a run with another %s; choose another folder", dir, key)
-        end
-      end
-      if finished[state.state] or (state.state == "failed" and not o.retry) then
-        return state.state, state.message
-      end
-      self.settings = before
-    else
-      if not wanted then fail(where, "%s holds no run (it has no config.json)", dir) end
-      local config = { id = id, started = now() }
-      for key, value in pairs(wanted) do config[key] = value end
-      for key, value in pairs(code_version()) do config[key] = value end
-      for key, value in pairs(machine()) do config[key] = value end
-      self.settings = config
-      if o.tags and #o.tags > 0 then write_json(self, "labels.json", { tags = o.tags }) end
-      write_json(self, "config.json", config)
-    end
-    begin_session(self, state)
-    self.metrics_file = core.system.log(path_of(self, "metrics.jsonl"), { lines = true })
-  end)
-  if ok and not word then
-    return self
-  end
-  lease:release()
+  local ok, word, message = pcall(settle, where, self, wanted, o)
+  if ok and not word then return self end
+  self:close()
   if not ok then error(word, 0) end
-  return nil, word, why
+  return nil, word, message
 end
 
-local function where_to(where, o)
-  options.check(where, o, create_fields, 3)
-  if o.id ~= nil and not runs.valid_id(o.id) then
+local function base_name(dir) return (dir:gsub("/+$", ""):match "[^/]+$") end
+
+-- The folder and id that the options name; nothing when they leave it to us.
+local function place_of(where, o)
+  if o.id ~= nil and not valid_id(o.id) then
     error(("bad argument to '%s' (option 'id' is %s, wanted letters, digits, '.', '-' and '_')")
       :format(where, options.describe(o.id)), 3)
   end
-  local dir = o.dir
-  if dir ~= nil then
-    check_string(where, dir, "dir")
-    local base = base_name(dir)
-    return dir, o.id or (base and runs.valid_id(base) and base) or "run"
+  if o.dir ~= nil then
+    check_string(where, o.dir, "dir")
+    local base = base_name(o.dir)
+    return o.dir, o.id or (valid_id(base) and base) or "run"
   end
   if o.id then return (o.store or runs.store()) .. "/" .. o.id, o.id end
 end
@@ -255,68 +150,71 @@ end
 --- @param id string name of the folder in the store: letters, digits, '.', '-', '_'
 --- @param dir string a folder anywhere, instead of id
 --- @param store string =ml.runs.store()
---- @param tags table list of strings
+--- @param tags table list of words
 --- @param config table whatever else tells this run from others
 --- @return run open for writing: run.id, run.dir
 --- Raises when the folder holds a run already.
 --- @source -
 function runs.create(o)
   local where = "ml.runs.create"
-  options.required(where, o, create_fields)
-  local wanted = describe_run(where, o)
-  local dir, id = where_to(where, o)
+  options.required(where, o, fields)
+  local wanted = identity_of(where, o)
+  local dir, id = place_of(where, o)
   if dir then
-    if exists(dir .. "/config.json") then fail(where, "%s holds a run already", dir) end
+    if folder.is_run(dir) then fail(where, "%s holds a run already", dir) end
     local self, _, why = take(where, dir, id, wanted, o)
     if not self then fail(where, "%s", why) end
     return self
   end
   local store = o.store or runs.store()
   core.system.make_dirs(store)
-  local name = (o.recipe or "run"):gsub("[^%w._-]", "-"):gsub("^[^%w]+", ""):sub(1, 80)
+  local name = (o.recipe or "run"):gsub("[^%w._-]", "-"):gsub("^%W+", ""):sub(1, 80)
   local stamp = (name == "" and "run" or name) .. "-" .. os.date("%Y%m%d-%H%M%S")
   for k = 1, 1000 do
     id = k > 1 and ("%s-%d"):format(stamp, k) or stamp
     dir = store .. "/" .. id
     local made, why = lfs.mkdir(dir)
     if made then return assert(take(where, dir, id, wanted, o)) end
-    if not exists(dir) then fail(where, "cannot make %s (%s)", dir, why) end
+    if lfs.attributes(dir, "mode") == nil then fail(where, "cannot make %s (%s)", dir, why) end
   end
   fail(where, "no free name in %s", store)
 end
 
 --- ml.runs.claim{ id = or dir =, recipe =, params =, ..., retry = false }
 --- Opens the run of this id for writing if it is new or unfinished and nobody else writes it; of
---- several
---- processes that try, one gets it. Takes what create takes; the parameters of a run that is there
---- must agree.
+--- several processes that try, one gets it. Takes what create takes; the parameters of a run that
+--- is there must agree.
 --- @param retry boolean =false a failed run counts as unfinished
 --- @return run open for writing, run.fresh is true for a new one; or nil, a word and a message:
---- "busy" (another
---- process writes it), "done", "diverged", "failed"
+--- "busy" (another process writes it), "done", "diverged", "failed"
 --- @source -
 function runs.claim(o)
   local where = "ml.runs.claim"
-  options.required(where, o, create_fields)
-  local wanted = describe_run(where, o)
-  local dir, id = where_to(where, o)
-  if not dir then bad_argument(where, "option 'id' or 'dir' is missing") end
-  local state = exists(dir .. "/config.json") and read_json(dir, "state.json")
-  if state and (finished[state.state] or (state.state == "failed" and not o.retry)) then
-    local before = read_json(dir, "config.json") or {}
-    for _, key in ipairs(identity) do
-      if not same(before[key], wanted[key]) then
-        fail(where, "%s holds a run with another %s; choose another folder", dir, key)
-      end
+  options.required(where, o, fields)
+  local wanted = identity_of(where, o)
+  local dir, id = place_of(where, o)
+  if not dir then
+    error(("bad argument to '%s' (option 'id' or 'dir' is missing)"):format(where), 2)
+  end
+  if folder.is_run(dir) then -- what has ended needs no lease
+    local word, message = ended(folder.read(dir, "state.json") or {}, o.retry)
+    if word then
+      check_same(where, dir, wanted)
+      return nil, word, message
     end
-    return nil, state.state, state.message
   end
   return take(where, dir, id, wanted, o)
 end
 
 -- ---- finding ------------------------------------------------------------------------------------
 
-local function is_run(dir) return exists(dir .. "/config.json") end
+--- ml.runs.valid_id(id)
+--- Whether a text can be the id of a run: letters, digits, dot, dash and underscore, at most 120 of
+--- them, the first a letter or digit.
+--- @param id string
+--- @return boolean
+--- @source -
+function runs.valid_id(id) return valid_id(id) end
 
 --- ml.runs.ids(store)
 --- Ids of the runs in a store, sorted.
@@ -324,31 +222,31 @@ local function is_run(dir) return exists(dir .. "/config.json") end
 --- @return table list of strings
 --- @source -
 function runs.ids(store)
+  if store ~= nil then check_string("ml.runs.ids", store, "path") end
   store = store or runs.store()
   local ids = {}
   if lfs.attributes(store, "mode") ~= "directory" then return ids end
   for entry in lfs.dir(store) do
-    if runs.valid_id(entry) and is_run(store .. "/" .. entry) then ids[#ids + 1] = entry end
+    if valid_id(entry) and folder.is_run(store .. "/" .. entry) then ids[#ids + 1] = entry end
   end
   table.sort(ids)
   return ids
 end
 
---- ml.runs.find(word, { store = })
+--- ml.runs.find(run, { store = })
 --- The folder of a run: a path, an id, or the beginning of an id that only one run has.
---- @param word string
+--- @param run string
 --- @param opts.store string =ml.runs.store()
 --- @return string, string the folder and the id; or nil and a message that names what is near
 --- @source -
 function runs.find(word, o)
   check_string("ml.runs.find", word, "folder or id")
-  options.check("ml.runs.find", o, { "store" })
-  local store = o and o.store or runs.store()
-  if runs.valid_id(word) and is_run(store .. "/" .. word) then return store .. "/" .. word, word end
-  if is_run(word) then
-    local base = base_name(word)
-    local config = read_json(word, "config.json") or {}
-    return word, runs.valid_id(config.id) and config.id or base or word
+  local store = store_of("ml.runs.find", o)
+  local dir = store .. "/" .. word
+  if valid_id(word) and folder.is_run(dir) then return dir, word end
+  if folder.is_run(word) then
+    local config = folder.read(word, "config.json") or {}
+    return word, valid_id(config.id) and config.id or base_name(word) or word
   end
   local ids, found = runs.ids(store), {}
   for _, id in ipairs(ids) do
@@ -366,9 +264,8 @@ function runs.find(word, o)
 end
 
 local function find(where, word, o)
-  check_string(where, word, "folder or id")
-  options.check(where, o, { "store" }, 3)
-  local dir, id = runs.find(word, o)
+  check_string(where, word, "folder or id", 4)
+  local dir, id = runs.find(word, { store = store_of(where, o, 4) })
   if not dir then fail(where, "%s", id) end
   return dir, id
 end
@@ -397,226 +294,220 @@ end
 --- @source -
 function runs.open(word, o)
   local dir, id = find("ml.runs.open", word, o)
-  return new_run(dir, id)
+  return folder.run(dir, id)
 end
 
--- ---- writing ------------------------------------------------------------------------------------
+-- ---- listing ------------------------------------------------------------------------------------
 
---- run:log(record)
---- Appends one record to the metrics: names with numbers, strings or booleans; NaN and infinity are
---- kept. It has
---- reached the system on return, so that killing the process loses nothing.
---- @param record table { step = 10, loss = 2.3 }
---- @source -
-function Run:log(record)
-  local file = self.metrics_file
-  if not file or not self.lease:held() then writable(self, "run:log") end
-  if type(record) ~= "table" then
-    bad_argument("run:log", "table expected, got %s", options.describe(record))
+local filters = { "store", "recipe", "size", "state", "tag", "seed", "params" }
+
+local function equal_or_text(found, wanted)
+  if type(found) == "table" then
+    return type(wanted) == "table" and folder.same(found, wanted)
   end
-  local ok, line = pcall(core.json.encode, record, exact_line)
-  if not ok then bad_argument("run:log", "%s", line:match("%((.*)%)$") or line) end
-  file:write(line .. "\n")
+  return found == wanted or (found ~= found and wanted ~= wanted and found ~= nil)
 end
 
---- run:write(text)
---- Appends text to the run's log.
---- @param text string
+local function passes(row, o)
+  for _, key in ipairs { "recipe", "size", "state", "seed" } do
+    if o[key] ~= nil and row[key] ~= o[key] then return false end
+  end
+  if o.tag ~= nil then
+    local found = false
+    for _, tag in ipairs(row.tags) do found = found or tag == o.tag end
+    if not found then return false end
+  end
+  for name, wanted in pairs(o.params or {}) do
+    if not equal_or_text(row.params[name], wanted) then return false end
+  end
+  return true
+end
+
+--- ml.runs.list{ recipe =, state =, tag =, size =, seed =, params =, store = }
+--- The runs of a store, oldest first; from the index, which follows the folders.
+--- @param opts.recipe string only runs of this recipe
+--- @param opts.state string only "running", "done", "diverged", "interrupted" or "failed"
+--- @param opts.tag string only runs with this tag
+--- @param opts.size string
+--- @param opts.seed integer
+--- @param opts.params table only runs with these values: { lr = 1e-3 }
+--- @param opts.store string =ml.runs.store()
+--- @return table list of { id, dir, recipe, size, state, message, seed, params, tags, note,
+--- started, ended, seconds, host, revision }
 --- @source -
-function Run:write(text)
-  writable(self, "run:write")
-  check_string("run:write", text, "string")
-  self.log_file = self.log_file or core.system.log(path_of(self, "log.txt"))
-  self.log_file:write(text)
-end
-
-local function read_records(path, where)
-  local records, bad = {}, 0
-  local file = io.open(path, "r")
-  if not file then return records, bad end
-  for line in file:lines("L") do
-    local whole = line:sub(-1) == "\n"
-    local ok, record = pcall(core.json.decode, line, exact)
-    if ok and whole and type(record) == "table" and #record == 0 then
-      local wanted = true
-      for key, value in pairs(where or {}) do wanted = wanted and record[key] == value end
-      if wanted then records[#records + 1] = record end
-    elseif whole then
-      bad = bad + 1
+function runs.list(o)
+  local where = "ml.runs.list"
+  options.check(where, o, filters)
+  o = o or {}
+  for _, key in ipairs { "recipe", "size", "state", "tag", "store" } do
+    if o[key] ~= nil then options.field(where, o, key, "string") end
+  end
+  if o.params ~= nil then options.field(where, o, "params", "table") end
+  if o.state then
+    local known = false
+    for _, word in ipairs(folder.states) do known = known or word == o.state end
+    if not known then
+      local near = options.nearest(o.state, folder.states)
+      error(("bad argument to '%s' (option 'state' is %q, wanted %s%s)"):format(where, o.state,
+        table.concat(folder.states, ", "), near and ("; did you mean '" .. near .. "'?") or ""), 2)
     end
   end
-  file:close()
-  return records, bad
+  local store, list = o.store or runs.store(), {}
+  for _, row in ipairs(index.rows(store)) do
+    row.dir, row.stamp = store .. "/" .. row.id, nil
+    row.state, row.message = folder.state_of(row.dir, row)
+    local ok, params = pcall(core.json.decode, row.params, { nan = "exact" })
+    row.params = ok and type(params) == "table" and params or {}
+    local tags = {}
+    for tag in (row.tags or ""):gmatch "[^,]+" do tags[#tags + 1] = tag end
+    row.tags = tags
+    if passes(row, o) then list[#list + 1] = row end
+  end
+  table.sort(list, function(a, b)
+    local sa, sb = a.started or "", b.started or ""
+    if sa ~= sb then return sa < sb end
+    return a.id < b.id
+  end)
+  return list
 end
 
---- run:cut(step, where)
---- Takes back the metrics after a step, as a resumed run does before it repeats them: records whose
---- step is larger
---- go, and records without a step stay. run:cut(-1) drops them all.
---- @param step number
---- @param where table =nil only records with these values, e.g. { seed = 2 }
---- @return integer records that went
+--- ml.runs.reindex({ store = })
+--- Makes the index runs.db anew from the folders.
+--- @param opts.store string =ml.runs.store()
+--- @return integer runs found
 --- @source -
-function Run:cut(step, where)
-  writable(self, "run:cut")
-  if type(step) ~= "number" then
-    bad_argument("run:cut", "number expected, got %s", options.describe(step))
-  end
-  local path = path_of(self, "metrics.jsonl")
-  local kept, gone = {}, 0
-  for _, record in ipairs(read_records(path)) do
-    local past = type(record.step) == "number" and record.step > step
-    for key, value in pairs(where or {}) do past = past and record[key] == value end
-    if past then
-      gone = gone + 1
+function runs.reindex(o)
+  return index.rebuild(store_of("ml.runs.reindex", o))
+end
+
+-- ---- comparing ----------------------------------------------------------------------------------
+
+local function flatten(t, prefix, out)
+  for key, value in pairs(t) do
+    local name = prefix .. tostring(key)
+    if type(value) == "table" and next(value) ~= nil and #value == 0 then
+      flatten(value, name .. ".", out)
     else
-      kept[#kept + 1] = core.json.encode(record, exact_line) .. "\n"
+      out[name] = value
     end
   end
-  if gone > 0 then
-    self.metrics_file:close()
-    core.write_file(path, table.concat(kept))
-    self.metrics_file = core.system.log(path, { lines = true })
-  end
-  return gone
+  return out
 end
 
---- run:results(t)
---- Keeps what the run found (tables of numbers, strings, booleans), or reads it back.
---- @param t table =nil { results =, claims =, ... }; absent: only reads
---- @return table what is kept, or nil
+--- ml.runs.difference(list)
+--- The parameters in which runs differ; recipe, size and seeds count as well.
+--- @param list table two or more runs of ml.runs.open
+--- @return table list of { name =, values = { one for each run, nil where it has none } }, by name
 --- @source -
-function Run:results(t)
-  if t ~= nil then
-    writable(self, "run:results")
-    if type(t) ~= "table" then
-      bad_argument("run:results", "table expected, got %s", options.describe(t))
+function runs.difference(list)
+  if type(list) ~= "table" then
+    error(("bad argument #1 to 'ml.runs.difference' (table expected, got %s)"):format(
+      options.describe(list)), 2)
+  end
+  local all, names = {}, {}
+  for i, run in ipairs(list) do
+    local config = run:config()
+    all[i] = flatten(run:params(), "", {})
+    for _, key in ipairs { "recipe", "size", "seed", "seeds", "revision", "dirty" } do
+      all[i]["(" .. key .. ")"] = config[key]
     end
-    write_json(self, "results.json", t)
+    for name in pairs(all[i]) do names[name] = true end
   end
-  return read_json(self.dir, "results.json")
-end
-
-local function folder_in(self, folder, name, method)
-  if type(name) ~= "string" or name == "" or name:find("[/%z]") or name:sub(1, 1) == "." then
-    error(("bad argument #1 to 'run:%s' (%s, wanted the name of a file)"):format(method,
-      options.describe(name)), 3)
+  local out = {}
+  for name in require("moonlab.sorted")(names) do
+    local values, differ = {}, false
+    for i = 1, #all do
+      values[i] = all[i][name]
+      differ = differ or not folder.same(values[i], values[1])
+    end
+    if differ then out[#out + 1] = { name = name, values = values } end
   end
-  if self.lease then core.system.make_dirs(path_of(self, folder)) end
-  return path_of(self, folder .. "/" .. name)
+  return out
 end
 
---- run:artifact(name)
---- The path of a file the run leaves behind (figures, tables), in its folder artifacts.
---- @param name string
---- @return string
+--- ml.runs.align(list, name, where)
+--- One metric of several runs on common steps.
+--- @param list table runs of ml.runs.open
+--- @param name string the metric
+--- @param where table =nil only records with these values
+--- @return tensor, tensor the steps [n] f64, rising; the values [runs, n], NaN where a run has none
 --- @source -
-function Run:artifact(name) return folder_in(self, "artifacts", name, "artifact") end
-
---- run:checkpoint(name)
---- The path of a checkpoint, in the run's folder checkpoints.
---- @param name string
---- @return string
---- @source -
-function Run:checkpoint(name) return folder_in(self, "checkpoints", name, "checkpoint") end
-
---- run:close()
---- Gives the run back unfinished: another process may resume it. A run that is finished is closed
---- already.
---- @source -
-function Run:close()
-  if self.metrics_file then self.metrics_file:close() end
-  if self.log_file then self.log_file:close() end
-  self.metrics_file, self.log_file = nil, nil
-  if self.lease then self.lease:release() end
-  self.lease = nil
-end
-
---- run:finish(state, message)
---- Ends the run and gives it back.
---- @param state string "done", "diverged", "interrupted" or "failed"
---- @param message string =nil why
---- @source -
-function Run:finish(state, message)
-  writable(self, "run:finish")
-  local known = false
-  for _, word in ipairs(states) do known = known or (word == state and word ~= "running") end
-  if not known then
-    bad_argument("run:finish", "%s, wanted \"done\", \"diverged\", \"interrupted\" or \"failed\"",
-      options.describe(state))
+function runs.align(list, name, where)
+  if type(list) ~= "table" or #list == 0 then
+    error("bad argument #1 to 'ml.runs.align' (wanted a list of at least one run)", 2)
   end
-  local status = self.status
-  local session = status.sessions[#status.sessions]
-  session.ended = now()
-  session.seconds = core.now() - self.clock
-  status.state, status.ended = state, session.ended
-  status.message = message and tostring(message) or nil
-  status.seconds = (tonumber(status.seconds) or 0) + session.seconds
-  write_json(self, "state.json", status)
-  self:close()
+  if type(name) ~= "string" then
+    error(("bad argument #2 to 'ml.runs.align' (string expected, got %s)"):format(
+      options.describe(name)), 2)
+  end
+  local steps, seen, values = {}, {}, {}
+  for i, run in ipairs(list) do
+    values[i] = {}
+    for _, record in ipairs((run:records(where))) do
+      local step, value = record.step, record[name]
+      if type(step) == "number" and step == step and type(value) == "number" then
+        values[i][step] = value
+        if not seen[step] then
+          seen[step] = true
+          steps[#steps + 1] = step
+        end
+      end
+    end
+  end
+  table.sort(steps)
+  if #steps == 0 then return core.zeros { 0 }, core.zeros { #list, 0 } end
+  local rows, nan = {}, -(0 / 0)
+  for i = 1, #list do
+    rows[i] = {}
+    for k, step in ipairs(steps) do rows[i][k] = values[i][step] or nan end
+  end
+  return core.f64(steps), core.f64(rows)
 end
 
--- ---- reading ------------------------------------------------------------------------------------
+-- ---- deleting -----------------------------------------------------------------------------------
 
---- run:config()
---- What the run is: id, recipe, size, params, seed, seeds, config, started, version, revision,
---- dirty, host, threads,
---- cpu, cpu_features, simd, blas.
---- @return table
+-- Removes a folder with all that is in it; links are removed, not followed.
+local function remove_tree(path)
+  if lfs.symlinkattributes(path, "mode") == "directory" then
+    for entry in lfs.dir(path) do
+      if entry ~= "." and entry ~= ".." then
+        local ok, why = remove_tree(path .. "/" .. entry)
+        if not ok then return nil, why end
+      end
+    end
+    return lfs.rmdir(path)
+  end
+  return os.remove(path)
+end
+
+--- ml.runs.delete(run, { store = })
+--- Deletes a run with all its files.
+--- @param run string folder, id, or the beginning of an id
+--- @param opts.store string =ml.runs.store()
+--- @return string the id
+--- Raises when the run is being written.
 --- @source -
-function Run:config()
-  self.settings = self.settings or read_json(self.dir, "config.json") or {}
-  return self.settings
+function runs.delete(word, o)
+  local where = "ml.runs.delete"
+  local dir, id = find(where, word, o)
+  if lfs.symlinkattributes(dir, "mode") == "link" then
+    fail(where, "%s is a link to a folder elsewhere; delete that one", dir)
+  end
+  local config = folder.read(dir, "config.json")
+  local in_store = dir == store_of(where, o) .. "/" .. id
+  if not in_store and not (config and config.id and config.started) then
+    fail(where, "%s holds no run of ml.runs", dir)
+  end
+  local lease, message = core.system.lease(dir)
+  if not lease then fail(where, "%s", message) end
+  -- it goes out of sight at once, and then bit by bit
+  local parent = dir:gsub("/+$", ""):match "^(.*)/[^/]+$"
+  local hidden = ("%s/.deleted-%s-%d"):format(parent or ".", id, core.system.process().pid)
+  local ok, why = os.rename(dir, hidden)
+  if ok then ok, why = remove_tree(hidden) end
+  lease:release()
+  if not ok then fail(where, "cannot delete %s (%s)", dir, why) end
+  return id
 end
-
---- run:params()
---- The run's parameters.
---- @return table name -> value
---- @source -
-function Run:params()
-  local params = self:config().params
-  return type(params) == "table" and params or {}
-end
-
--- The state as it is: a run that says it runs, though nobody holds its lease, was interrupted.
-local function state_of(dir)
-  local status = read_json(dir, "state.json") or {}
-  local word = status.state
-  local known = false
-  for _, state in ipairs(states) do known = known or word == state end
-  if known and word ~= "running" then return word, status.message, status end
-  local ok, holder = pcall(core.system.lease_holder, dir)
-  holder = ok and holder or nil
-  if holder and holder.live then return "running", nil, status end
-  return "interrupted", holder and not holder.released
-    and ("its process ended without a word (pid %d on %s)"):format(holder.pid, holder.host)
-    or "given back unfinished", status
-end
-
---- run:state()
---- How the run stands. A run whose process was killed is "interrupted".
---- @return string, string, table "running", "done", "diverged", "interrupted" or "failed"; a
---- message or nil; and the
---- whole of it: { state, message, started, ended, seconds, sessions }
---- @source -
-function Run:state()
-  local word, message, status = state_of(self.dir)
-  return word, message, status
-end
-
---- run:records(where)
---- The metrics as they were logged. A torn last line is left out.
---- @param where table =nil only records with these values, e.g. { kind = "eval" }
---- @return table, integer list of records; and the number of lines that are damaged
---- @source -
-function Run:records(where)
-  return read_records(path_of(self, "metrics.jsonl"), where)
-end
-
-Run.__dir = {}
-for name, value in pairs(Run) do
-  if type(value) == "function" and name:sub(1, 2) ~= "__" then table.insert(Run.__dir, name) end
-end
-table.sort(Run.__dir)
 
 return runs
