@@ -26,33 +26,19 @@ local function make_dir(dir)
   end
 end
 
--- 17 digits; JSON has no NaN or infinity, so those are strings.
-local function json_number(x)
-  if math.type(x) == "integer" then return ("%d"):format(x) end
-  if x ~= x then return '"nan"' end
-  if x == math.huge then return '"inf"' end
-  if x == -math.huge then return '"-inf"' end
-  return ("%.17g"):format(x)
-end
+-- JSON has no NaN and no infinity: written and read as in the folders of ml.runs.
+local exact = { nan = "exact" }
 
-local function metric_line(record)
-  local parts = {}
-  for key, value in sorted(record) do
-    parts[#parts + 1] = ("%q:%s"):format(key, type(value) == "number" and json_number(value) or ("%q"):format(tostring(value)))
-  end
-  return "{" .. table.concat(parts, ",") .. "}\n"
-end
+local function metric_line(record) return core.json.encode(record, exact) .. "\n" end
 
-local special = { nan = 0 / 0, inf = math.huge, ["-inf"] = -math.huge }
 local function read_metrics(path, last)
   local records = {}
   local file = io.open(path, "r")
   if not file then return records end
   for line in file:lines() do
-    local ok, record = pcall(core.json.decode, line)
+    local ok, record = pcall(core.json.decode, line, exact)
     if not ok or type(record) ~= "table" or record.step == nil then break end -- a torn last line
     if record.step > last then break end
-    for key, value in pairs(record) do record[key] = special[value] or value end
     records[#records + 1] = record
   end
   file:close()
@@ -81,7 +67,7 @@ local function dump(value)
     for key, v in sorted(value) do parts[#parts + 1] = ("%s=%s"):format(tostring(key), dump(v)) end
     return "{" .. table.concat(parts, ",") .. "}"
   end
-  if type(value) == "number" then return json_number(value) end
+  if type(value) == "number" then return core.json.encode(value, exact) end
   return tostring(value)
 end
 
@@ -160,12 +146,13 @@ local function open_dir(run, o)
   local config_path = path_of(run.dir, "config.json")
   local config = fingerprint(o, run.params)
   if not exists(config_path) then
-    core.json.write(config_path, config)
+    core.json.write(config_path, config, exact)
     core.write_file(path_of(run.dir, "metrics.jsonl"), "")
     return nil
   end
   -- compared as read back, so that both have been through JSON
-  local before, now = core.json.read(config_path), core.json.decode(core.json.encode(config))
+  local before = core.json.read(config_path, exact)
+  local now = core.json.decode(core.json.encode(config, exact), exact)
   local key, old, new = first_difference(before, now, "")
   if key then
     error(("%s: %s holds a run of another configuration (%s was %s, is %s); choose another dir"):format(where, run.dir, key,
