@@ -78,6 +78,14 @@ function T.test_exit_status()
   check.is_true(out:find("nothing.lua", 1, true) ~= nil)
 end
 
+function T.test_blas_kernels_follow_the_instruction_set() -- property: also on processors that BLAS does not know
+  local report = "-e \"local v = require 'moonlab'.version(); print(v.cpu_features, v.blas)\""
+  local out = run(("env -u OPENBLAS_CORETYPE '%s' %s"):format(host, report))
+  if out:find("avx2", 1, true) then check.is_true(out:find("kernel Prescott", 1, true) == nil) end
+  out = run(("OPENBLAS_CORETYPE=Nehalem '%s' %s"):format(host, report)) -- the user's choice stands
+  check.is_true(out:find("kernel Nehalem", 1, true) ~= nil)
+end
+
 function T.test_version_names_what_runs()
   local out = run(("'%s' --version"):format(host))
   for _, word in ipairs { "OpenBLAS", "SIMD", "threads", "moonlab" } do check.is_true(out:find(word, 1, true) ~= nil) end
