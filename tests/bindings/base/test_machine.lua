@@ -117,7 +117,8 @@ function T.test_every_function_has_help()
   check.equal(meta.__dir, sorted)
 end
 
-function T.test_a_step_with_large_temporaries_asks_the_system_for_nothing() -- property; 320 MiB at once, nothing between
+-- property; 320 MiB at once, nothing between
+function T.test_a_step_with_large_temporaries_asks_the_system_for_nothing()
   local seen = {}
   for i = 1, 3 do
     ml.scope(function()
