@@ -159,7 +159,7 @@ function jobs.sample_gpt(o)
   return list
 end
 
-function jobs.elementwise(o)
+function jobs.elementwise()
   local rows, cols = 2048, 1024
   local n = rows * cols
   local g = ml.rng(1)
@@ -251,7 +251,7 @@ print(json.dumps(dict(us=time.process_time() - t)))"]], threads)
   return list
 end
 
-function jobs.matmul(o)
+function jobs.matmul()
   local shapes = {}
   for _, d in ipairs { 64, 192, 384 } do
     for _, s in ipairs { { 2048, 3 * d, d }, { 2048, 4 * d, d }, { 2048, d, 4 * d } } do

@@ -218,7 +218,7 @@ local function record_metric(run, record)
 end
 
 -- One micro-batch: its loss as a number, gradients accumulated.
-local function micro_step(run, o, index)
+local function micro_step(o, index)
   local batch = o.data:batch(index)
   local loss = o.loss(o.model, batch)
   local meta = type(loss) == "userdata" and getmetatable(loss)
@@ -240,7 +240,7 @@ local function one_step(run, o)
   run.opt:zero_grad()
   local total, ok = 0, true
   for k = 1, o.accumulate do
-    local value = core.scope(micro_step, run, o, (t - 1) * o.accumulate + k)
+    local value = core.scope(micro_step, o, (t - 1) * o.accumulate + k)
     total = total + value / o.accumulate
     ok = ok and finite(value)
   end

@@ -167,7 +167,7 @@ function T.test_a_long_graph_is_dropped_without_recursion()
   for _ = 1, 100000 do y = y + 1 end
   y:sum():backward()
   check.equal(w:grad():totable(), { 1 })
-  y = nil
+  y = nil -- luacheck: ignore 311
   collectgarbage()
 end
 
