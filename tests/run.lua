@@ -12,7 +12,9 @@ local T = assert(loadfile(file))(file)
 assert(type(T) == "table", file .. " returns its table of tests")
 local cases = {}
 for name, test in pairs(T) do
-  if type(name) == "string" and name:find("^[tT]est") and type(test) == "function" then cases[#cases + 1] = { name, test } end
+  if type(name) == "string" and name:find("^[tT]est") and type(test) == "function" then
+    cases[#cases + 1] = { name, test }
+  end
 end
 assert(#cases > 0, file .. " has no test")
 table.sort(cases, function(a, b) return a[1] < b[1] end)

@@ -6,6 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if ML_ISA_LEVEL >= 1
+#include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #if defined(ML_REAL_f32)
 typedef float real;
 #define ML_REAL_IS_F32 1
@@ -32,5 +38,25 @@ typedef double real;
 /* A vector of the variant's width, by GCC's vector extension; unaligned loads through memcpy or ml_vecu. */
 typedef real ml_vec __attribute__((vector_size(ML_VECTOR_BYTES)));
 typedef real ml_vecu __attribute__((vector_size(ML_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+
+/* Past the caches, to an aligned place that is not read soon. */
+static inline __attribute__((always_inline)) void ml_vstream(real *p, ml_vec v) {
+#if ML_ISA_LEVEL == 2
+  _mm512_stream_si512((void *)p, (__m512i)v);
+#elif ML_ISA_LEVEL == 1
+  _mm256_stream_si256((void *)p, (__m256i)v);
+#elif defined(__SSE2__)
+  _mm_stream_si128((void *)p, (__m128i)v);
+#else
+  *(ml_vecu *)p = v;
+#endif
+}
+
+/* After the last of them, before another thread reads. */
+static inline void ml_vstream_end(void) {
+#if ML_ISA_LEVEL >= 1 || defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
 
 #endif

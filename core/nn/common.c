@@ -137,6 +137,7 @@ ml_nn_tiles ml_nn_column_tiles(int64_t columns, int64_t most) {
 typedef struct {
   const ml_nn_affine *t;
   ml_nn_tiles rows, columns;
+  void *panels[3]; /* the weights copied once for all tiles, or NULL */
 } affine_task;
 
 static void affine_body(void *ctx, int64_t i, int worker) {
@@ -153,19 +154,44 @@ static void affine_body(void *ctx, int64_t i, int worker) {
   void *pre = ml_nn_at(t->pre[p], dtype, r0 * t->N + c0);
   const void *W = ml_nn_cat(t->W[p], dtype, t->transposed ? c0 * t->K : c0);
   const void *b = t->b[p] ? ml_nn_cat(t->b[p], dtype, c0) : NULL;
-  ml_gemm_serial(dtype, false, t->transposed, rows, columns, t->K, 1,
-                 ml_nn_cat(t->x, dtype, r0 * t->K), t->K, W, t->transposed ? t->K : t->N, 0, pre,
-                 t->N);
+  const void *x = ml_nn_cat(t->x, dtype, r0 * t->K);
+  if (task->panels[p])
+    ml_gemm_by_panels_serial(dtype, false, rows, columns, t->K, 1, x, t->K,
+                             ml_nn_cat(task->panels[p], dtype, c0 * t->K), 0, pre, t->N);
+  else
+    ml_gemm_serial(dtype, false, t->transposed, rows, columns, t->K, 1, x, t->K, W,
+                   t->transposed ? t->K : t->N, 0, pre, t->N);
   if (b || t->act != ML_ACT_IDENTITY)
     ml_nn_act(dtype)->bias_forward(t->act, rows, columns, pre, t->N, b,
                                    ml_nn_at(t->y[p], dtype, r0 * t->N + c0), t->N);
 }
 
-void ml_nn_affine_run(const ml_nn_affine *t) {
-  affine_task task = {t, ml_nn_row_tiles(t->rows), ml_nn_column_tiles(t->N, 1024)};
+ml_status ml_nn_panels(void **panels, ml_arena *arena, ml_dtype dtype, bool transposed, int64_t K,
+                       int64_t N, const void *W, int64_t ldw, int64_t tiles, ml_error *err) {
+  *panels = NULL;
+  if (tiles < 2 || K <= 0 || N < 64)
+    return ML_OK;
+  ML_TRY(ml_nn_take(panels, arena, ml_gemm_panel_size(dtype, K, N), ml_dtype_size(dtype), err));
+  ml_gemm_pack(dtype, *panels, transposed, K, N, W, ldw);
+  return ML_OK;
+}
+
+ml_status ml_nn_affine_run(const ml_nn_affine *t, ml_error *err) {
+  affine_task task = {
+      .t = t, .rows = ml_nn_row_tiles(t->rows), .columns = ml_nn_column_tiles(t->N, 1024)};
+  ml_arena *arena;
+  size_t mark;
+  ML_TRY(ml_nn_scratch(&arena, &mark, err));
+  ml_status status = ML_OK;
+  for (int p = 0; p < t->count && !status; p++)
+    status = ml_nn_panels(&task.panels[p], arena, t->dtype, t->transposed, t->K, t->N, t->W[p],
+                          t->transposed ? t->K : t->N, task.rows.n, err);
   double tile = (double)task.rows.size * (double)task.columns.size;
-  ml_parallel_for(t->count * task.rows.n * task.columns.n, tile * ((double)t->K / 4 + 2),
-                  affine_body, &task);
+  if (!status)
+    ml_parallel_for(t->count * task.rows.n * task.columns.n, tile * ((double)t->K / 4 + 2),
+                    affine_body, &task);
+  ml_arena_release(arena, mark);
+  return status;
 }
 
 /* ---- gradient-check cases

@@ -13,6 +13,11 @@ typedef struct {
   int64_t n, size; /* n tiles of `size`, the last one shorter */
 } ml_nn_tiles;
 ml_nn_tiles ml_nn_row_tiles(int64_t rows);
+/* *panels = op(W) [K,N] copied once for the products of all tiles of rows, into arena; NULL where
+ * the tiles should take W as it lies: few of them, or little to copy. Columns c.., 64 dividing c,
+ * begin at element c * K. */
+ml_status ml_nn_panels(void **panels, ml_arena *arena, ml_dtype dtype, bool transposed, int64_t K,
+                       int64_t N, const void *W, int64_t ldw, int64_t tiles, ml_error *err);
 ml_nn_tiles ml_nn_column_tiles(int64_t columns, int64_t most);
 
 static inline int64_t ml_nn_min(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -65,7 +70,7 @@ typedef struct {
   const void *x, *W[3], *b[3];
   void *pre[3], *y[3];
 } ml_nn_affine;
-void ml_nn_affine_run(const ml_nn_affine *t);
+ml_status ml_nn_affine_run(const ml_nn_affine *t, ml_error *err);
 
 /* dX (+)= d W^T and dW (+)= x^T d for the inputs x_at (none when negative) and W_at, where wanted.
  * d [rows,N]. */

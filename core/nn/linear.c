@@ -53,8 +53,9 @@ ml_status ml_nn_linear_forward(ml_tensor *out, const ml_tensor *const *in, int n
     t.b[0] = in[2] ? ml_data(&b) : NULL;
     t.y[0] = ml_data(&out[0]);
     t.pre[0] = keep ? ml_data(&pre) : t.y[0];
-    ml_nn_affine_run(&t);
-    status = ml_save_tensor(save, &x, err);
+    status = ml_nn_affine_run(&t, err);
+    if (!status)
+      status = ml_save_tensor(save, &x, err);
     if (!status)
       status = ml_save_tensor(save, &W, err);
     if (!status && keep)
@@ -231,7 +232,7 @@ ml_status ml_nn_linear3_forward(ml_tensor *out, const ml_tensor *const *in, int 
     t.rows = ml_nn_rows(&x);
     t.K = ml_nn_last(&x);
     t.x = ml_data(&x);
-    ml_nn_affine_run(&t);
+    status = ml_nn_affine_run(&t, err);
   }
   ml_tensor_clear(&x);
   for (int p = 0; p < 3; p++) {

@@ -2,6 +2,8 @@
  * are made as they pass. */
 #include "ce.h"
 
+#include "../tensor/gemm.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -16,6 +18,7 @@ typedef struct {
   bool transposed, grads;
   double multiplier, z_loss;
   const void *x, *W, *b;
+  void *panels, *panels_back; /* W and its transpose copied once for all blocks, or NULL */
   void *dx, *dW, *db;
   double *value; /* [rows] ce + z term over the count: the gradient of the mask */
   void *nll;     /* [rows] ce */
@@ -67,7 +70,12 @@ static const void *block_x(const lce *t, void *scratch) {
 static void block_dx(const lce *t, void *scratch, int64_t ldw) {
   bool scatter = t->rows.row != NULL;
   void *dx = scatter ? scratch : ml_nn_at(t->dx, t->dtype, t->first * t->K);
-  ml_gemm(t->dtype, false, !t->transposed, t->n, t->K, t->V, 1, t->z, t->V, t->W, ldw, 0, dx, t->K);
+  if (t->panels_back)
+    ml_gemm_by_panels(t->dtype, false, t->n, t->K, t->V, 1, t->z, t->V, t->panels_back, 0, dx,
+                      t->K);
+  else
+    ml_gemm(t->dtype, false, !t->transposed, t->n, t->K, t->V, 1, t->z, t->V, t->W, ldw, 0, dx,
+            t->K);
   size_t bytes = (size_t)t->K * ml_dtype_size(t->dtype);
   for (int64_t j = 0; scatter && j < t->n; j++)
     memcpy(ml_nn_at(t->dx, t->dtype, ml_nn_ce_position(&t->rows, t->first + j) * t->K),
@@ -92,6 +100,11 @@ static ml_status lce_run(lce *t, ml_nn_ce_sums *sum, ml_arena *arena, ml_error *
   if (t->rows.row)
     ML_TRY(ml_nn_take(&gathered, arena, most * K, item, err));
   t->parts = parts;
+  const int64_t blocks = ml_nn_ceil_div(t->rows.count, t->block);
+  ML_TRY(ml_nn_panels(&t->panels, arena, dtype, t->transposed, K, V, t->W, ldw, blocks, err));
+  if (t->dx)
+    ML_TRY(
+        ml_nn_panels(&t->panels_back, arena, dtype, !t->transposed, V, K, t->W, ldw, blocks, err));
   if (t->dx && t->rows.count < t->rows.rows)
     memset(t->dx, 0, (size_t)(t->rows.rows * K) * item);
   if (!t->rows.count) {
@@ -106,8 +119,12 @@ static ml_status lce_run(lce *t, ml_nn_ce_sums *sum, ml_arena *arena, ml_error *
     double before = t->first > 0;
     if (t->b)
       ml_nn_row(dtype)->fill(t->n, V, t->multiplier, t->b, t->z);
-    ml_gemm(dtype, false, t->transposed, t->n, V, K, t->multiplier, x, K, t->W, ldw, t->b ? 1 : 0,
-            t->z, V);
+    if (t->panels)
+      ml_gemm_by_panels(dtype, false, t->n, V, K, t->multiplier, x, K, t->panels, t->b ? 1 : 0,
+                        t->z, V);
+    else
+      ml_gemm(dtype, false, t->transposed, t->n, V, K, t->multiplier, x, K, t->W, ldw, t->b ? 1 : 0,
+              t->z, V);
     int64_t chunks = ml_nn_ceil_div(t->n, t->chunk);
     ml_parallel_for(chunks, 10.0 * (double)(t->chunk * V), rows_body, t);
     for (int64_t i = 0; i < chunks; i++)

@@ -19,8 +19,11 @@ typedef struct {
   void *pre; /* [rows,M] or NULL */
   void *y;
   ml_nn_tiles tiles, hidden;
-  void *scratch; /* per worker: a tile of activations, and of pre-activations where they are not
-                    kept */
+  void *panels1;  /* W1 copied once for all tiles, or NULL */
+  void *panels2;  /* W2 likewise, the rows of each tile of hidden columns by themselves */
+  int64_t padded; /* elements of panels2 per row of W2 */
+  void *scratch;  /* per worker: a tile of activations, and of pre-activations where they are not
+                     kept */
 } forward_task;
 
 static void forward_body(void *ctx, int64_t i, int worker) {
@@ -34,12 +37,20 @@ static void forward_body(void *ctx, int64_t i, int worker) {
     int64_t m = ml_nn_min(t->hidden.size, t->M - h0);
     void *pre = t->pre ? ml_nn_at(t->pre, dtype, r0 * t->M + h0) : tile;
     int64_t ld = t->pre ? t->M : m;
-    ml_gemm_serial(dtype, false, false, rows, m, t->K, 1, x, t->K, ml_nn_cat(t->W1, dtype, h0),
-                   t->M, 0, pre, ld);
+    if (t->panels1)
+      ml_gemm_by_panels_serial(dtype, false, rows, m, t->K, 1, x, t->K,
+                               ml_nn_cat(t->panels1, dtype, h0 * t->K), 0, pre, ld);
+    else
+      ml_gemm_serial(dtype, false, false, rows, m, t->K, 1, x, t->K, ml_nn_cat(t->W1, dtype, h0),
+                     t->M, 0, pre, ld);
     ml_nn_act(dtype)->bias_forward(t->act, rows, m, pre, ld,
                                    t->b1 ? ml_nn_cat(t->b1, dtype, h0) : NULL, tile, m);
-    ml_gemm_serial(dtype, false, false, rows, t->N, m, 1, tile, m,
-                   ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, h0 > 0, y, t->N);
+    if (t->panels2)
+      ml_gemm_by_panels_serial(dtype, false, rows, t->N, m, 1, tile, m,
+                               ml_nn_cat(t->panels2, dtype, h0 * t->padded), h0 > 0, y, t->N);
+    else
+      ml_gemm_serial(dtype, false, false, rows, t->N, m, 1, tile, m,
+                     ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, h0 > 0, y, t->N);
   }
   if (t->M == 0)
     ml_gemm_serial(dtype, false, false, rows, t->N, 0, 1, tile, 1, t->W2, t->N, 0, y, t->N);
@@ -68,6 +79,18 @@ static ml_status mlp_check(const ml_tensor *const *in, ml_act act, ml_error *err
   return ml_nn_check_act("mlp", act, 3, err);
 }
 
+static ml_status pack_second(forward_task *t, ml_arena *arena, ml_error *err) {
+  t->padded = ml_gemm_panel_size(t->dtype, 1, t->N);
+  if (t->tiles.n < 2 || t->N < 64)
+    return ML_OK;
+  ML_TRY(ml_nn_take(&t->panels2, arena, t->M * t->padded, ml_dtype_size(t->dtype), err));
+  for (int64_t h0 = 0; h0 < t->M; h0 += t->hidden.size)
+    ml_gemm_pack(t->dtype, ml_nn_at(t->panels2, t->dtype, h0 * t->padded), false,
+                 ml_nn_min(t->hidden.size, t->M - h0), t->N, ml_nn_cat(t->W2, t->dtype, h0 * t->N),
+                 t->N);
+  return ML_OK;
+}
+
 static ml_status mlp_run(ml_tensor *y, ml_tensor *pre, const ml_tensor *in, ml_act act,
                          ml_arena *arena, ml_error *err) {
   forward_task t = {.dtype = in[X].dtype, .act = act};
@@ -86,6 +109,8 @@ static ml_status mlp_run(ml_tensor *y, ml_tensor *pre, const ml_tensor *in, ml_a
   t.hidden = ml_nn_column_tiles(t.M, TILE_HIDDEN);
   ML_TRY(ml_nn_take(&t.scratch, arena, ml_threads() * t.tiles.size * t.hidden.size,
                     ml_dtype_size(t.dtype), err));
+  ML_TRY(ml_nn_panels(&t.panels1, arena, t.dtype, false, t.K, t.M, t.W1, t.M, t.tiles.n, err));
+  ML_TRY(pack_second(&t, arena, err));
   double row = (double)t.M * ((double)(t.K + t.N) / 4 + 4);
   ml_parallel_for(t.tiles.n, row * (double)t.tiles.size, forward_body, &t);
   return ML_OK;
@@ -133,6 +158,7 @@ typedef struct {
   ml_act act;
   int64_t rows, M, N; /* rows of this block */
   const void *pre, *dy, *W2;
+  void *panels; /* W2 transposed, copied once for all tiles, or NULL */
   void *a, *d;
   ml_nn_tiles tiles, hidden;
   void *parts; /* column sums of d, a row per tile; NULL: not wanted */
@@ -147,10 +173,15 @@ static void hidden_body(void *ctx, int64_t i, int worker) {
   const void *dy = ml_nn_cat(t->dy, dtype, r0 * t->N);
   for (int64_t h0 = 0; h0 < t->M; h0 += t->hidden.size) {
     int64_t m = ml_nn_min(t->hidden.size, t->M - h0), at = r0 * t->M + h0;
-    ml_gemm_serial(dtype, false, true, rows, m, t->N, 1, dy, t->N,
-                   ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, 0, ml_nn_at(t->d, dtype, at), t->M);
+    void *d = ml_nn_at(t->d, dtype, at);
+    if (t->panels)
+      ml_gemm_by_panels_serial(dtype, false, rows, m, t->N, 1, dy, t->N,
+                               ml_nn_cat(t->panels, dtype, h0 * t->N), 0, d, t->M);
+    else
+      ml_gemm_serial(dtype, false, true, rows, m, t->N, 1, dy, t->N,
+                     ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, 0, d, t->M);
     ml_nn_act(dtype)->both(t->act, rows, m, ml_nn_cat(t->pre, dtype, at), t->M,
-                           ml_nn_at(t->a, dtype, at), t->M, ml_nn_at(t->d, dtype, at), t->M);
+                           ml_nn_at(t->a, dtype, at), t->M, d, t->M);
   }
   if (t->parts)
     ml_nn_row(dtype)->column_sums(rows, t->M, ml_nn_cat(t->d, dtype, r0 * t->M),
@@ -191,6 +222,11 @@ static ml_status mlp_vjp(ml_vjp *c, const ml_tensor *dy, ml_arena *arena, ml_err
   ML_TRY(ml_nn_take(&t.d, arena, ml_nn_min(block, rows) * M, item, err));
   t.tiles = ml_nn_row_tiles(ml_nn_min(block, rows));
   t.hidden = ml_nn_column_tiles(M, TILE_HIDDEN);
+  ML_TRY(ml_nn_panels(&t.panels, arena, dtype, true, N, M, t.W2, N, blocks * t.tiles.n, err));
+  void *panels1 = NULL;
+  if (g[X].t)
+    ML_TRY(ml_nn_panels(&panels1, arena, dtype, true, M, K, ml_data(w1), M, ml_nn_row_tiles(rows).n,
+                        err));
   void *parts = NULL;
   int64_t tiles = 0; /* done */
   if (g[B1].t)
@@ -213,9 +249,11 @@ static ml_status mlp_vjp(ml_vjp *c, const ml_tensor *dy, ml_arena *arena, ml_err
       ml_gemm(dtype, true, false, K, M, t.rows, 1, xb, K, t.d, M, g[W1].add, ml_data(g[W1].t), M);
       g[W1].add = true;
     }
-    if (g[X].t)
-      ml_gemm(dtype, false, true, t.rows, K, M, 1, t.d, M, ml_data(w1), M, g[X].add,
-              ml_nn_at(ml_data(g[X].t), dtype, r0 * K), K);
+    void *dx = g[X].t ? ml_nn_at(ml_data(g[X].t), dtype, r0 * K) : NULL;
+    if (dx && panels1)
+      ml_gemm_by_panels(dtype, false, t.rows, K, M, 1, t.d, M, panels1, g[X].add, dx, K);
+    else if (dx)
+      ml_gemm(dtype, false, true, t.rows, K, M, 1, t.d, M, ml_data(w1), M, g[X].add, dx, K);
     ML_POLL(err);
   }
   if (parts)

@@ -49,7 +49,9 @@ static void run_tile(void *ctx, int64_t i, int worker) {
 static int64_t cut(job *j, bool pool) {
   const int64_t M = j->whole.m1, N = j->whole.n1, K = j->whole.k1;
   const int64_t rows = j->kernels->rows, columns = j->kernels->columns;
-  int64_t down = blocks(M, j->kernels->tile_rows), across = blocks(N, 1024);
+  /* where several blocks of rows use B as it lies, a tile's share of it should stay near */
+  int64_t down = blocks(M, j->kernels->tile_rows),
+          across = j->whole.panels || down == 1 ? 1 : blocks(N, 1024);
   double flops = 2.0 * (double)M * (double)N * (double)K;
   if (pool)
     while (down * across < 8 && flops > 1e6 * (double)(down * across)) {
@@ -130,7 +132,57 @@ static void run_dots(void *ctx, int64_t i, int worker) {
                      i1 - i0, t->k1, t->alpha, t->beta);
 }
 
-static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t) {
+/* ---- panels ---------------------------------------------------------------------------------- */
+
+int64_t ml_gemm_panel_size(ml_dtype dtype, int64_t K, int64_t N) {
+  const int64_t columns = ml_gemm_kernels_of(dtype)->columns;
+  return blocks(N, columns) * columns * K;
+}
+
+typedef struct {
+  const ml_gemm_kernels *kernels;
+  size_t width;
+  char *panels;
+  const char *B;
+  bool transposed;
+  int64_t K, N, ldb;
+} pack_job;
+
+static void run_pack(void *ctx, int64_t i, int worker) {
+  (void)worker;
+  const pack_job *j = ctx;
+  const int64_t n0 = i * j->kernels->columns;
+  if (ml_cancelled())
+    return;
+  j->kernels->pack(j->panels + n0 * j->K * (int64_t)j->width,
+                   j->B + (j->transposed ? n0 * j->ldb : n0) * (int64_t)j->width, j->ldb,
+                   j->transposed, j->K, least(j->kernels->columns, j->N - n0));
+}
+
+void ml_gemm_pack(ml_dtype dtype, void *panels, bool transposed, int64_t K, int64_t N,
+                  const void *B, int64_t ldb) {
+  pack_job j = {ml_gemm_kernels_of(dtype), ml_dtype_size(dtype), panels, B, transposed, K, N, ldb};
+  if (K > 0)
+    ml_parallel_for(blocks(N, j.kernels->columns), 2.0 * (double)(K * j.kernels->columns), run_pack,
+                    &j);
+}
+
+/* Copies op(B) once instead of once for every block of rows. */
+static void share_panels(job *j) {
+  ml_gemm_tile *t = &j->whole;
+  ml_arena *scratch = ml_scratch();
+  const int64_t size = ml_gemm_panel_size(j->kernels->dtype, t->k1, t->n1);
+  void *panels = scratch ? ml_arena_take(scratch, (size_t)size * j->width) : NULL;
+  if (!panels)
+    return;
+  ml_gemm_pack(j->kernels->dtype, panels, t->tb, t->k1, t->n1, t->B, t->ldb);
+  t->panels = panels;
+  t->tb = false;
+  t->ldb = t->k1;
+}
+
+/* shared: the call may use the pool and the process's scratch. */
+static void gemm(bool shared, ml_dtype dtype, ml_gemm_tile t) {
   job j = {.kernels = ml_gemm_kernels_of(dtype), .width = ml_dtype_size(dtype)};
   if (t.m1 <= 0 || t.n1 <= 0)
     return;
@@ -138,7 +190,7 @@ static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t) {
     j.kernels->scale(t.C, t.ldc, t.m1, t.n1, t.beta);
     return;
   }
-  if (t.n1 == 1 && t.ta && t.ldc == 1 && (t.tb || t.ldb == 1)) {
+  if (!t.panels && t.n1 == 1 && t.ta && t.ldc == 1 && (t.tb || t.ldb == 1)) {
     /* y = A^T x as the row x^T A, which runs along the rows of A */
     ml_gemm_tile row = t;
     row.m1 = 1, row.n1 = t.m1;
@@ -149,11 +201,17 @@ static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t) {
   }
   j.whole = t;
   /* Cutting for one thread would only cost: the bytes are the same. */
-  pool = pool && ml_threads() > 1 && !ml_in_parallel();
+  const bool pool = shared && ml_threads() > 1 && !ml_in_parallel();
   const double flops = 2.0 * (double)t.m1 * (double)t.n1 * (double)t.k1;
   int64_t n;
   ml_body body = run_tile;
-  if ((t.n1 == 1 && !t.ta) || (t.m1 == 1 && t.tb)) {
+  const bool dots = !t.panels && ((t.n1 == 1 && !t.ta) || (t.m1 == 1 && t.tb));
+  /* Another thread's scratch is out of reach, and two blocks of rows gain little. */
+  const bool share = shared && !dots && !t.panels && t.m1 > 2 * j.kernels->tile_rows &&
+                     t.n1 >= 64 && !ml_in_parallel();
+  ml_arena *scratch = share ? ml_scratch() : NULL;
+  const size_t mark = scratch ? ml_arena_mark(scratch) : 0;
+  if (dots) {
     j.dot_rows = t.n1 == 1 && !t.ta;
     const int64_t rows = j.dot_rows ? t.m1 : t.n1;
     j.rows = least(rows, 1 + 65536 / t.k1);
@@ -163,6 +221,8 @@ static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t) {
   } else {
     if (pool && t.m1 * t.n1 <= 16384 && t.k1 >= 4 * ML_GEMM_KC && flops > 1e6 && split(&j))
       return;
+    if (scratch)
+      share_panels(&j);
     n = cut(&j, pool);
   }
   if (pool)
@@ -170,6 +230,8 @@ static void gemm(bool pool, ml_dtype dtype, ml_gemm_tile t) {
   else
     for (int64_t i = 0; i < n; i++)
       body(&j, i, 0);
+  if (scratch)
+    ml_arena_release(scratch, mark);
 }
 
 #define WHOLE                                                                                      \
@@ -197,4 +259,30 @@ void ml_gemm_serial(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int6
                     const void *A, int64_t lda, const void *B, int64_t ldb, double beta, void *C,
                     int64_t ldc) {
   gemm(false, dtype, WHOLE);
+}
+
+#define BY_PANELS                                                                                  \
+  ((ml_gemm_tile){.ta = ta,                                                                        \
+                  .m1 = M,                                                                         \
+                  .n1 = N,                                                                         \
+                  .k1 = K,                                                                         \
+                  .alpha = alpha,                                                                  \
+                  .beta = beta,                                                                    \
+                  .A = A,                                                                          \
+                  .panels = panels,                                                                \
+                  .C = C,                                                                          \
+                  .lda = lda,                                                                      \
+                  .ldb = K,                                                                        \
+                  .ldc = ldc})
+
+void ml_gemm_by_panels(ml_dtype dtype, bool ta, int64_t M, int64_t N, int64_t K, double alpha,
+                       const void *A, int64_t lda, const void *panels, double beta, void *C,
+                       int64_t ldc) {
+  gemm(true, dtype, BY_PANELS);
+}
+
+void ml_gemm_by_panels_serial(ml_dtype dtype, bool ta, int64_t M, int64_t N, int64_t K,
+                              double alpha, const void *A, int64_t lda, const void *panels,
+                              double beta, void *C, int64_t ldc) {
+  gemm(false, dtype, BY_PANELS);
 }

@@ -17,9 +17,10 @@
 /* C[m0:m1, n0:n1] = alpha op(A) op(B) + beta C over k0:k1. */
 typedef struct {
   bool ta, tb;
-  int64_t m0, m1, n0, n1, k0, k1;
+  int64_t m0, m1, n0, n1, k0, k1; /* n0 a multiple of the columns of a panel */
   double alpha, beta;
   const void *A, *B;
+  const void *panels; /* op(B) as [panel][ldb][columns] instead of B, or NULL */
   void *C;
   int64_t lda, ldb, ldc;
 } ml_gemm_tile;
@@ -34,6 +35,7 @@ typedef struct {
 } ml_gemm_panels;
 
 typedef struct {
+  ml_dtype dtype;
   int rows, columns;                   /* of the register block; columns is the width of a panel */
   int64_t tile_rows;                   /* rows of A that a tile packs at once, a multiple of rows */
   void (*tile)(const ml_gemm_tile *t); /* polls for cancel per block of k */
@@ -50,6 +52,21 @@ typedef struct {
 
 const ml_gemm_kernels *
 ml_gemm_kernels_of(ml_dtype dtype); /* of this machine's instruction set. [any thread] */
+
+/* op(B) [K,N] copied once for several products: ml_gemm_panel_size elements at panels, as
+ * [panel][K][columns], zero beyond N; columns divides 64, so that the panels of columns c.. begin
+ * at element c * K for every c that 64 divides. Over the pool. */
+ML_API int64_t ml_gemm_panel_size(ml_dtype dtype, int64_t K, int64_t N);
+ML_API void ml_gemm_pack(ml_dtype dtype, void *panels, bool transposed, int64_t K, int64_t N,
+                         const void *B, int64_t ldb);
+/* C = alpha op(A) B + beta C with B as panels, the bytes of ml_gemm (but for its dot products). */
+ML_API void ml_gemm_by_panels(ml_dtype dtype, bool ta, int64_t M, int64_t N, int64_t K,
+                              double alpha, const void *A, int64_t lda, const void *panels,
+                              double beta, void *C, int64_t ldc);
+/* The same on the calling thread. [any thread] */
+ML_API void ml_gemm_by_panels_serial(ml_dtype dtype, bool ta, int64_t M, int64_t N, int64_t K,
+                                     double alpha, const void *A, int64_t lda, const void *panels,
+                                     double beta, void *C, int64_t ldc);
 
 /* ml_gemm on the calling thread, with the same bytes. [any thread] */
 ML_API void ml_gemm_serial(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K,

@@ -46,9 +46,9 @@
     (bool max, int64_t *out, const void *x, int64_t row_stride, int64_t rows, int64_t columns))    \
   /* Dense [rows, n, columns], along n. */                                                         \
   X(S, cumsum, (void *out, const void *x, int64_t rows, int64_t n, int64_t columns))               \
-  X(S, softmax_rows, (void *y, const void *x, int64_t rows, int64_t n, bool log))                  \
+  X(S, softmax_rows, (void *y, const void *x, int64_t rows, int64_t n, bool log, bool stream))     \
   X(S, softmax_grad_rows,                                                                          \
-    (void *dx, const void *y, const void *dy, int64_t rows, int64_t n, bool log))                  \
+    (void *dx, const void *y, const void *dy, int64_t rows, int64_t n, bool log, bool stream))     \
   /* Down the n rows, `stride` apart, of at most ML_COLUMN_TILE columns. */                        \
   X(S, softmax_columns,                                                                            \
     (void *y, const void *x, int64_t stride, int64_t n, int64_t columns, bool log))                \

@@ -8,6 +8,7 @@ typedef struct {
   const char *a, *b; /* b: the adjoint's dy, or NULL */
   int64_t item, outer, n, inner, tiles, group;
   bool log;
+  bool stream; /* rows: the result is written past the caches */
 } softmax_job;
 
 static void rows(void *ctx, int64_t i, int worker) {
@@ -16,9 +17,10 @@ static void rows(void *ctx, int64_t i, int worker) {
   int64_t row = i * job->group, m = job->outer - row < job->group ? job->outer - row : job->group;
   int64_t at = row * job->n * job->item;
   if (job->b)
-    job->kernels->softmax_grad_rows(job->out + at, job->a + at, job->b + at, m, job->n, job->log);
+    job->kernels->softmax_grad_rows(job->out + at, job->a + at, job->b + at, m, job->n, job->log,
+                                    job->stream);
   else
-    job->kernels->softmax_rows(job->out + at, job->a + at, m, job->n, job->log);
+    job->kernels->softmax_rows(job->out + at, job->a + at, m, job->n, job->log, job->stream);
 }
 
 static void columns(void *ctx, int64_t i, int worker) {
@@ -33,6 +35,9 @@ static void columns(void *ctx, int64_t i, int worker) {
   else
     job->kernels->softmax_columns(job->out + at, job->a + at, job->inner, job->n, m, job->log);
 }
+
+/* A result of more bytes would drive everything else out of L2, itself too. */
+#define STREAM 4000000
 
 /* a and b dense, of out's shape. */
 static void run(ml_tensor *out, const ml_tensor *a, const ml_tensor *b, int axis, bool log) {
@@ -52,6 +57,7 @@ static void run(ml_tensor *out, const ml_tensor *a, const ml_tensor *b, int axis
   if (ml_numel(a) == 0)
     return;
   if (job.inner == 1) {
+    job.stream = job.outer * job.n * job.item > STREAM;
     job.group = job.n < ML_LOOP_CHUNK / 2 ? ML_LOOP_CHUNK / 2 / job.n : 1;
     ml_parallel_for((job.outer + job.group - 1) / job.group, 10.0 * (double)(job.group * job.n),
                     rows, &job);

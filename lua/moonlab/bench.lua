@@ -1,4 +1,5 @@
---- Benchmarks: what moonlab does per second, and with --peers what others do with the same work, measured in turn in one run.
+--- Benchmarks: what moonlab does per second, and with --peers what others do with the same work,
+--- measured in turn in one run.
 local ml = require "moonlab"
 local options = require "moonlab.options"
 
@@ -16,7 +17,8 @@ local function median(list)
   return sorted[#sorted // 2 + 1]
 end
 
--- Seconds of fn(), median of `reps` after two unmeasured runs: CPU time with one thread, wall clock with more.
+-- Seconds of fn(), median of `reps` after two unmeasured runs: CPU time with one thread, wall clock
+-- with more.
 local function seconds(threads, reps, fn)
   local clock = threads == 1 and ml.cpu_time or ml.now
   fn()
@@ -32,7 +34,8 @@ end
 
 -- Runs a peer and returns the JSON it prints; nil with the reason where it cannot run.
 local function ask(command, threads)
-  local line = ("OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=%d OPENBLAS_NUM_THREADS=%d %s 2>/dev/null"):format(threads, threads, command)
+  local line = ("OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=%d OPENBLAS_NUM_THREADS=%d %s 2>/dev/null")
+    :format(threads, threads, command)
   local pipe = io.popen(line)
   local text = pipe:read("a")
   pipe:close()
@@ -42,12 +45,14 @@ local function ask(command, threads)
 end
 
 local function python(script, arguments, threads)
-  return ask(("/usr/bin/python3 '%s%s' %s --threads %d --json"):format(peers, script, arguments, threads), threads)
+  return ask(("/usr/bin/python3 '%s%s' %s --threads %d --json"):format(peers, script, arguments,
+    threads), threads)
 end
 
--- ---- jobs -------------------------------------------------------------------------------------------------------------
--- A job is { row = fields, ours = function(threads) -> figure, peer = function(threads) -> figure | nil, why }; larger is better
--- when unit ends in "/s", else smaller.
+-- ---- jobs ---------------------------------------------------------------------------------------
+-- A job is { row = fields, ours = function(threads) -> figure,
+-- peer = function(threads) -> figure | nil, why }; larger is better when unit ends in "/s", else
+-- smaller.
 
 local jobs = {}
 
@@ -55,7 +60,8 @@ local gpt = {}
 
 local function decoder(name)
   local depth, width, heads, context, _, vocab = table.unpack(presets[name])
-  return ml.transformer { vocab = vocab, context = context, depth = depth, width = width, heads = heads, mlp_width = 4 * width,
+  return ml.transformer { vocab = vocab, context = context, depth = depth, width = width,
+    heads = heads, mlp_width = 4 * width,
     bias = true, positions = "learned", tied = true, norm_eps = 1e-5, seed = 1 }
 end
 
@@ -63,7 +69,8 @@ function gpt.train(name, threads, steps)
   local _, _, _, context, batch, vocab = table.unpack(presets[name])
   local lm = decoder(name)
   local tokens = ml.keep(ml.rng(1):integers(1, vocab, { batch, context + 1 }))
-  local opt = ml.optim.adamw(lm:parameters(), { lr = 1e-3, betas = { 0.9, 0.999 }, weight_decay = 0.01, decay = "decoupled" })
+  local opt = ml.optim.adamw(lm:parameters(),
+    { lr = 1e-3, betas = { 0.9, 0.999 }, weight_decay = 0.01, decay = "decoupled" })
   local function step()
     opt:zero_grad()
     ml.scope(function() lm:loss(tokens):backward() end)
@@ -77,20 +84,24 @@ function jobs.train_gpt(o)
   for _, name in ipairs(o.presets) do
     local steps = name == "a" and 21 or name == "b" and 9 or 5
     list[#list + 1] = {
-      row = { job = "train_gpt", preset = name, batch = presets[name][5], dtype = "f32", unit = "tokens/s" },
+      row = { job = "train_gpt", preset = name, batch = presets[name][5], dtype = "f32",
+        unit = "tokens/s" },
       ours = function(threads) return gpt.train(name, threads, steps) end,
       peer = function(threads)
-        local r, why = python("train_gpt.py", ("--preset %s --steps %d"):format(name, steps), threads)
+        local r, why = python("train_gpt.py", ("--preset %s --steps %d"):format(name, steps),
+          threads)
         return r and (threads == 1 and r.tokens_per_cpu_s or r.tokens_per_s), why, r and r.peer
       end,
     }
   end
   for _, name in ipairs(o.presets) do
     list[#list + 1] = {
-      row = { job = "train_gpt", preset = name, batch = presets[name][5], dtype = "f32", unit = "bytes", measure = "memory" },
+      row = { job = "train_gpt", preset = name, batch = presets[name][5], dtype = "f32",
+        unit = "bytes", measure = "memory" },
       ours = function(threads)
-        local script = ([[local ml = require 'moonlab'; ml.threads(%d); local q = ml.param(ml.ones{8, 8})
-          q:matmul(q):sum():backward(); local idle = ml.peak_rss(); require 'moonlab.bench'.gpt.train('%s', %d, 1)
+        local script = ([[local ml = require 'moonlab'; ml.threads(%d)
+          local q = ml.param(ml.ones{8, 8}); q:matmul(q):sum():backward()
+          local idle = ml.peak_rss(); require 'moonlab.bench'.gpt.train('%s', %d, 1)
           print(ml.peak_rss() - idle)]]):format(threads, name, threads):gsub("\n", " ")
         local pipe = io.popen(("'%s/build/bin/moonlab' -e \"%s\""):format(root, script))
         local bytes = tonumber(pipe:read("a"))
@@ -113,10 +124,13 @@ function jobs.sample_gpt(o)
   for _, name in ipairs(o.presets) do
     for _, batch in ipairs(o.batches or { 1, 64, 256 }) do
       list[#list + 1] = {
-        row = { job = "sample_gpt", preset = name, batch = batch, dtype = "f32", unit = "tokens/s" },
+        row = { job = "sample_gpt", preset = name, batch = batch, dtype = "f32",
+          unit = "tokens/s" },
         ours = function(threads)
           local lm = decoder(name)
-          local prompts = ml.scope(function() return ml.rng(2):integers(1, presets[name][6], { batch, prompt }):totable() end)
+          local prompts = ml.scope(function()
+            return ml.rng(2):integers(1, presets[name][6], { batch, prompt }):totable()
+          end)
           local g = ml.rng(3)
           local rates = {}
           local clock = threads == 1 and ml.cpu_time or ml.now
@@ -126,14 +140,16 @@ function jobs.sample_gpt(o)
             return clock() - start
           end
           for i = 1, batch == 1 and 9 or 4 do
-            -- the time of the prompt and the first token is taken off, as the peer does not count its prefill
+            -- the time of the prompt and the first token is taken off, as the peer does not count
+            -- its prefill
             local whole, first = both(new + 1), both(1)
             if i > 1 then rates[#rates + 1] = batch * new / (whole - first) end
           end
           return median(rates)
         end,
         peer = function(threads)
-          local r, why = python("sample_gpt.py", ("--preset %s --batch %d --new %d --prompt %d --reps %d"):format(name, batch, new,
+          local r, why = python("sample_gpt.py",
+            ("--preset %s --batch %d --new %d --prompt %d --reps %d"):format(name, batch, new,
             prompt, batch == 1 and 8 or 3), threads)
           return r and (threads == 1 and r.tokens_per_cpu_s or r.tokens_per_s), why, r and r.peer
         end,
@@ -143,7 +159,7 @@ function jobs.sample_gpt(o)
   return list
 end
 
-function jobs.elementwise(o)
+function jobs.elementwise()
   local rows, cols = 2048, 1024
   local n = rows * cols
   local g = ml.rng(1)
@@ -158,7 +174,8 @@ function jobs.elementwise(o)
       local result = fn(leaf)
       return function()
         result:backward(y, { retain = true })
-        leaf:set_grad(nil) -- else the next one is added to it; its handle-free storage is there for the next call
+        -- else the next one is added to it; its handle-free storage is there for the next call
+        leaf:set_grad(nil)
       end
     end
   end
@@ -167,10 +184,15 @@ function jobs.elementwise(o)
     { "add (allocating)", 12, scoped(function() return x + y end) },
     { "softmax", 8, scoped(function() return x:softmax(-1) end) },
     { "softmax bwd", 12, backward(function(t) return t:softmax(-1) end), late = true },
-    { "layernorm", 8, scoped(function() return ml.nn.layer_norm(x, { gain = gain, shift = shift, eps = 1e-5 }) end) },
-    { "layernorm bwd", 12, backward(function(t) return ml.nn.layer_norm(t, { gain = gain, shift = shift, eps = 1e-5 }) end), late = true },
+    { "layernorm", 8, scoped(function()
+      return ml.nn.layer_norm(x, { gain = gain, shift = shift, eps = 1e-5 })
+    end) },
+    { "layernorm bwd", 12, backward(function(t)
+      return ml.nn.layer_norm(t, { gain = gain, shift = shift, eps = 1e-5 })
+    end), late = true },
     { "gelu tanh", 8, scoped(function() return ml.nn.activation(x, "gelu_tanh") end) },
-    { "gelu tanh bwd", 12, backward(function(t) return ml.nn.activation(t, "gelu_tanh") end), late = true },
+    { "gelu tanh bwd", 12, backward(function(t) return ml.nn.activation(t, "gelu_tanh") end),
+      late = true },
     { "exp", 8, scoped(function() return x:exp() end) },
     { "tanh", 8, scoped(function() return x:tanh() end) },
     { "randn", 4, scoped(function() return g:normal { rows, cols, dtype = "f32" } end) },
@@ -193,7 +215,8 @@ function jobs.elementwise(o)
       peer = function(threads, round)
         local key = threads .. "/" .. round
         if not peer_rows[key] then
-          local r, why = python("elementwise.py", ("--rows %d --cols %d"):format(rows, cols), threads)
+          local r, why = python("elementwise.py", ("--rows %d --cols %d"):format(rows, cols),
+            threads)
           if not r then return nil, why end
           local found = {}
           for _, q in ipairs(r) do found[q.op] = threads == 1 and q.GBps_cpu or q.GBps end
@@ -205,7 +228,8 @@ function jobs.elementwise(o)
     }
   end
   list[#list + 1] = {
-    row = { job = "elementwise", preset = "2x2 add from Lua", batch = 4, dtype = "f64", unit = "us" },
+    row = { job = "elementwise", preset = "2x2 add from Lua", batch = 4, dtype = "f64",
+      unit = "us" },
     ours = function()
       local a, b = ml.ones { 2, 2 }, ml.ones { 2, 2 }
       local start = ml.cpu_time()
@@ -227,12 +251,15 @@ print(json.dumps(dict(us=time.process_time() - t)))"]], threads)
   return list
 end
 
-function jobs.matmul(o)
+function jobs.matmul()
   local shapes = {}
   for _, d in ipairs { 64, 192, 384 } do
-    for _, s in ipairs { { 2048, 3 * d, d }, { 2048, 4 * d, d }, { 2048, d, 4 * d } } do shapes[#shapes + 1] = s end
+    for _, s in ipairs { { 2048, 3 * d, d }, { 2048, 4 * d, d }, { 2048, d, 4 * d } } do
+      shapes[#shapes + 1] = s
+    end
   end
-  for _, s in ipairs { { 2048, 4096, 384 }, { 512, 512, 512 }, { 1024, 1024, 1024 }, { 128, 128, 16 }, { 256, 32, 256 } } do
+  for _, s in ipairs { { 2048, 4096, 384 }, { 512, 512, 512 }, { 1024, 1024, 1024 },
+    { 128, 128, 16 }, { 256, 32, 256 } } do
     shapes[#shapes + 1] = s
   end
   local binary = root .. "/build/gemm_peers"
@@ -242,9 +269,11 @@ function jobs.matmul(o)
   for _, s in ipairs(shapes) do
     local M, N, K = table.unpack(s)
     list[#list + 1] = {
-      row = { job = "matmul", preset = ("%dx%dx%d"):format(M, N, K), batch = 1, dtype = "f32", unit = "GFLOP/s" },
+      row = { job = "matmul", preset = ("%dx%dx%d"):format(M, N, K), batch = 1, dtype = "f32",
+        unit = "GFLOP/s" },
       ours = function(threads)
-        local a, b = ml.rng(1):normal { M, K, dtype = "f32" }, ml.rng(2):normal { K, N, dtype = "f32" }
+        local a, b = ml.rng(1):normal { M, K, dtype = "f32" },
+          ml.rng(2):normal { K, N, dtype = "f32" }
         local inner = math.max(1, math.floor(2e8 / (2 * M * N * K)))
         local fn = function()
           for _ = 1, inner do ml.scope(function() a:matmul(b) end) end
@@ -257,7 +286,8 @@ function jobs.matmul(o)
           if not ok then return nil, "gemm_peers.c does not build" end
           built = true
         end
-        local r, why = ask(("'%s' cblas %s --json %s --size %d %d %d"):format(binary, library, threads == 1 and "--cpu" or "", M, N, K), threads)
+        local r, why = ask(("'%s' cblas %s --json %s --size %d %d %d"):format(binary, library,
+          threads == 1 and "--cpu" or "", M, N, K), threads)
         return r and r[1] and r[1].gflops, why, "OpenBLAS"
       end,
     }
@@ -265,7 +295,7 @@ function jobs.matmul(o)
   return list
 end
 
--- ---- the command ----------------------------------------------------------------------------------------------------------
+-- ---- the command --------------------------------------------------------------------------------
 
 local order = { "matmul", "elementwise", "train_gpt", "sample_gpt" }
 
@@ -276,7 +306,8 @@ local function format_figure(x, unit)
   return ("%.3g %s"):format(x, unit)
 end
 
---- ./moonlab bench [NAME ...] [--peers] [--json] [--preset a,b] [--batch 1,64] [--threads 1,2] [--rounds N]
+--- ./moonlab bench [NAME ...] [--peers] [--json] [--preset a,b] [--batch 1,64] [--threads 1,2]
+---   [--rounds N]
 function bench.command(...)
   local o = { presets = { "a", "b", "c" }, threads = { 1, 2 }, rounds = 3 }
   local names = {}
@@ -297,8 +328,10 @@ function bench.command(...)
       for part in words[i]:gmatch("[^,]+") do
         local value = part
         if w ~= "--preset" then value = math.tointeger(tonumber(part)) end
-        if not value or (w == "--preset" and not presets[value]) or (w ~= "--preset" and value < 1) then
-          return bad(w, " ", words[i], w == "--preset" and ": wanted a, b or c" or ": wanted integers >= 1")
+        if not value or (w == "--preset" and not presets[value])
+          or (w ~= "--preset" and value < 1) then
+          return bad(w, " ", words[i], w == "--preset" and ": wanted a, b or c"
+            or ": wanted integers >= 1")
         end
         list[#list + 1] = value
       end
@@ -311,10 +344,10 @@ function bench.command(...)
       for _, name in ipairs(order) do names[#names + 1] = name end
     elseif jobs[w] then names[#names + 1] = w
     else
-      local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt", "all", "--peers", "--json", "--preset",
-        "--batch", "--threads", "--rounds" })
-      return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w, near and ("; did you mean '" .. near .. "'?") or "",
-        table.concat(order, ", ")))
+      local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt", "all",
+        "--peers", "--json", "--preset", "--batch", "--threads", "--rounds" })
+      return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,
+        near and ("; did you mean '" .. near .. "'?") or "", table.concat(order, ", ")))
     end
     i = i + 1
   end
@@ -323,7 +356,8 @@ function bench.command(...)
     local v = ml.version()
     print(("%s, %s, %s; medians of %d rounds%s"):format(v.cpu, v.simd, v.blas, o.rounds,
       o.peers and "; a ratio above 1 means that moonlab is better" or ""))
-    print(("%-12s %-18s %6s %7s %-7s %14s %14s %7s"):format("job", "preset", "batch", "threads", "measure", "ours", "peer", "ratio"))
+    print(("%-12s %-18s %6s %7s %-7s %14s %14s %7s"):format("job", "preset", "batch", "threads",
+      "measure", "ours", "peer", "ratio"))
   end
   local before = ml.threads()
   local status = 0
@@ -340,12 +374,16 @@ function bench.command(...)
             local figure, why, who = job.peer(threads, round)
             reason, against = why, who or against or "torch"
             theirs[#theirs + 1] = figure
-            if figure then ratios[#ratios + 1] = larger and ours[round] / figure or figure / ours[round] end
+            if figure then
+              ratios[#ratios + 1] = larger and ours[round] / figure or figure / ours[round]
+            end
           end
         end
         local row = {
-          job = job.row.job, preset = job.row.preset, batch = job.row.batch, dtype = job.row.dtype, precision = "highest",
-          threads = threads, measure = job.row.measure or (threads == 1 and "cpu" or "wall"), unit = job.row.unit, ours = median(ours),
+          job = job.row.job, preset = job.row.preset, batch = job.row.batch, dtype = job.row.dtype,
+          precision = "highest",
+          threads = threads, measure = job.row.measure or (threads == 1 and "cpu" or "wall"),
+          unit = job.row.unit, ours = median(ours),
         }
         if #ratios > 0 then
           row.against, row.peer, row.ratio = against, median(theirs), median(ratios)
@@ -353,8 +391,9 @@ function bench.command(...)
         if o.json then
           print(ml.json.encode(row))
         else
-          print(("%-12s %-18s %6d %7d %-7s %14s %14s %7s"):format(row.job, row.preset, row.batch, threads, row.measure,
-            format_figure(row.ours, row.unit), format_figure(row.peer, row.unit), row.ratio and ("%.2fx"):format(row.ratio) or "-"))
+          print(("%-12s %-18s %6d %7d %-7s %14s %14s %7s"):format(row.job, row.preset, row.batch,
+            threads, row.measure, format_figure(row.ours, row.unit),
+            format_figure(row.peer, row.unit), row.ratio and ("%.2fx"):format(row.ratio) or "-"))
         end
         if o.peers and #ratios == 0 and reason and reason ~= "one thread only" then
           io.stderr:write("moonlab: ", reason, " (apt-get install python3-torch)\n")

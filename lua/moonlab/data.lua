@@ -4,11 +4,13 @@ local options = require "moonlab.options"
 
 local data = {}
 
--- ---- WordNet -------------------------------------------------------------------------------------------------
+-- ---- WordNet ------------------------------------------------------------------------------------
 
-local wordnet_folders = { "/usr/share/wordnet", "/usr/local/share/wordnet", "/usr/share/wordnet-3.0/dict" }
+local wordnet_folders = { "/usr/share/wordnet", "/usr/local/share/wordnet",
+  "/usr/share/wordnet-3.0/dict" }
 
--- "00001740 03 n 01 entity 0 ... | that which is perceived ..." -> "entity: that which is perceived ..."
+-- "00001740 03 n 01 entity 0 ... | that which is perceived ..." -> "entity: that which is perceived
+-- ..."
 local function wordnet_documents(where)
   local folders = { os.getenv("WNSEARCHDIR") or wordnet_folders[1], table.unpack(wordnet_folders) }
   for _, folder in ipairs(folders) do
@@ -31,7 +33,7 @@ local function wordnet_documents(where)
   error(("%s: WordNet is not installed; on Debian: apt-get install wordnet-base"):format(where), 3)
 end
 
--- ---- text -------------------------------------------------------------------------------------------------------
+-- ---- text ---------------------------------------------------------------------------------------
 
 local Text = {}
 Text.__index = Text
@@ -53,7 +55,8 @@ function Batches:batch(i)
   if math.type(i) ~= "integer" or i < 1 then
     error(("bad argument #1 to 'batch' (%s, wanted an integer >= 1)"):format(tostring(i)), 2)
   end
-  local starts = self.rng:fold("batch", i):integers(1, self.ids:numel() - self.context, { self.size })
+  local starts = self.rng:fold("batch", i):integers(1, self.ids:numel() - self.context,
+    { self.size })
   return core.text.windows(self.ids, starts, self.context + 1)
 end
 
@@ -63,7 +66,8 @@ end
 function Batches:count() return math.max(1, self.ids:numel() // (self.size * self.context)) end
 
 --- batches:cover(limit)
---- All ids once, in order, as rows of context + 1 (each row predicts context of them); what is left over at the end is dropped.
+--- All ids once, in order, as rows of context + 1 (each row predicts context of them); what is left
+--- over at the end is dropped.
 --- @param limit integer =all largest number of rows
 --- @return function iterator over index [<= batch, context + 1]
 --- @source -
@@ -96,15 +100,19 @@ function Text:batches(tokenizer, opts)
   opts = opts or {}
   local split = opts.split or "train"
   if split ~= "train" and split ~= "valid" then
-    error(("bad argument to 'batches' (option 'split' is %s, wanted \"train\" or \"valid\")"):format(options.describe(split)), 2)
+    error(("bad argument to 'batches' (option 'split' is %s, wanted \"train\" or \"valid\")")
+      :format(options.describe(split)), 2)
   end
   local size = options.range(where, "batch", options.field(where, opts, "batch", "integer"), 1)
-  local context = options.range(where, "context", options.field(where, opts, "context", "integer"), 1)
+  local context = options.range(where, "context", options.field(where, opts, "context", "integer"),
+    1)
   local ids = core.keep(tokenizer:encode(self[split]))
   if ids:numel() <= context then
-    error(("bad argument to 'batches' (context is %d, but the %s part has only %d ids)"):format(context, split, ids:numel()), 2)
+    error(("bad argument to 'batches' (context is %d, but the %s part has only %d ids)"):format(
+      context, split, ids:numel()), 2)
   end
-  return setmetatable({ ids = ids, size = size, context = context, rng = core.rng(opts.seed or 1):fold(split, 0) }, Batches)
+  return setmetatable({ ids = ids, size = size, context = context,
+    rng = core.rng(opts.seed or 1):fold(split, 0) }, Batches)
 end
 
 local function read_file(where, path)
@@ -117,8 +125,9 @@ local function read_file(where, path)
 end
 
 --- ml.data.text(name_or_path, { valid, seed })
---- A text with a held-out part. "wordnet": the definitions of WordNet 3.0 (Debian's wordnet-base) as documents "word: definition", of
---- which a seeded permutation holds some out. A file: its last part is held out, cut at the end of a line.
+--- A text with a held-out part. "wordnet": the definitions of WordNet 3.0 (Debian's wordnet-base)
+--- as documents "word: definition", of which a seeded permutation holds some out. A file: its last
+--- part is held out, cut at the end of a line.
 --- @param name_or_path string "wordnet" or the path of a file
 --- @param opts.valid number =0.05 share held out, in (0, 1)
 --- @param opts.seed integer =1 of the permutation
@@ -133,20 +142,26 @@ function data.text(name, opts)
   opts = opts or {}
   local share = options.field(where, opts, "valid", "number", 0.05)
   if not (share > 0 and share < 1) then
-    error(("bad argument to '%s' (option 'valid' is %g, wanted 0 < valid < 1)"):format(where, share), 2)
+    error(("bad argument to '%s' (option 'valid' is %g, wanted 0 < valid < 1)"):format(where,
+      share), 2)
   end
   if name == "wordnet" then
     local documents = wordnet_documents(where)
-    local order = core.scope(function() return core.rng(opts.seed or 1):fold("split", 0):permutation(#documents):totable() end)
+    local order = core.scope(function()
+      return core.rng(opts.seed or 1):fold("split", 0):permutation(#documents):totable()
+    end)
     local held = math.floor(share * #documents + 0.5)
     local train, valid = {}, {}
     for i, at in ipairs(order) do
       if i <= held then valid[i] = documents[at] else train[i - held] = documents[at] end
     end
-    return setmetatable({ name = name, documents = #documents, train = table.concat(train), valid = table.concat(valid) }, Text)
+    return setmetatable({ name = name, documents = #documents, train = table.concat(train),
+      valid = table.concat(valid) }, Text)
   end
   local text = read_file(where, name)
-  if #text < 2 then error(("%s: %s has %d bytes: too short to hold a part out"):format(where, name, #text), 2) end
+  if #text < 2 then
+    error(("%s: %s has %d bytes: too short to hold a part out"):format(where, name, #text), 2)
+  end
   local cut = math.max(1, math.min(#text - 1, math.floor((1 - share) * #text)))
   local line_end = text:find("\n", cut, true)
   if line_end and line_end < #text then cut = line_end end

@@ -1,7 +1,15 @@
---- Writes the API reference (lua/moonlab/reference.md) and the LuaLS file (lua/moonlab/meta.lua) from the help texts.
+--- Writes the API reference (lua/moonlab/reference.md) and the LuaLS file (lua/moonlab/meta.lua)
+--- from the help texts.
 local help = require "moonlab.help"
 
 local docs = {}
+
+-- A signature goes on while its brackets are open.
+local function open(signature)
+  local _, opened = signature:gsub("[({]", "")
+  local _, closed = signature:gsub("[)}]", "")
+  return opened > closed
+end
 
 local function parse(text)
   local entry = { lines = {}, tags = {} }
@@ -13,6 +21,8 @@ local function parse(text)
       entry.tags[#entry.tags][2] = entry.tags[#entry.tags][2] .. " " .. line
     elseif not entry.signature then
       entry.signature = line
+    elseif open(entry.signature) then
+      entry.signature = entry.signature .. " " .. line:match("^%s*(.*)$")
     else
       entry.lines[#entry.lines + 1] = line
     end
@@ -29,7 +39,8 @@ end
 function docs.reference()
   local out = {
     "# API reference", "",
-    "Printed by `./moonlab docs` from the help texts beside the code; `./moonlab help NAME` shows one entry.", "",
+    "Printed by `./moonlab docs` from the help texts beside the code; `./moonlab help NAME` shows "
+      .. "one entry.", "",
   }
   local groups, order = {}, {}
   for _, entry in ipairs(help.all()) do
@@ -60,7 +71,9 @@ function docs.reference()
           out[#out + 1] = ""
         end
         for _, tag in ipairs(e.tags) do
-          if not (tag[1] == "source" and tag[2] == "-") then out[#out + 1] = ("- *%s* %s"):format(tag[1], tag[2]) end
+          if not (tag[1] == "source" and tag[2] == "-") then
+            out[#out + 1] = ("- *%s* %s"):format(tag[1], tag[2])
+          end
         end
         if #e.tags > 0 then out[#out + 1] = "" end
       end
@@ -69,9 +82,24 @@ function docs.reference()
   return table.concat(out, "\n") .. "\n"
 end
 
+-- Appends a line of help as comments of at most 100 columns.
+local function wrap(out, line)
+  local row = "---"
+  for space, word in line:gmatch("(%s*)(%S+)") do
+    if row ~= "---" and #row + #space + #word > 100 then
+      out[#out + 1] = row
+      row = "---" .. word
+    else
+      row = row .. space .. word
+    end
+  end
+  out[#out + 1] = row
+end
+
 --- meta.lua: declarations for the Lua language server.
 function docs.meta()
-  local out = { "---@meta", "-- Printed by ./moonlab docs for the Lua language server; never run.", "", "local ml = {}" }
+  local out = { "---@meta", "-- Printed by ./moonlab docs for the Lua language server; never run.",
+    "", "local ml = {}" }
   local tables = { ml = true }
   for _, entry in ipairs(help.all()) do
     local text = help.of(entry.value)
@@ -95,7 +123,8 @@ function docs.meta()
       out[#out + 1] = ""
       for line in text:gmatch("[^\n]+") do
         local rest = line:match("^@source%s*(.*)$")
-        out[#out + 1] = rest and "---source: " .. rest or "---" .. line:gsub("^@param (opts%.)", "%1"):gsub("^@param (opts%[)", "%1")
+        wrap(out, rest and "source: " .. rest
+          or line:gsub("^@param (opts%.)", "%1"):gsub("^@param (opts%[)", "%1"))
       end
       if class then
         out[#out + 1] = ("function %s:%s(...) end"):format(path, method)

@@ -57,7 +57,9 @@ function help.all()
         local meta = type(value) == "table" and getmetatable(value)
         local callable = type(value) == "function" or (type(meta) == "table" and meta.__call ~= nil)
         if callable then found[#found + 1] = { name = prefix .. key, value = value } end
-        if type(value) == "table" and depth < 2 and (not meta or meta.__call) then add(prefix .. key .. ".", value, depth + 1) end
+        if type(value) == "table" and depth < 2 and (not meta or meta.__call) then
+          add(prefix .. key .. ".", value, depth + 1)
+        end
       end
     end
   end
@@ -69,18 +71,23 @@ function help.all()
     if meta then
       local methods = meta.__methods or (type(meta.__index) == "table" and meta.__index) or {}
       for _, key in ipairs(meta.__dir or {}) do
-        if methods[key] then found[#found + 1] = { name = short .. ":" .. key, value = methods[key] } end
+        if methods[key] then
+          found[#found + 1] = { name = short .. ":" .. key, value = methods[key] }
+        end
       end
     end
   end
   local methods = ml.nn.methods
   for key, value in pairs(methods) do
-    if type(value) == "function" then found[#found + 1] = { name = "module:" .. key, value = value } end
+    if type(value) == "function" then
+      found[#found + 1] = { name = "module:" .. key, value = value }
+    end
   end
   local unique, seen = {}, {}
   table.sort(found, function(a, b) return a.name < b.name end)
   for _, entry in ipairs(found) do
-    if not seen[entry.name] and entry.name:find("^nn%.methods") == nil and entry.name:find("^nn%.activations") == nil then
+    if not seen[entry.name] and entry.name:find("^nn%.methods") == nil
+      and entry.name:find("^nn%.activations") == nil then
       seen[entry.name] = true
       unique[#unique + 1] = entry
     end

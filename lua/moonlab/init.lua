@@ -1,4 +1,5 @@
---- moonlab: a laboratory for the science of deep learning at small scale. Assembles `ml` from the core and the Lua modules.
+--- moonlab: a laboratory for the science of deep learning at small scale. Assembles `ml` from the
+--- core and the Lua modules.
 local core = require "moonlab.core"
 
 local ml = {}

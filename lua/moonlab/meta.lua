@@ -28,7 +28,8 @@ ml.add = function(...) end
 ---all(x, axes, opts)
 ---1 when every value is not 0, else 0 over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor u8
 ---source: -
@@ -37,7 +38,8 @@ ml.all = function(...) end
 ---any(x, axes, opts)
 ---1 when some value is not 0, else 0 over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor u8
 ---source: -
@@ -54,7 +56,8 @@ ml.any = function(...) end
 ml.arange = function(...) end
 
 ---argmax(x, axis, opts)
----The position of the largest value along axis, or in row-major order over all; the first of equals, NaN counts as largest.
+---The position of the largest value along axis, or in row-major order over all; the first of
+---equals, NaN counts as largest.
 ---@param x tensor
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
@@ -63,7 +66,8 @@ ml.arange = function(...) end
 ml.argmax = function(...) end
 
 ---argmin(x, axis, opts)
----The position of the least value along axis, or in row-major order over all; the first of equals, NaN counts as least.
+---The position of the least value along axis, or in row-major order over all; the first of equals,
+---NaN counts as least.
 ---@param x tensor
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
@@ -95,7 +99,8 @@ ml.asin = function(...) end
 ml.atan = function(...) end
 
 ---atan2(x, y)
----The angle of the point (y, x) in radians, x first as in C, element by element, with broadcasting (trailing axes align; each equal or 1).
+---The angle of the point (y, x) in radians, x first as in C, element by element, with broadcasting
+---(trailing axes align; each equal or 1).
 ---@param x tensor or number
 ---@param y tensor of the same dtype, or number
 ---@return tensor, differentiable
@@ -178,8 +183,9 @@ ml.cumsum = function(...) end
 ml.data = {}
 
 ---ml.data.text(name_or_path, { valid, seed })
----A text with a held-out part. "wordnet": the definitions of WordNet 3.0 (Debian's wordnet-base) as documents "word: definition", of
----which a seeded permutation holds some out. A file: its last part is held out, cut at the end of a line.
+---A text with a held-out part. "wordnet": the definitions of WordNet 3.0 (Debian's wordnet-base)
+---as documents "word: definition", of which a seeded permutation holds some out. A file: its last
+---part is held out, cut at the end of a line.
 ---@param name_or_path string "wordnet" or the path of a file
 ---opts.valid number =0.05 share held out, in (0, 1)
 ---opts.seed integer =1 of the permutation
@@ -402,7 +408,9 @@ ml.json.decode = function(...) end
 ---json.encode(value, opts)
 ---The JSON text of a value, as json.write writes it.
 ---@param value any
----opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf" "-inf"), "exact" (the same, and reading with { nan = "exact" } gives back every value: texts that look like these numbers get an apostrophe)
+---opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf"
+---"-inf"), "exact" (the same, and reading with { nan = "exact" } gives back every value: texts that
+---look like these numbers get an apostrophe)
 ---opts.invalid string ="raise" what bytes that are no UTF-8 become: "replace" (U+FFFD)
 ---opts.indent integer spaces a level, 0 for one line; =0 for encode, =2 for write
 ---@return string
@@ -410,7 +418,8 @@ ml.json.decode = function(...) end
 ml.json.encode = function(...) end
 
 ---json.read(path, opts)
----The value in a JSON file. Numbers without fraction or exponent are integers; null is absent in objects and
+---The value in a JSON file. Numbers without fraction or exponent are integers; null is absent in
+---objects and
 ---ml.json.null in arrays.
 ---@param path string
 ---opts.nan string ="keep" "exact": undoes what { nan = "exact" } did when writing
@@ -421,10 +430,13 @@ ml.json.read = function(...) end
 
 ---json.write(path, value, opts)
 ---Writes a JSON file, whole or not at all. Keys are sorted, integers exact, other numbers have 17
----digits. A table is an array when it holds 1..n, else an object; an empty one is an object unless ml.json.array marked it.
+---digits. A table is an array when it holds 1..n, else an object; an empty one is an object unless
+---ml.json.array marked it.
 ---@param path string
 ---@param value table, string, number, boolean, or ml.json.null
----opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf" "-inf"), "exact" (the same, and reading with { nan = "exact" } gives back every value: texts that look like these numbers get an apostrophe)
+---opts.nan string ="raise" what a NaN or infinite number becomes: "null", "string" ("nan" "inf"
+---"-inf"), "exact" (the same, and reading with { nan = "exact" } gives back every value: texts that
+---look like these numbers get an apostrophe)
 ---opts.invalid string ="raise" what bytes that are no UTF-8 become: "replace" (U+FFFD)
 ---opts.indent integer spaces a level, 0 for one line; =0 for encode, =2 for write
 ---source: -
@@ -463,14 +475,17 @@ ml.live_bytes = function(...) end
 
 ---load(path, opts)
 ---Reads a safetensors, npy, npz or IDX file; the content tells the format.
----float64 gives f64; float32, float16 and bfloat16 give f32; int64 gives index (stored value + 1; negatives raise), other
+---float64 gives f64; float32, float16 and bfloat16 give f32; int64 gives index (stored value + 1;
+---negatives raise), other
 ---integers f64, uint8 and bool u8.
 ---@param path string
 ---opts.as string ="stored" "f64" or "f32": every tensor as reals
----@return table name -> tensor; from npy and IDX the tensor; nil and a message when there is no such file
+---@return table name -> tensor; from npy and IDX the tensor; nil and a message when there is no
+---such file
 ---@return table metadata, string -> string
 ---Raises when the file is not what its format allows.
----source: huggingface/safetensors, Format; numpy.lib.format; LeCun, Cortes & Burges, The MNIST database
+---source: huggingface/safetensors, Format; numpy.lib.format; LeCun, Cortes & Burges, The MNIST
+---database
 ml.load = function(...) end
 
 ---log(x)
@@ -536,7 +551,8 @@ ml.logical_xor = function(...) end
 ---logsumexp(x, axes, opts)
 ---log(sum(exp(x))), without overflow over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -551,7 +567,8 @@ ml.logsumexp = function(...) end
 ml.lt = function(...) end
 
 ---matmul(a, b)
----The matrix product of the last two axes; leading axes broadcast, vectors are rows on the left and columns on the right.
+---The matrix product of the last two axes; leading axes broadcast, vectors are rows on the left and
+---columns on the right.
 ---@param a tensor [...,m,k] or [k], f32 or f64
 ---@param b tensor [...,k,n] or [k], the same dtype
 ---@return tensor [...,m,n], differentiable
@@ -569,14 +586,16 @@ ml.matmul_precision = function(...) end
 ---max(x, axes, opts)
 ---The largest value, NaN when there is one over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
 ml.max = function(...) end
 
 ---maximum(x, y)
----The larger of x and y, NaN when either is, element by element, with broadcasting (trailing axes align; each equal or 1).
+---The larger of x and y, NaN when either is, element by element, with broadcasting (trailing axes
+---align; each equal or 1).
 ---@param x tensor or number
 ---@param y tensor of the same dtype, or number
 ---@return tensor, differentiable
@@ -586,7 +605,8 @@ ml.maximum = function(...) end
 ---mean(x, axes, opts)
 ---The mean (of u8: a share, in f64) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -596,21 +616,24 @@ ml.mean = function(...) end
 ---What the storages of tensors take.
 ---opts.limit integer bytes; 0: back to 90 % of what is available
 ---opts.reset_peak boolean =false
----@return table { live, cached, peak, limit in bytes, system_allocations: requests to the system so far }
+---@return table { live, cached, peak, limit in bytes, system_allocations: requests to the system so
+---far }
 ---source: -
 ml.memory = function(...) end
 
 ---min(x, axes, opts)
 ---The least value, NaN when there is one over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
 ml.min = function(...) end
 
 ---minimum(x, y)
----The smaller of x and y, NaN when either is, element by element, with broadcasting (trailing axes align; each equal or 1).
+---The smaller of x and y, NaN when either is, element by element, with broadcasting (trailing axes
+---align; each equal or 1).
 ---@param x tensor or number
 ---@param y tensor of the same dtype, or number
 ---@return tensor, differentiable
@@ -621,7 +644,8 @@ ml.minimum = function(...) end
 local module_methods = {}
 
 ---net:load(path)
----Takes over parameters and buffers from a file that save wrote; nothing changes unless all of them fit.
+---Takes over parameters and buffers from a file that save wrote; nothing changes unless all of
+---them fit.
 ---@param path string
 ---@return module itself
 ---source: -
@@ -634,7 +658,8 @@ function module_methods:load(...) end
 function module_methods:named_buffers(...) end
 
 ---net:named_parameters()
----All parameters of a module and of the modules inside it; a shared one stands once, under its first name.
+---All parameters of a module and of the modules inside it; a shared one stands once, under its
+---first name.
 ---@return table name ("1.weight") -> parameter
 ---source: PyTorch's name
 function module_methods:named_parameters(...) end
@@ -658,7 +683,8 @@ function module_methods:parameters(...) end
 function module_methods:save(...) end
 
 ---net:training(on)
----Switches a module and those inside it between training and evaluation (dropout is off in evaluation).
+---Switches a module and those inside it between training and evaluation (dropout is off in
+---evaluation).
 ---@param on boolean absent: only asks
 ---@return boolean whether it is in training
 ---source: PyTorch's train() and eval()
@@ -711,7 +737,8 @@ ml.nn = {}
 ---source: -
 ml.nn.AvgPool2d = function(...) end
 
----ml.nn.Conv2d{ in_channels, out_channels, kernel =, stride =, padding =, bias =, init =, dtype =, seed | rng = }
+---ml.nn.Conv2d{ in_channels, out_channels, kernel =, stride =, padding =, bias =, init =, dtype =,
+---  seed | rng = }
 ---Convolution of images [N, H, W, C].
 ---opts[1] integer input channels
 ---opts[2] integer output channels
@@ -783,13 +810,15 @@ ml.nn.LayerNorm = function(...) end
 ---opts[1] integer fan_in
 ---opts[2] integer fan_out
 ---opts.bias boolean =true b [fan_out], zeros at first
----opts.init string ="lecun_normal" (std 1/sqrt(fan_in)), truncated_normal, he_normal, xavier_uniform, torch, zeros; or a std; or function(rng, shape, fan_in, fan_out)
+---opts.init string ="lecun_normal" (std 1/sqrt(fan_in)), truncated_normal, he_normal,
+---xavier_uniform, torch, zeros; or a std; or function(rng, shape, fan_in, fan_out)
 ---opts.dtype string ="f32"
 ---@return module with weight [fan_in, fan_out]
 ---source: -
 ml.nn.Linear = function(...) end
 
----ml.nn.LocallyConnected2d{ in_channels, out_channels, input = {H, W}, kernel =, stride =, padding =, bias =, init =, dtype =, seed | rng = }
+---ml.nn.LocallyConnected2d{ in_channels, out_channels, input = {H, W}, kernel =, stride =,
+---  padding =, bias =, init =, dtype =, seed | rng = }
 ---A convolution whose weights are not shared over positions.
 ---opts.input table {height, width} of the images it will see
 ---opts.kernel integer or {height, width}
@@ -798,7 +827,8 @@ ml.nn.Linear = function(...) end
 ml.nn.LocallyConnected2d = function(...) end
 
 ---ml.nn.Module{ name = parameter | module | value, ..., forward = function(self, x) ... end }
----A module of one's own: its parameters are the ml.param tensors and modules among its fields (tables are searched too).
+---A module of one's own: its parameters are the ml.param tensors and modules among its fields
+---(tables are searched too).
 ---@param fields table the fields and the forward function
 ---@return module called like a function
 ---source: PyTorch's Module
@@ -864,7 +894,8 @@ ml.nn.Tanh = function(...) end
 ---nn.activation(x, name)
 ---An activation by name, element by element.
 ---@param x tensor f32 or f64
----@param name string identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus, tanh, sigmoid, sin or erf
+---@param name string identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus, tanh, sigmoid, sin
+---or erf
 ---@return tensor like x, differentiable
 ---source: Hendrycks & Gimpel 2016 (GELU), So et al. 2021 (relu2)
 ml.nn.activation = function(...) end
@@ -899,7 +930,8 @@ ml.nn.avg_pool2d = function(...) end
 ---@param W tensor [kh,kw,C,O]
 ---opts.bias tensor [O]
 ---opts.stride integer =1 or {height, width}
----opts.padding string ="valid" or "same" (size / stride rounded up; the odd pixel of padding at the end)
+---opts.padding string ="valid" or "same" (size / stride rounded up; the odd pixel of padding at the
+---end)
 ---@return tensor [N,H',W',O], differentiable
 ---source: LeCun et al. 1989
 ml.nn.conv2d = function(...) end
@@ -910,7 +942,8 @@ ml.nn.conv2d = function(...) end
 ---@param targets tensor index [...], or nested table of positions
 ---opts.mask tensor like targets, real weights w of any sign; absent: 1
 ---opts.z_loss number =0
----@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts; differentiable
+---@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts;
+---differentiable
 ---@return table { ce, mean_logz, mean_logz2, logit_mean, count }
 ---source: Chowdhery et al. 2022 (z term)
 ml.nn.cross_entropy = function(...) end
@@ -961,14 +994,16 @@ ml.nn.layer_norm = function(...) end
 ---@param x tensor [...,K] f32 or f64
 ---@param W tensor [K,N]; [N,K] when transposed
 ---opts.bias tensor [N]
----opts.activation string ="identity" identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus, tanh, sigmoid, sin or erf
+---opts.activation string ="identity" identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus,
+---tanh, sigmoid, sin or erf
 ---opts.transposed boolean =false y = x W^T
 ---@return tensor [...,N], differentiable
 ---source: -
 ml.nn.linear = function(...) end
 
 ---nn.linear_cross_entropy(x, W, targets, opts)
----Cross-entropy of logits multiplier (x W + b), by blocks of rows: the logits are never stored whole.
+---Cross-entropy of logits multiplier (x W + b), by blocks of rows: the logits are never stored
+---whole.
 ---@param x tensor [...,K]
 ---@param W tensor [K,V]; [V,K] when transposed
 ---@param targets tensor index [...], or nested table of positions
@@ -977,7 +1012,8 @@ ml.nn.linear = function(...) end
 ---opts.multiplier number =1
 ---opts.mask tensor like targets, real weights w of any sign; absent: 1
 ---opts.z_loss number =0
----@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts; differentiable
+---@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts;
+---differentiable
 ---@return table { ce, mean_logz, mean_logz2, logit_mean, count }
 ---source: Chowdhery et al. 2022 (z term)
 ml.nn.linear_cross_entropy = function(...) end
@@ -989,7 +1025,8 @@ ml.nn.linear_cross_entropy = function(...) end
 ---opts.kernel integer or {kh, kw}
 ---opts.bias tensor [H',W',O]
 ---opts.stride integer =1 or {height, width}
----opts.padding string ="valid" or "same" (size / stride rounded up; the odd pixel of padding at the end)
+---opts.padding string ="valid" or "same" (size / stride rounded up; the odd pixel of padding at the
+---end)
 ---@return tensor [N,H',W',O], differentiable
 ---source: LeCun 1989
 ml.nn.locally_connected2d = function(...) end
@@ -1001,7 +1038,8 @@ ml.nn.locally_connected2d = function(...) end
 ---opts.b1 tensor [M]
 ---opts.w2 tensor [M,N]
 ---opts.b2 tensor [N]
----opts.activation string ="identity" identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus, tanh, sigmoid, sin or erf
+---opts.activation string ="identity" identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus,
+---tanh, sigmoid, sin or erf
 ---@return tensor [...,N], differentiable
 ---source: -
 ml.nn.mlp = function(...) end
@@ -1026,13 +1064,15 @@ ml.nn.rms_norm = function(...) end
 ml.nn.rotary = function(...) end
 
 ---ml.nn.seed(seed)
----Starts anew the stream from which modules draw initial values when neither seed nor rng is given (it starts at seed 1).
+---Starts anew the stream from which modules draw initial values when neither seed nor rng is given
+---(it starts at seed 1).
 ---@param seed integer
 ---source: torch.manual_seed
 ml.nn.seed = function(...) end
 
 ---no_grad(f, ...)
----Runs f(...) at once with recording switched off, and returns its results. Inside, parameters may be changed in place.
+---Runs f(...) at once with recording switched off, and returns its results. Inside, parameters may
+---be changed in place.
 ---@param f function
 ---@return ... any the results of f
 ---source: -
@@ -1041,7 +1081,8 @@ ml.no_grad = function(...) end
 ---norm(x, axes, opts)
 ---The Euclidean norm sqrt(sum(x^2)) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -1079,9 +1120,12 @@ ml.ones = function(...) end
 ml.ones_like = function(...) end
 ml.optim = {}
 
----ml.optim.adafactor(params, { lr, factored, min_dim, clip, decay_exponent, eps1, eps2, scale_parameter, weight_decay, decay })
----Adafactor without momentum; matrices whose sides are both >= min_dim keep factored second moments.
----@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---ml.optim.adafactor(params, { lr, factored, min_dim, clip, decay_exponent, eps1, eps2,
+---scale_parameter, weight_decay, decay })
+---Adafactor without momentum; matrices whose sides are both >= min_dim keep factored second
+---moments.
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
+---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-2, times max(RMS(w), eps2) when scale_parameter
 ---opts.factored boolean =true
 ---opts.min_dim integer =128
@@ -1091,59 +1135,70 @@ ml.optim = {}
 ---opts.eps2 number =1e-3
 ---opts.scale_parameter boolean =true
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
----opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
+---lambda w
 ---@return optimizer with step, zero_grad, state, load_state, options
 ---source: Shazeer & Stern 2018
 ml.optim.adafactor = function(...) end
 
 ---ml.optim.adam(params, { lr, betas, eps, weight_decay, decay, update_clip })
 ---Adam: w -= lr m_hat / (sqrt(v_hat) + eps); its decay is coupled unless said.
----@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
+---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-3
 ---opts.betas table ={0.9, 0.999}
 ---opts.eps number =1e-8
----opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per tensor
+---opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per
+---tensor
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
----opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
+---lambda w
 ---@return optimizer with step, zero_grad, state, load_state, options
 ---source: Kingma & Ba 2015
 ml.optim.adam = function(...) end
 
 ---ml.optim.adam_atan2(params, { lr, betas, a, b, weight_decay, decay })
 ---Adam without epsilon: w -= lr a atan2(m_hat, b sqrt(v_hat)).
----@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
+---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-3
 ---opts.betas table ={0.9, 0.95}
 ---opts.a number =1.27
 ---opts.b number =1
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
----opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
+---lambda w
 ---@return optimizer with step, zero_grad, state, load_state, options
 ---source: Everett et al. 2024
 ml.optim.adam_atan2 = function(...) end
 
 ---ml.optim.adam_ps(params, { lr, betas, eps, floor, weight_decay, decay })
 ---Adam with parameter scaling: the step is multiplied by max(RMS(w), floor), per tensor.
----@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
+---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-3
 ---opts.betas table ={0.9, 0.95}
 ---opts.eps number =1e-8
 ---opts.floor number =1e-3
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
----opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
+---lambda w
 ---@return optimizer with step, zero_grad, state, load_state, options
 ---source: Everett et al. 2024
 ml.optim.adam_ps = function(...) end
 
 ---ml.optim.adamw(params, { lr, betas, eps, weight_decay, decay, update_clip })
 ---Adam with weight decay beside the update; independent of the learning rate unless said.
----@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
+---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-3
 ---opts.betas table ={0.9, 0.95}
 ---opts.eps number =1e-8
----opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per tensor
+---opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per
+---tensor
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
----opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
+---lambda w
 ---@return optimizer with step, zero_grad, state, load_state, options
 ---source: Loshchilov & Hutter 2019; Wortsman et al. 2023
 ml.optim.adamw = function(...) end
@@ -1158,7 +1213,8 @@ ml.optim.clip_grad_norm = function(...) end
 
 ---ml.optim.lion(params, { lr, betas, weight_decay })
 ---Lion: w -= lr (sign(b1 m + (1 - b1) g) + lambda w), m = b2 m + (1 - b2) g.
----@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
+---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-4
 ---opts.betas table ={0.9, 0.99}
 ---opts.weight_decay number =0 decoupled
@@ -1168,12 +1224,14 @@ ml.optim.lion = function(...) end
 
 ---ml.optim.sgd(params, { lr, momentum, nesterov, weight_decay, decay })
 ---Stochastic gradient descent: u = momentum u + g, w -= lr u.
----@param params table array of parameters, name -> parameter, or groups { { params =, name =, lr_scale =, eps_scale =, decay_scale = }, ... }
+---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
+---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-3
 ---opts.momentum number =0
 ---opts.nesterov boolean =false w -= lr (g + momentum u)
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
----opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g += lambda w
+---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
+---lambda w
 ---@return optimizer with step, zero_grad, state, load_state, options
 ---source: Sutskever et al. 2013
 ml.optim.sgd = function(...) end
@@ -1194,7 +1252,8 @@ function optimizer_methods:options(...) end
 
 ---opt:state()
 ---Everything that a step reads besides parameters and gradients.
----@return table name -> tensor: <parameter>.m, .v, .momentum, .row, .column (live, not copies) and <parameter>.step; fit for ml.save
+---@return table name -> tensor: <parameter>.m, .v, .momentum, .row, .column (live, not copies) and
+---<parameter>.step; fit for ml.save
 ---source: -
 function optimizer_methods:state(...) end
 
@@ -1232,11 +1291,13 @@ ml.peak_rss = function(...) end
 ml.permute = function(...) end
 ml.plot = {}
 
----ml.plot.lines{ x =, y =, series =, log =, title =, xlabel =, ylabel =, file =, width =, height = }
+---ml.plot.lines{ x =, y =, series =, log =, title =, xlabel =, ylabel =, file =, width =,
+---  height = }
 ---Curves. Points that are not finite (or not positive on a log axis) leave gaps.
 ---opts.x table numbers or tensor [n]
 ---opts.y table numbers or tensor [n]
----opts.series table list of { x =, y =, label =, points = true for dots only, faint =, thin = } instead of one curve
+---opts.series table list of { x =, y =, label =, points = true for dots only, faint =,
+---thin = } instead of one curve
 ---opts.log string ="" "x", "y" or "xy"
 ---opts.file string path of an SVG to write
 ---opts.width integer =640 pixels
@@ -1276,7 +1337,8 @@ ml.pow = function(...) end
 ---prod(x, axes, opts)
 ---The product over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -1292,7 +1354,8 @@ ml.progress = function(...) end
 ml.progress = {}
 
 ---ml.progress.bar(total, label, { every, quiet })
----A bar for `total` units: bar:update(done, "loss 2.31"), bar:finish(). On a terminal the line is redrawn at most ten times a second; elsewhere a line appears every `every` seconds.
+---A bar for `total` units: bar:update(done, "loss 2.31"), bar:finish(). On a terminal the line is
+---redrawn at most ten times a second; elsewhere a line appears every `every` seconds.
 ---@param total integer units
 ---@param label string what is being done
 ---opts.every number =20 seconds
@@ -1345,7 +1408,8 @@ ml.relu2 = function(...) end
 ml.reshape = function(...) end
 
 ---rng(seed)
----A stream of random numbers: the same seed gives the same numbers on every machine and any number of threads.
+---A stream of random numbers: the same seed gives the same numbers on every machine and any number
+---of threads.
 ---@param seed integer
 ---@return rng with the methods normal, uniform, integers, permutation, truncated_normal, state,
 ---load_state, fold, clone
@@ -1410,7 +1474,8 @@ function rng_methods:permutation(...) end
 function rng_methods:state(...) end
 
 ---g:truncated_normal(shape, opts)
----Draws from the normal distribution cut at two standard deviations, scaled so that the result has the standard deviation asked for; advances g.
+---Draws from the normal distribution cut at two standard deviations, scaled so that the result has
+---the standard deviation asked for; advances g.
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
 ---opts.std number =1
 ---opts.dtype string ="f64" f64 or f32
@@ -1732,7 +1797,8 @@ ml.schedule.inverse_sqrt = function(...) end
 ml.schedule.warmup_constant = function(...) end
 
 ---ml.schedule.warmup_cosine(t, { warmup, total, floor | floor_lr, peak_lr })
----Linear from 0 to 1 over warmup steps, then half a cosine down to the floor at step total, and constant after it.
+---Linear from 0 to 1 over warmup steps, then half a cosine down to the floor at step total, and
+---constant after it.
 ---@param t number step, from 1
 ---opts.warmup number =0 steps; step warmup has multiplier 1
 ---opts.total number steps in all, >= warmup
@@ -1752,9 +1818,12 @@ ml.schedule.warmup_cosine = function(...) end
 ml.schedule.warmup_linear = function(...) end
 
 ---scope(f, ...)
----Calls f(...) and returns its results; every tensor made meanwhile is released at once, so that its memory serves the
----next step while it is still warm. What the results reach through tables survives and passes to the outer scope, so do
----tensors given to ml.keep, parameters and gradients. An error releases everything and goes on; yielding out raises.
+---Calls f(...) and returns its results; every tensor made meanwhile is released at once, so that
+---its memory serves the
+---next step while it is still warm. What the results reach through tables survives and passes to
+---the outer scope, so do
+---tensors given to ml.keep, parameters and gradients. An error releases everything and goes on;
+---yielding out raises.
 ---@param f function
 ---@param ... any arguments of f
 ---@return ... any the results of f
@@ -1822,7 +1891,8 @@ ml.softplus = function(...) end
 ml.sort = function(...) end
 
 ---ml.sorted(t)
----Iterates over a table's pairs in the order of their keys: numbers first, then strings bytewise, then the rest by type.
+---Iterates over a table's pairs in the order of their keys: numbers first, then strings bytewise,
+---then the rest by type.
 ---@param t table
 ---@return function an iterator for `for key, value in ml.sorted(t) do`
 ---source: Lua reseeds string hashing per process: pairs(t) has no order that a file could keep
@@ -1870,7 +1940,8 @@ ml.stack = function(...) end
 ---std(x, axes, opts)
 ---The standard deviation, sqrt(var) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---opts.ddof integer =0 (1 divides by n - 1)
@@ -1888,7 +1959,8 @@ ml.sub = function(...) end
 ---sum(x, axes, opts)
 ---The sum (of u8: a count, in f64) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -1903,19 +1975,24 @@ ml.system = {}
 ml.system.hash = function(...) end
 
 ---system.lease(dir, opts)
----Makes this process the one writer of a folder, by exclusive creation of a lease file, kept alive by a
----heartbeat. Takes over a lease that was given back or whose owner has died, which of several takers only one can.
+---Makes this process the one writer of a folder, by exclusive creation of a lease file, kept alive
+---by a
+---heartbeat. Takes over a lease that was given back or whose owner has died, which of several
+---takers only one can.
 ---@param dir string
----opts.timeout number =60 seconds without a heartbeat after which an owner on another machine counts as dead
+---opts.timeout number =60 seconds without a heartbeat after which an owner on another machine
+---counts as dead
 ---opts.interval number =5 seconds between heartbeats
----@return lease, or nil, a message and a table { host, pid, age, released, live, generation } when another one holds it
+---@return lease, or nil, a message and a table { host, pid, age, released, live, generation } when
+---another one holds it
 ---source: -
 ml.system.lease = function(...) end
 
 ---system.lease_holder(dir, opts)
 ---Who holds or last held the lease of a folder.
 ---@param dir string
----opts.timeout number =60 seconds without a heartbeat after which an owner on another machine counts as dead
+---opts.timeout number =60 seconds without a heartbeat after which an owner on another machine
+---counts as dead
 ---@return table { host, pid, age, released, live, generation }, or nil
 ---source: -
 ml.system.lease_holder = function(...) end
@@ -1948,14 +2025,17 @@ ml.system.sleep = function(...) end
 
 ---system.spawn{ program, arguments..., options }
 ---Starts a child process. It gets the standard streams and nothing else that is open here.
----@param words strings the program, looked for in PATH unless its name has a slash, and its arguments
+---@param words strings the program, looked for in PATH unless its name has a slash, and its
+---arguments
 ---opts.env table name -> value; false removes the name
 ---opts.dir string =here where it starts
 ---opts.stdin string ="null" or "inherit", "pipe", "<path"
 ---opts.stdout string ="inherit" or "null", "pipe", ">path", ">>path" to append
 ---opts.stderr string ="inherit" or as stdout, or "stdout": where stdout goes
----opts.group boolean =false it leads a process group of its own, which the terminal's Ctrl-C does not reach
----@return child with the methods pid, wait, kill, read, write, close_stdin, close; or nil and a message when there is no such program
+---opts.group boolean =false it leads a process group of its own, which the terminal's Ctrl-C does
+---not reach
+---@return child with the methods pid, wait, kill, read, write, close_stdin, close; or nil and a
+---message when there is no such program
 ---source: -
 ml.system.spawn = function(...) end
 
@@ -2043,7 +2123,8 @@ function tensor_methods:add_(...) end
 ---all(x, axes, opts)
 ---1 when every value is not 0, else 0 over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor u8
 ---source: -
@@ -2062,14 +2143,16 @@ function tensor_methods:allclose(...) end
 ---any(x, axes, opts)
 ---1 when some value is not 0, else 0 over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor u8
 ---source: -
 function tensor_methods:any(...) end
 
 ---argmax(x, axis, opts)
----The position of the largest value along axis, or in row-major order over all; the first of equals, NaN counts as largest.
+---The position of the largest value along axis, or in row-major order over all; the first of
+---equals, NaN counts as largest.
 ---@param x tensor
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
@@ -2078,7 +2161,8 @@ function tensor_methods:any(...) end
 function tensor_methods:argmax(...) end
 
 ---argmin(x, axis, opts)
----The position of the least value along axis, or in row-major order over all; the first of equals, NaN counts as least.
+---The position of the least value along axis, or in row-major order over all; the first of equals,
+---NaN counts as least.
 ---@param x tensor
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
@@ -2110,7 +2194,8 @@ function tensor_methods:asin(...) end
 function tensor_methods:atan(...) end
 
 ---atan2(x, y)
----The angle of the point (y, x) in radians, x first as in C, element by element, with broadcasting (trailing axes align; each equal or 1).
+---The angle of the point (y, x) in radians, x first as in C, element by element, with broadcasting
+---(trailing axes align; each equal or 1).
 ---@param x tensor or number
 ---@param y tensor of the same dtype, or number
 ---@return tensor, differentiable
@@ -2118,8 +2203,10 @@ function tensor_methods:atan(...) end
 function tensor_methods:atan2(...) end
 
 ---y:backward(seed, opts)
----Adds the gradients of sum(seed * y) to the parameters that y depends on. Frees what the tape saved as it passes, so that a
----second call raises unless the first retained. A saved tensor that was changed in place since raises. Answers Ctrl-C.
+---Adds the gradients of sum(seed * y) to the parameters that y depends on. Frees what the tape
+---saved as it passes, so that a
+---second call raises unless the first retained. A saved tensor that was changed in place since
+---raises. Answers Ctrl-C.
 ---@param seed tensor =nil like y; absent: y has one element and the seed is 1
 ---opts.retain boolean =false keep what is saved for another backward
 ---source: -
@@ -2340,7 +2427,8 @@ function tensor_methods:gelu_erf(...) end
 function tensor_methods:gelu_tanh(...) end
 
 ---w:grad()
----The gradient collected by a parameter, or nil before the first backward. It shares storage with the parameter's own.
+---The gradient collected by a parameter, or nil before the first backward. It shares storage with
+---the parameter's own.
 ---@return tensor like w, or nil
 ---source: -
 function tensor_methods:grad(...) end
@@ -2479,7 +2567,8 @@ function tensor_methods:logical_xor(...) end
 ---logsumexp(x, axes, opts)
 ---log(sum(exp(x))), without overflow over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -2494,7 +2583,8 @@ function tensor_methods:logsumexp(...) end
 function tensor_methods:lt(...) end
 
 ---matmul(a, b)
----The matrix product of the last two axes; leading axes broadcast, vectors are rows on the left and columns on the right.
+---The matrix product of the last two axes; leading axes broadcast, vectors are rows on the left and
+---columns on the right.
 ---@param a tensor [...,m,k] or [k], f32 or f64
 ---@param b tensor [...,k,n] or [k], the same dtype
 ---@return tensor [...,m,n], differentiable
@@ -2504,14 +2594,16 @@ function tensor_methods:matmul(...) end
 ---max(x, axes, opts)
 ---The largest value, NaN when there is one over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:max(...) end
 
 ---maximum(x, y)
----The larger of x and y, NaN when either is, element by element, with broadcasting (trailing axes align; each equal or 1).
+---The larger of x and y, NaN when either is, element by element, with broadcasting (trailing axes
+---align; each equal or 1).
 ---@param x tensor or number
 ---@param y tensor of the same dtype, or number
 ---@return tensor, differentiable
@@ -2521,7 +2613,8 @@ function tensor_methods:maximum(...) end
 ---mean(x, axes, opts)
 ---The mean (of u8: a share, in f64) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -2530,14 +2623,16 @@ function tensor_methods:mean(...) end
 ---min(x, axes, opts)
 ---The least value, NaN when there is one over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:min(...) end
 
 ---minimum(x, y)
----The smaller of x and y, NaN when either is, element by element, with broadcasting (trailing axes align; each equal or 1).
+---The smaller of x and y, NaN when either is, element by element, with broadcasting (trailing axes
+---align; each equal or 1).
 ---@param x tensor or number
 ---@param y tensor of the same dtype, or number
 ---@return tensor, differentiable
@@ -2586,7 +2681,8 @@ function tensor_methods:neg(...) end
 ---norm(x, axes, opts)
 ---The Euclidean norm sqrt(sum(x^2)) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -2632,7 +2728,8 @@ function tensor_methods:pow(...) end
 ---prod(x, axes, opts)
 ---The product over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -2652,7 +2749,8 @@ function tensor_methods:rank(...) end
 function tensor_methods:reciprocal(...) end
 
 ---t:release()
----Gives the memory back now, when no other tensor shares it. Any later use of t raises. May be called twice.
+---Gives the memory back now, when no other tensor shares it. Any later use of t raises. May be
+---called twice.
 ---source: -
 function tensor_methods:release(...) end
 
@@ -2841,7 +2939,8 @@ function tensor_methods:stack(...) end
 ---std(x, axes, opts)
 ---The standard deviation, sqrt(var) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---opts.ddof integer =0 (1 divides by n - 1)
@@ -2867,7 +2966,8 @@ function tensor_methods:sub_(...) end
 ---sum(x, axes, opts)
 ---The sum (of u8: a count, in f64) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---source: -
@@ -2948,7 +3048,8 @@ function tensor_methods:unsqueeze(...) end
 ---var(x, axes, opts)
 ---The variance, sum((x - mean)^2) / (n - ddof) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---opts.ddof integer =0 (1 gives the unbiased estimate)
@@ -3001,7 +3102,8 @@ ml.text.from_bytes = function(...) end
 ---ml.text.lookup(s, ids)
 ---The id of every UTF-8 character.
 ---@param s string
----@param ids table character -> id from 1; ids[""] is the id of unknown characters, which raise without it
+---@param ids table character -> id from 1; ids[""] is the id of unknown characters, which raise
+---without it
 ---@return tensor index [characters]
 ---source: -
 ml.text.lookup = function(...) end
@@ -3093,29 +3195,35 @@ ml.tokenizer.methods.size = function(...) end
 ---source: -
 ml.topk = function(...) end
 
----ml.train{ model =, data =, opt =, steps =, loss =, schedule =, eval =, eval_every =, clip =, dir =, checkpoint = { every = }, accumulate =, on_nan =, log =, config =, rngs = }
----Trains a model. With dir the run is kept there and a second call continues an unfinished run of the same configuration bit
----for bit; a finished one is loaded and returned; another configuration raises. Ctrl-C saves a checkpoint first.
+---ml.train{ model =, data =, opt =, steps =, loss =, schedule =, eval =, eval_every =, clip =,
+---  dir =, checkpoint = { every = }, accumulate =, on_nan =, log =, config =, rngs = }
+---Trains a model. With dir the run is kept there and a second call continues an unfinished run of
+---the same configuration bit for bit; a finished one is loaded and returned; another configuration
+---raises. Ctrl-C saves a checkpoint first.
 ---@param model module or decoder: anything with named_parameters()
 ---@param data table with batch(self, i), a pure function of i = 1, 2, ...
 ---@param opt optimizer over the model's parameters
 ---@param steps integer updates in all
 ---@param loss function(model, batch) -> 0-d tensor
 ---@param schedule function(t) -> multiplier of the rate at update t, from 1
----@param eval function(model, step) -> number or table of numbers; called without gradients at step 0, every eval_every steps and at the end
+---@param eval function(model, step) -> number or table of numbers; called without gradients at
+---step 0, every eval_every steps and at the end
 ---@param clip number largest gradient norm
 ---@param accumulate integer =1 batches per update, their gradients averaged
 ---@param on_nan string ="stop" (state "diverged") or "skip" the update
 ---@param checkpoint.every integer =steps/10
 ---@param log function(record) called with every metric record { step =, loss =, ... }
 ---@param config table further settings that make this run what it is (compared on resume)
----@param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own are kept anyway)
----@return table { state = "done"|"diverged", step =, history = records, skipped =, resumed_at =, reason = }
+---@param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own
+---are kept anyway)
+---@return table { state = "done"|"diverged", step =, history = records, skipped =, resumed_at =,
+---reason = }
 ---source: -
 ml.train = function(...) end
 
 ---ml.transformer{ vocab = 256, context = 256, depth = 4, width = 128, heads = 4, ... }
----A decoder-only transformer: pre-normalised blocks h += attention(norm(h)); h += mlp(norm(h)), a last norm and the head.
+---A decoder-only transformer: pre-normalised blocks h += attention(norm(h)); h += mlp(norm(h)), a
+---last norm and the head.
 ---opts.vocab integer =256 number of ids
 ---opts.context integer =256 longest input
 ---opts.depth integer =4 blocks
@@ -3127,7 +3235,8 @@ ml.train = function(...) end
 ---opts.norm string ="layer" layer|rms
 ---opts.norm_eps number =1e-6 inside the root
 ---opts.bias boolean =false biases of the linear maps, shifts of the layer norms
----opts.activation string ="gelu_tanh" gelu_tanh|gelu_erf|relu|relu2|silu|softplus|tanh|sigmoid|sin|erf|identity
+---opts.activation string ="gelu_tanh"
+---gelu_tanh|gelu_erf|relu|relu2|silu|softplus|tanh|sigmoid|sin|erf|identity
 ---opts.positions string ="rotary" rotary|learned|none
 ---opts.rotary string ="half" half: pairs (i, i + d_head/2)|interleaved: pairs (2i, 2i+1)
 ---opts.rotary_base number =1e4
@@ -3135,7 +3244,9 @@ ml.train = function(...) end
 ---opts.qk_norm_order string ="before_rotary" before_rotary|after_rotary
 ---opts.attention_scale string|number ="1/sqrt(d_head)" 1/sqrt(d_head)|1/d_head|a number
 ---opts.tied boolean =false the head is the transposed token embedding
----opts.init string ="paper" paper: embeddings normal of std 1/sqrt(width), matrices truncated normal of std 1/sqrt(fan_in)|normal: std 0.02, wo and w2 over sqrt(2 depth)|zeros_out: paper with wo and w2 zero
+---opts.init string ="paper" paper: embeddings normal of std 1/sqrt(width), matrices truncated
+---normal of std 1/sqrt(fan_in)|normal: std 0.02, wo and w2 over sqrt(2 depth)|zeros_out: paper with
+---wo and w2 zero
 ---opts.parameterization nil set by ml.parameterization
 ---@return ml.transformer
 ---source: Vaswani et al. 2017; Wortsman et al. 2023, section 2
@@ -3161,21 +3272,27 @@ function transformer_methods:config(...) end
 ---Samples continuations; neither the batch nor the number of threads changes a sample.
 ---@param prompts list of id lists or index tensors, of 1..context ids each
 ---opts.n integer =1 samples per prompt; they share the prompt's cache
----opts.max_new integer =64 new tokens at most; a row holds context + 1 tokens at most and then ends unfinished
+---opts.max_new integer =64 new tokens at most; a row holds context + 1 tokens at most and then ends
+---unfinished
 ---opts.temperature number =1 > 0
 ---opts.top_k integer only the k most likely tokens
 ---opts.top_p number in (0, 1]: the fewest most likely tokens (of the k) that hold this share
 ---opts.greedy boolean =false the most likely token; nothing is drawn
 ---opts.stop ids that end a row, a list or a set { [id] = true }; the stop id is returned last
----opts.rng ml.rng one key is drawn from it and folded with ("prompt", i); without it from a stream of the model's seed
----opts.keys list of generators or integers, one per prompt; row (i, j) draws from keys[i] folded with ("row", j)
+---opts.rng ml.rng one key is drawn from it and folded with ("prompt", i); without it from a stream
+---of the model's seed
+---opts.keys list of generators or integers, one per prompt; row (i, j) draws from keys[i] folded
+---with ("row", j)
 ---@return list over prompts of lists over samples of index tensors: the new tokens
----@return table info: logprobs (of the sampled tokens under the model's own distribution, temperature 1, nothing cut off), finished, new_tokens, prompt_tokens, seconds, prefill_seconds, tokens_per_second, cache_bytes
+---@return table info: logprobs (of the sampled tokens under the model's own distribution,
+---temperature 1, nothing cut off), finished, new_tokens, prompt_tokens, seconds, prefill_seconds,
+---tokens_per_second, cache_bytes
 ---source: -
 function transformer_methods:generate(...) end
 
 ---lm:hidden(tokens, { layers = { 0, 2, "final" } })
----Hidden states, differentiable: layer l is the output of block l, 0 the embedding, "final" after the last norm.
+---Hidden states, differentiable: layer l is the output of block l, 0 the embedding, "final" after
+---the last norm.
 ---@param tokens tensor index [B,T] or [T], or a table of ids
 ---opts.layers list of 0..depth and "final" =all
 ---opts.segments tensor index [B,T]: attention and positions restart
@@ -3203,20 +3320,25 @@ function transformer_methods:logprob(...) end
 
 ---lm:loss(tokens, opts)
 ---Mean next-token cross-entropy of a batch, differentiable.
----@param tokens tensor index [B,T+1] (or [T+1], or a table of ids), shifted inside; or { inputs = [B,T], targets = [B,T] }
+---@param tokens tensor index [B,T+1] (or [T+1], or a table of ids), shifted inside; or { inputs =
+---[B,T], targets = [B,T] }
 ---opts.z_loss number =0 weight of (log Z)^2, >= 0
----opts.mask tensor [B,T] of the model's dtype: weights of any sign, aligned with the targets; the loss is sum(mask (ce + z_loss logZ^2)) / count(mask ~= 0)
+---opts.mask tensor [B,T] of the model's dtype: weights of any sign, aligned with the targets; the
+---loss is sum(mask (ce + z_loss logZ^2)) / count(mask ~= 0)
 ---opts.segments tensor index [B,T] on the inputs: attention and positions restart with each segment
 ---opts.embeddings tensor [B,T,width]: differentiable input in place of the embedding of ids
 ---opts.probes boolean =false adds the per-layer numbers to info
 ---@return tensor loss, 0-d
----@return table info: ce, mean_logz, mean_logz2, logit_mean, count; with probes lists over layers max_logit, max_abs_logit (unmasked pairs, after scaling), attn_entropy (nats), block_rms (output of each block)
+---@return table info: ce, mean_logz, mean_logz2, logit_mean, count; with probes lists over layers
+---max_logit, max_abs_logit (unmasked pairs, after scaling), attn_entropy (nats), block_rms (output
+---of each block)
 ---source: Wortsman et al. 2023, sections 2 and 3
 function transformer_methods:loss(...) end
 
 ---lm:multiplier(name, value)
 ---The constant by which the forward pass multiplies a parameter; kept by save.
----@param name string a parameter's name, or "head" also when it is tied (then it acts on the logits only)
+---@param name string a parameter's name, or "head" also when it is tied (then it acts on the logits
+---only)
 ---@param value number absent: only asks
 ---@return number
 ---source: -
@@ -3296,18 +3418,22 @@ ml.u8 = function(...) end
 ml.unsqueeze = function(...) end
 
 ---value_and_grad(f)
----A function (params, ...) that runs f(params, ...) in a scope and returns its value, the gradients of the value with respect
+---A function (params, ...) that runs f(params, ...) in a scope and returns its value, the gradients
+---of the value with respect
 ---to params, and f's further results (off the tape). Nothing accumulates in parameters.
 ---@param f function (params, ...) -> tensor of one element, ...
----@return function (params, ...) -> value 0-d, gradients with the keys of params, ...; params is a tensor or a table of
----tensors (nested tables too), parameters or plain; entries that are no real tensors pass unchanged and have no gradient
+---@return function (params, ...) -> value 0-d, gradients with the keys of params, ...; params is a
+---tensor or a table of
+---tensors (nested tables too), parameters or plain; entries that are no real tensors pass unchanged
+---and have no gradient
 ---source: -
 ml.value_and_grad = function(...) end
 
 ---var(x, axes, opts)
 ---The variance, sum((x - mean)^2) / (n - ddof) over the given axes, or over all elements.
 ---@param x tensor
----@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the table
+---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
+---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
 ---@return tensor, differentiable
 ---opts.ddof integer =0 (1 gives the unbiased estimate)

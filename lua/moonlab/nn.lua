@@ -6,7 +6,7 @@ local sorted = require "moonlab.sorted"
 local nn = {}
 for name, value in pairs(core.nn) do nn[name] = value end
 
--- ---- modules --------------------------------------------------------------------------------------------------
+-- ---- modules ------------------------------------------------------------------------------------
 
 local Module = {}
 Module.__index = Module
@@ -24,7 +24,8 @@ local function is_userdata(x, name)
 end
 local function is_tensor(x) return is_userdata(x, "ml.tensor") end
 
--- Calls visit(kind, name, value, owner, key) for every parameter, buffer, generator and module below `self`, in a fixed order.
+-- Calls visit(kind, name, value, owner, key) for every parameter, buffer, generator and module
+-- below `self`, in a fixed order.
 local function walk(self, prefix, visit, seen)
   if seen[self] then return end
   seen[self] = true
@@ -55,7 +56,8 @@ local function collect(self, kind)
 end
 
 --- net:named_parameters()
---- All parameters of a module and of the modules inside it; a shared one stands once, under its first name.
+--- All parameters of a module and of the modules inside it; a shared one stands once, under its
+--- first name.
 --- @return table name ("1.weight") -> parameter
 --- @source PyTorch's name
 function Module:named_parameters() return collect(self, "parameter") end
@@ -83,7 +85,8 @@ function Module:parameters()
 end
 
 --- net:training(on)
---- Switches a module and those inside it between training and evaluation (dropout is off in evaluation).
+--- Switches a module and those inside it between training and evaluation (dropout is off in
+--- evaluation).
 --- @param on boolean absent: only asks
 --- @return boolean whether it is in training
 --- @source PyTorch's train() and eval()
@@ -93,7 +96,9 @@ function Module:training(on)
       error(("bad argument #1 to 'training' (boolean expected, got %s)"):format(type(on)), 2)
     end
     rawset(self, "is_training", on)
-    walk(self, "", function(kind, _, module) if kind == "module" then rawset(module, "is_training", on) end end, {})
+    walk(self, "", function(kind, _, module)
+      if kind == "module" then rawset(module, "is_training", on) end
+    end, {})
   end
   return self.is_training
 end
@@ -116,7 +121,8 @@ function Module:save(path)
 end
 
 --- net:load(path)
---- Takes over parameters and buffers from a file that save wrote; nothing changes unless all of them fit.
+--- Takes over parameters and buffers from a file that save wrote; nothing changes unless all of
+--- them fit.
 --- @param path string
 --- @return module itself
 --- @source -
@@ -126,10 +132,12 @@ function Module:load(path)
   for name, t in pairs(self:named_buffers()) do all[name] = t end
   for name, t in sorted(all) do
     local f = found[name]
-    if not f then error(("bad argument #1 to 'load' (%s has no tensor '%s')"):format(path, name), 2) end
+    if not f then
+      error(("bad argument #1 to 'load' (%s has no tensor '%s')"):format(path, name), 2)
+    end
     if f:dtype() ~= t:dtype() or table.concat(f:shape(), "x") ~= table.concat(t:shape(), "x") then
-      error(("bad argument #1 to 'load' (%s: '%s' is %s [%s], wanted %s [%s])"):format(path, name, f:dtype(),
-        table.concat(f:shape(), "x"), t:dtype(), table.concat(t:shape(), "x")), 2)
+      error(("bad argument #1 to 'load' (%s: '%s' is %s [%s], wanted %s [%s])"):format(path, name,
+        f:dtype(), table.concat(f:shape(), "x"), t:dtype(), table.concat(t:shape(), "x")), 2)
     end
   end
   for name in sorted(found) do
@@ -137,8 +145,8 @@ function Module:load(path)
       local names = {}
       for n in pairs(all) do names[#names + 1] = n end
       local near = options.nearest(name, names)
-      error(("bad argument #1 to 'load' (%s has a tensor '%s' that the module lacks%s)"):format(path, name,
-        near and ("; did you mean '" .. near .. "'?") or ""), 2)
+      error(("bad argument #1 to 'load' (%s has a tensor '%s' that the module lacks%s)"):format(
+        path, name, near and ("; did you mean '" .. near .. "'?") or ""), 2)
     end
   end
   core.no_grad(function()
@@ -156,7 +164,9 @@ end
 local function describe(self)
   local inner = {}
   for key, value in sorted(self) do
-    if is_module(value) then inner[#inner + 1] = ("  (%s): %s"):format(key, tostring(value):gsub("\n", "\n  ")) end
+    if is_module(value) then
+      inner[#inner + 1] = ("  (%s): %s"):format(key, tostring(value):gsub("\n", "\n  "))
+    end
   end
   local head = self.description and self:description() or self.kind or "Module"
   if #inner == 0 then return head end
@@ -165,7 +175,8 @@ end
 
 local function new_class(kind)
   local class = setmetatable({}, { __index = Module })
-  local meta = { __index = class, __call = call, __tostring = describe, __name = "ml.nn." .. kind, is_module = true }
+  local meta = { __index = class, __call = call, __tostring = describe, __name = "ml.nn." .. kind,
+    is_module = true }
   class.kind = kind
   class.is_training = true
   return class, meta
@@ -180,7 +191,8 @@ end
 local _, generic_meta = new_class("Module")
 
 --- ml.nn.Module{ name = parameter | module | value, ..., forward = function(self, x) ... end }
---- A module of one's own: its parameters are the ml.param tensors and modules among its fields (tables are searched too).
+--- A module of one's own: its parameters are the ml.param tensors and modules among its fields
+--- (tables are searched too).
 --- @param fields table the fields and the forward function
 --- @return module called like a function
 --- @source PyTorch's Module
@@ -196,12 +208,13 @@ function nn.Module(fields)
   return adopt(self)
 end
 
--- ---- initial values --------------------------------------------------------------------------------------------
+-- ---- initial values -----------------------------------------------------------------------------
 
 local default_rng
 
 --- ml.nn.seed(seed)
---- Starts anew the stream from which modules draw initial values when neither seed nor rng is given (it starts at seed 1).
+--- Starts anew the stream from which modules draw initial values when neither seed nor rng is given
+--- (it starts at seed 1).
 --- @param seed integer
 --- @source torch.manual_seed
 function nn.seed(seed) default_rng = core.rng(seed) end
@@ -209,13 +222,19 @@ function nn.seed(seed) default_rng = core.rng(seed) end
 local initializers = {}
 
 -- Each: (rng, shape with dtype, fan_in, fan_out) -> tensor.
-function initializers.lecun_normal(g, shape, fan_in) return g:normal(shape) * (1 / math.sqrt(fan_in)) end
-function initializers.truncated_normal(g, shape, fan_in) return g:truncated_normal(shape) * (1 / math.sqrt(fan_in)) end
+function initializers.lecun_normal(g, shape, fan_in)
+  return g:normal(shape) * (1 / math.sqrt(fan_in))
+end
+function initializers.truncated_normal(g, shape, fan_in)
+  return g:truncated_normal(shape) * (1 / math.sqrt(fan_in))
+end
 function initializers.he_normal(g, shape, fan_in) return g:normal(shape) * math.sqrt(2 / fan_in) end
 function initializers.xavier_uniform(g, shape, fan_in, fan_out)
   return (g:uniform(shape) * 2 - 1) * math.sqrt(6 / (fan_in + fan_out))
 end
-function initializers.torch(g, shape, fan_in) return (g:uniform(shape) * 2 - 1) * (1 / math.sqrt(fan_in)) end
+function initializers.torch(g, shape, fan_in)
+  return (g:uniform(shape) * 2 - 1) * (1 / math.sqrt(fan_in))
+end
 function initializers.zeros(_, shape) return core.zeros(shape) end
 
 local function draw(where, o, shape, fan_in, fan_out)
@@ -249,7 +268,8 @@ end
 local function size(where, o, i, what)
   local n = o[i]
   if math.type(n) ~= "integer" or n < 1 then
-    error(("bad argument to '%s' (%s is %s, wanted an integer >= 1)"):format(where, what, options.describe(n)), 3)
+    error(("bad argument to '%s' (%s is %s, wanted an integer >= 1)"):format(where, what,
+      options.describe(n)), 3)
   end
   return n
 end
@@ -258,9 +278,11 @@ local function pair(where, o, name, default)
   local value = o[name]
   if value == nil then value = default end
   if math.type(value) == "integer" then value = { value, value } end
-  if type(value) ~= "table" or math.type(value[1]) ~= "integer" or math.type(value[2]) ~= "integer" or value[1] < 1
+  if type(value) ~= "table" or math.type(value[1]) ~= "integer" or math.type(value[2]) ~= "integer"
+    or value[1] < 1
     or value[2] < 1 or #value ~= 2 then
-    error(("bad argument to '%s' (option '%s': wanted an integer >= 1 or a table of two)"):format(where, name), 3)
+    error(("bad argument to '%s' (option '%s': wanted an integer >= 1 or a table of two)"):format(
+      where, name), 3)
   end
   return value
 end
@@ -268,8 +290,8 @@ end
 local function padding_of(where, o)
   local padding = o.padding or "valid"
   if padding ~= "same" and padding ~= "valid" then
-    error(("bad argument to '%s' (option 'padding' is %s, wanted \"same\" or \"valid\")"):format(where,
-      options.describe(padding)), 3)
+    error(("bad argument to '%s' (option 'padding' is %s, wanted \"same\" or \"valid\")"):format(
+      where, options.describe(padding)), 3)
   end
   return padding
 end
@@ -281,12 +303,13 @@ local function names_with(...)
   return names
 end
 
--- ---- layers -----------------------------------------------------------------------------------------------------
+-- ---- layers -------------------------------------------------------------------------------------
 
 local Linear, linear_meta = new_class("Linear")
 function Linear:forward(x) return core.nn.linear(x, self.weight, { bias = self.bias }) end
 function Linear:description()
-  return ("Linear{ %d, %d%s }"):format(self.weight:size(1), self.weight:size(2), self.bias and "" or ", bias = false")
+  return ("Linear{ %d, %d%s }"):format(self.weight:size(1), self.weight:size(2),
+    self.bias and "" or ", bias = false")
 end
 
 --- ml.nn.Linear{ fan_in, fan_out, bias =, init =, dtype =, seed | rng = }
@@ -294,7 +317,8 @@ end
 --- @param opts[1] integer fan_in
 --- @param opts[2] integer fan_out
 --- @param opts.bias boolean =true b [fan_out], zeros at first
---- @param opts.init string ="lecun_normal" (std 1/sqrt(fan_in)), truncated_normal, he_normal, xavier_uniform, torch, zeros; or a std; or function(rng, shape, fan_in, fan_out)
+--- @param opts.init string ="lecun_normal" (std 1/sqrt(fan_in)), truncated_normal, he_normal,
+--- xavier_uniform, torch, zeros; or a std; or function(rng, shape, fan_in, fan_out)
 --- @param opts.dtype string ="f32"
 --- @return module with weight [fan_in, fan_out]
 --- @source -
@@ -310,14 +334,17 @@ end
 
 local Conv2d, conv_meta = new_class("Conv2d")
 function Conv2d:forward(x)
-  return core.nn.conv2d(x, self.weight, { bias = self.bias, stride = self.options.stride, padding = self.options.padding })
+  return core.nn.conv2d(x, self.weight, { bias = self.bias, stride = self.options.stride,
+    padding = self.options.padding })
 end
 function Conv2d:description()
   local w = self.weight:shape()
-  return ("Conv2d{ %d, %d, kernel = %dx%d, padding = %q }"):format(w[3], w[4], w[1], w[2], self.options.padding)
+  return ("Conv2d{ %d, %d, kernel = %dx%d, padding = %q }"):format(w[3], w[4], w[1], w[2],
+    self.options.padding)
 end
 
---- ml.nn.Conv2d{ in_channels, out_channels, kernel =, stride =, padding =, bias =, init =, dtype =, seed | rng = }
+--- ml.nn.Conv2d{ in_channels, out_channels, kernel =, stride =, padding =, bias =, init =, dtype =,
+---   seed | rng = }
 --- Convolution of images [N, H, W, C].
 --- @param opts[1] integer input channels
 --- @param opts[2] integer output channels
@@ -329,11 +356,14 @@ end
 function nn.Conv2d(o)
   local where = "ml.nn.Conv2d"
   options.required(where, o, names_with("kernel", "stride", "padding"))
-  local c_in, c_out = size(where, o, 1, "the number of input channels"), size(where, o, 2, "the number of output channels")
-  local kernel, stride, padding = pair(where, o, "kernel"), pair(where, o, "stride", 1), padding_of(where, o)
+  local c_in = size(where, o, 1, "the number of input channels")
+  local c_out = size(where, o, 2, "the number of output channels")
+  local kernel, stride = pair(where, o, "kernel"), pair(where, o, "stride", 1)
+  local padding = padding_of(where, o)
   local self = setmetatable({ options = { stride = stride, padding = padding } }, conv_meta)
   local area = kernel[1] * kernel[2]
-  self.weight = core.param(draw(where, o, with_dtype(o, kernel[1], kernel[2], c_in, c_out), area * c_in, area * c_out))
+  self.weight = core.param(draw(where, o, with_dtype(o, kernel[1], kernel[2], c_in, c_out),
+    area * c_in, area * c_out))
   if o.bias ~= false then self.bias = core.param(core.zeros(with_dtype(o, c_out))) end
   return self
 end
@@ -341,15 +371,17 @@ end
 local Local2d, local_meta = new_class("LocallyConnected2d")
 function Local2d:forward(x)
   return core.nn.locally_connected2d(x, self.weight,
-    { bias = self.bias, kernel = self.options.kernel, stride = self.options.stride, padding = self.options.padding })
+    { bias = self.bias, kernel = self.options.kernel, stride = self.options.stride,
+      padding = self.options.padding })
 end
 function Local2d:description()
   local w, k = self.weight:shape(), self.options.kernel
-  return ("LocallyConnected2d{ %dx%d positions, %d inputs, %d outputs, kernel = %dx%d }"):format(w[1], w[2],
-    w[3] // (k[1] * k[2]), w[4], k[1], k[2])
+  return ("LocallyConnected2d{ %dx%d positions, %d inputs, %d outputs, kernel = %dx%d }"):format(
+    w[1], w[2], w[3] // (k[1] * k[2]), w[4], k[1], k[2])
 end
 
---- ml.nn.LocallyConnected2d{ in_channels, out_channels, input = {H, W}, kernel =, stride =, padding =, bias =, init =, dtype =, seed | rng = }
+--- ml.nn.LocallyConnected2d{ in_channels, out_channels, input = {H, W}, kernel =, stride =,
+---   padding =, bias =, init =, dtype =, seed | rng = }
 --- A convolution whose weights are not shared over positions.
 --- @param opts.input table {height, width} of the images it will see
 --- @param opts.kernel integer or {height, width}
@@ -358,20 +390,27 @@ end
 function nn.LocallyConnected2d(o)
   local where = "ml.nn.LocallyConnected2d"
   options.required(where, o, names_with("input", "kernel", "stride", "padding"))
-  local c_in, c_out = size(where, o, 1, "the number of input channels"), size(where, o, 2, "the number of output channels")
+  local c_in = size(where, o, 1, "the number of input channels")
+  local c_out = size(where, o, 2, "the number of output channels")
   local input, kernel = pair(where, o, "input"), pair(where, o, "kernel")
   local stride, padding = pair(where, o, "stride", 1), padding_of(where, o)
   local out = {}
   for i = 1, 2 do
-    out[i] = padding == "same" and (input[i] + stride[i] - 1) // stride[i] or (input[i] - kernel[i]) // stride[i] + 1
+    out[i] = padding == "same" and (input[i] + stride[i] - 1) // stride[i]
+      or (input[i] - kernel[i]) // stride[i] + 1
     if out[i] < 1 then
-      error(("bad argument to '%s' (kernel %d does not fit into %d pixels)"):format(where, kernel[i], input[i]), 2)
+      error(("bad argument to '%s' (kernel %d does not fit into %d pixels)"):format(where,
+        kernel[i], input[i]), 2)
     end
   end
   local fan_in = kernel[1] * kernel[2] * c_in
-  local self = setmetatable({ options = { kernel = kernel, stride = stride, padding = padding } }, local_meta)
-  self.weight = core.param(draw(where, o, with_dtype(o, out[1], out[2], fan_in, c_out), fan_in, c_out))
-  if o.bias ~= false then self.bias = core.param(core.zeros(with_dtype(o, out[1], out[2], c_out))) end
+  local self = setmetatable({ options = { kernel = kernel, stride = stride, padding = padding } },
+    local_meta)
+  self.weight = core.param(draw(where, o, with_dtype(o, out[1], out[2], fan_in, c_out), fan_in,
+    c_out))
+  if o.bias ~= false then
+    self.bias = core.param(core.zeros(with_dtype(o, out[1], out[2], c_out)))
+  end
   return self
 end
 
@@ -427,14 +466,17 @@ function nn.LayerNorm(o)
   local where = "ml.nn.LayerNorm"
   options.required(where, o, { "shift", "eps", "dtype" })
   local width = size(where, o, 1, "the width")
-  local self = setmetatable({ options = { eps = options.range(where, "eps", options.field(where, o, "eps", "number", 1e-6), 0) } }, layer_norm_meta)
+  local eps = options.range(where, "eps", options.field(where, o, "eps", "number", 1e-6), 0)
+  local self = setmetatable({ options = { eps = eps } }, layer_norm_meta)
   self.gain = core.param(core.ones(with_dtype(o, width)))
   if o.shift ~= false then self.shift = core.param(core.zeros(with_dtype(o, width))) end
   return self
 end
 
 local RMSNorm, rms_norm_meta = new_class("RMSNorm")
-function RMSNorm:forward(x) return core.nn.rms_norm(x, { gain = self.gain, eps = self.options.eps }) end
+function RMSNorm:forward(x)
+  return core.nn.rms_norm(x, { gain = self.gain, eps = self.options.eps })
+end
 
 --- ml.nn.RMSNorm{ width, eps =, dtype = }
 --- Division by the root mean square over the last axis.
@@ -446,7 +488,8 @@ function nn.RMSNorm(o)
   local where = "ml.nn.RMSNorm"
   options.required(where, o, { "eps", "dtype" })
   local width = size(where, o, 1, "the width")
-  local self = setmetatable({ options = { eps = options.range(where, "eps", options.field(where, o, "eps", "number", 1e-6), 0) } }, rms_norm_meta)
+  local eps = options.range(where, "eps", options.field(where, o, "eps", "number", 1e-6), 0)
+  local self = setmetatable({ options = { eps = eps } }, rms_norm_meta)
   self.gain = core.param(core.ones(with_dtype(o, width)))
   return self
 end
@@ -488,7 +531,8 @@ function nn.Dropout(o)
   options.required(where, o, { "p", "seed", "rng" })
   local p = o[1] or o.p
   if type(p) ~= "number" or not (p >= 0 and p < 1) then
-    error(("bad argument to '%s' (p is %s, wanted 0 <= p < 1)"):format(where, options.describe(p)), 2)
+    error(("bad argument to '%s' (p is %s, wanted 0 <= p < 1)"):format(where, options.describe(p)),
+      2)
   end
   return setmetatable({ options = { p = p }, rng = o.rng or core.rng(o.seed or 1) }, dropout_meta)
 end
@@ -512,7 +556,8 @@ function nn.Sequential(list)
   for i = 1, #list do
     local item = list[i]
     if not is_module(item) and type(item) ~= "function" then
-      error(("bad argument #1 to 'Sequential' (entry %d is a %s, wanted a module or a function)"):format(i, type(item)), 2)
+      error(("bad argument #1 to 'Sequential' (entry %d is a %s, wanted a module or a function)")
+        :format(i, type(item)), 2)
     end
     self[i] = item
   end
@@ -526,8 +571,8 @@ end
 
 -- Activations as modules: nn.GELU() and so on.
 local activations = {
-  GELU = "gelu_tanh", GELUErf = "gelu_erf", SiLU = "silu", ReLU = "relu", ReLU2 = "relu2", Softplus = "softplus",
-  Tanh = "tanh", Sigmoid = "sigmoid", Sin = "sin", Erf = "erf",
+  GELU = "gelu_tanh", GELUErf = "gelu_erf", SiLU = "silu", ReLU = "relu", ReLU2 = "relu2",
+  Softplus = "softplus", Tanh = "tanh", Sigmoid = "sigmoid", Sin = "sin", Erf = "erf",
 }
 for kind, name in pairs(activations) do
   local class, meta = new_class(kind)

@@ -29,7 +29,8 @@ end
 --- The same for a table that must be there.
 function options.required(where, t, names)
   if type(t) ~= "table" then
-    error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, t == nil and "nothing" or type(t)), 3)
+    error(("bad argument #1 to '%s' (table expected, got %s)"):format(where,
+      t == nil and "nothing" or type(t)), 3)
   end
   options.check(where, t, names, 3)
 end
@@ -39,7 +40,8 @@ function options.check(where, t, names, level)
   if t == nil then return end
   level = (level or 2) + 1
   if type(t) ~= "table" then
-    error(("bad argument to '%s' (a table of options expected, got %s)"):format(where, type(t)), level)
+    error(("bad argument to '%s' (a table of options expected, got %s)"):format(where, type(t)),
+      level)
   end
   local known = {}
   for _, name in ipairs(names) do known[name] = true end
@@ -59,12 +61,14 @@ local function describe(value)
 end
 options.describe = describe
 
---- A field of the wanted type ("integer", "number", "function", "string", "boolean", "table"), or its default.
+--- A field of the wanted type ("integer", "number", "function", "string", "boolean", "table"), or
+--- its default.
 function options.field(where, t, name, wanted, default)
   local value = t[name]
   if value == nil then
     if default == nil then
-      error(("bad argument to '%s' (option '%s' is missing, wanted a %s)"):format(where, name, wanted), 3)
+      error(("bad argument to '%s' (option '%s' is missing, wanted a %s)"):format(where, name,
+        wanted), 3)
     end
     return default
   end
@@ -76,7 +80,8 @@ function options.field(where, t, name, wanted, default)
     ok = type(value) == wanted
   end
   if not ok then
-    error(("bad argument to '%s' (option '%s' is %s, wanted a %s)"):format(where, name, describe(value), wanted), 3)
+    error(("bad argument to '%s' (option '%s' is %s, wanted a %s)"):format(where, name,
+      describe(value), wanted), 3)
   end
   return value
 end

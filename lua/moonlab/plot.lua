@@ -11,20 +11,22 @@ local function finite(x) return x == x and x ~= math.huge and x ~= -math.huge en
 
 local function numbers(x, what, series)
   if type(x) == "userdata" then x = x:totable() end
-  if type(x) ~= "table" then 
-    error(("bad argument to 'lines' (%s of series %d is a %s, wanted a list of numbers)"):format(what, series, type(x)), 4)
-   end
+  if type(x) ~= "table" then
+    error(("bad argument to 'lines' (%s of series %d is a %s, wanted a list of numbers)"):format(
+      what, series, type(x)), 4)
+  end
   local list = {}
   for i = 1, #x do
     if type(x[i]) ~= "number" then
-      error(("bad argument to 'lines' (%s[%d] is a %s in series %d, wanted a number)"):format(what, i, type(x[i]), series), 4)
+      error(("bad argument to 'lines' (%s[%d] is a %s in series %d, wanted a number)"):format(what,
+        i, type(x[i]), series), 4)
     end
     list[i] = x[i]
   end
   return list
 end
 
--- ---- axes -----------------------------------------------------------------------------------------------------------
+-- ---- axes ---------------------------------------------------------------------------------------
 
 local function nice_step(span, count)
   local raw = span / count
@@ -44,7 +46,8 @@ local function label_of(v, step)
   end
   local decimals = 0
   if step then decimals = math.max(0, math.min(6, math.ceil(-math.log(step, 10) + 1e-9))) end
-  if step and decimals > 0 and math.abs(step * 10 ^ decimals - math.floor(step * 10 ^ decimals + 0.5)) > 1e-6 then
+  local scaled = step and step * 10 ^ decimals
+  if step and decimals > 0 and math.abs(scaled - math.floor(scaled + 0.5)) > 1e-6 then
     decimals = decimals + 1
   end
   return step and ("%." .. decimals .. "f"):format(v) or ("%.4g"):format(v)
@@ -66,7 +69,9 @@ local function make_axis(low, high, logarithmic, count)
         for _, m in ipairs(marks) do
           local v = m * 10.0 ^ e
           local at = axis.at(v)
-          if at >= -1e-9 and at <= 1 + 1e-9 then axis.ticks[#axis.ticks + 1] = { at = at, label = label_of(v) } end
+          if at >= -1e-9 and at <= 1 + 1e-9 then
+            axis.ticks[#axis.ticks + 1] = { at = at, label = label_of(v) }
+          end
         end
       end
     end
@@ -90,7 +95,9 @@ local function extent(fig, key, logarithmic)
   local low, high = math.huge, -math.huge
   for _, s in ipairs(fig.series) do
     for _, v in ipairs(s[key]) do
-      if finite(v) and (not logarithmic or v > 0) then low, high = math.min(low, v), math.max(high, v) end
+      if finite(v) and (not logarithmic or v > 0) then
+        low, high = math.min(low, v), math.max(high, v)
+      end
     end
   end
   if low > high then return nil end
@@ -159,10 +166,11 @@ local function runs_of(fig, s, ax, ay)
   return runs
 end
 
--- ---- SVG --------------------------------------------------------------------------------------------------------------
+-- ---- SVG ----------------------------------------------------------------------------------------
 
 local function escape(text)
-  return (tostring(text):gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }))
+  return (tostring(text):gsub("[&<>\"']", { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;",
+    ['"'] = "&quot;", ["'"] = "&#39;" }))
 end
 
 local Figure = {}
@@ -187,22 +195,26 @@ function Figure:svg()
   local w, h = width - left - right, height - top - bottom
   local out = {}
   local function put(format, ...) out[#out + 1] = format:format(...) end
-  put('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="Helvetica, Arial, sans-serif" font-size="12">',
+  put('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" '
+    .. 'font-family="Helvetica, Arial, sans-serif" font-size="12">',
     width, height, width, height)
   put('<rect width="%d" height="%d" fill="#ffffff"/>', width, height)
   if self.title then
-    put('<text x="%.1f" y="22" text-anchor="middle" font-size="14" font-weight="bold" fill="#222222">%s</text>', left + w / 2, escape(self.title))
+    put('<text x="%.1f" y="22" text-anchor="middle" font-size="14" font-weight="bold" '
+      .. 'fill="#222222">%s</text>', left + w / 2, escape(self.title))
   end
   local ax, ay = axes_of(self, math.max(2, w // 90), math.max(2, h // 50))
   if not ax then
-    put('<text x="%.1f" y="%.1f" text-anchor="middle" fill="#666666">no finite point to draw</text>', width / 2, height / 2)
+    put('<text x="%.1f" y="%.1f" text-anchor="middle" fill="#666666">no finite point to draw'
+      .. '</text>', width / 2, height / 2)
     put("</svg>")
     return table.concat(out, "\n") .. "\n"
   end
   for _, tick in ipairs(ay.ticks) do
     local y = top + h * (1 - tick.at)
     put('<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#e4e4e4"/>', left, y, left + w, y)
-    put('<text x="%d" y="%.1f" text-anchor="end" fill="#444444">%s</text>', left - 8, y + 4, escape(tick.label))
+    put('<text x="%d" y="%.1f" text-anchor="end" fill="#444444">%s</text>', left - 8, y + 4,
+      escape(tick.label))
   end
   local last_end = -math.huge
   for _, tick in ipairs(ax.ticks) do
@@ -210,13 +222,16 @@ function Figure:svg()
     put('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#e4e4e4"/>', x, top, x, top + h)
     local half = #tick.label * 3.4 + 3
     if x - half > last_end then
-      put('<text x="%.1f" y="%d" text-anchor="middle" fill="#444444">%s</text>', x, top + h + 18, escape(tick.label))
+      put('<text x="%.1f" y="%d" text-anchor="middle" fill="#444444">%s</text>', x, top + h + 18,
+        escape(tick.label))
       last_end = x + half
     end
   end
   put('<rect x="%d" y="%d" width="%d" height="%d" fill="none" stroke="#888888"/>', left, top, w, h)
-  put('<text x="%.1f" y="%d" text-anchor="middle" fill="#222222">%s</text>', left + w / 2, height - 12, escape(self.xlabel or ""))
-  put('<text transform="translate(16 %.1f) rotate(-90)" text-anchor="middle" fill="#222222">%s</text>', top + h / 2, escape(self.ylabel or ""))
+  put('<text x="%.1f" y="%d" text-anchor="middle" fill="#222222">%s</text>', left + w / 2,
+    height - 12, escape(self.xlabel or ""))
+  put('<text transform="translate(16 %.1f) rotate(-90)" text-anchor="middle" fill="#222222">%s'
+    .. '</text>', top + h / 2, escape(self.ylabel or ""))
 
   local labels = {}
   for i, s in ipairs(self.series) do
@@ -224,19 +239,25 @@ function Figure:svg()
     local last
     for _, run in ipairs(runs_of(self, s, ax, ay)) do
       local points = {}
-      for k, p in ipairs(run) do points[k] = ("%.1f,%.1f"):format(left + w * p[1], top + h * (1 - p[2])) end
+      for k, p in ipairs(run) do
+        points[k] = ("%.1f,%.1f"):format(left + w * p[1], top + h * (1 - p[2]))
+      end
       if #run > 1 and not s.points then
-        put('<polyline points="%s" fill="none" stroke="%s" stroke-width="%.1f" stroke-linejoin="round"%s/>', table.concat(points, " "),
+        put('<polyline points="%s" fill="none" stroke="%s" stroke-width="%.1f" '
+          .. 'stroke-linejoin="round"%s/>', table.concat(points, " "),
           colour, s.thin and 0.8 or 1.8, s.faint and ' opacity="0.45"' or "")
       end
       if #run == 1 or s.points or #run <= 12 then
         for _, p in ipairs(run) do
-          put('<circle cx="%.1f" cy="%.1f" r="2.8" fill="%s"/>', left + w * p[1], top + h * (1 - p[2]), colour)
+          put('<circle cx="%.1f" cy="%.1f" r="2.8" fill="%s"/>', left + w * p[1],
+            top + h * (1 - p[2]), colour)
         end
       end
       last = run[#run]
     end
-    if s.label and last then labels[#labels + 1] = { text = s.label, y = top + h * (1 - last[2]), colour = colour } end
+    if s.label and last then
+      labels[#labels + 1] = { text = s.label, y = top + h * (1 - last[2]), colour = colour }
+    end
   end
   -- labels beside the ends of their curves, pushed apart
   table.sort(labels, function(a, b) return a.y < b.y end)
@@ -246,13 +267,14 @@ function Figure:svg()
     labels[k].y = math.min(labels[k].y, highest)
   end
   for _, label in ipairs(labels) do
-    put('<text x="%d" y="%.1f" fill="%s">%s</text>', left + w + 8, label.y + 4, label.colour, escape(label.text))
+    put('<text x="%d" y="%.1f" fill="%s">%s</text>', left + w + 8, label.y + 4, label.colour,
+      escape(label.text))
   end
   put("</svg>")
   return table.concat(out, "\n") .. "\n"
 end
 
--- ---- terminal -----------------------------------------------------------------------------------------------------------
+-- ---- terminal -----------------------------------------------------------------------------------
 
 local dots = { { 0x01, 0x02, 0x04, 0x40 }, { 0x08, 0x10, 0x20, 0x80 } }
 
@@ -287,11 +309,13 @@ function Figure:text(columns, rows)
     for _, run in ipairs(runs_of(self, s, ax, ay)) do
       local before
       for _, p in ipairs(run) do
-        local x, y = math.floor(p[1] * (2 * w - 1) + 0.5), math.floor((1 - p[2]) * (4 * h - 1) + 0.5)
+        local x, y = math.floor(p[1] * (2 * w - 1) + 0.5),
+          math.floor((1 - p[2]) * (4 * h - 1) + 0.5)
         if before and not s.points then
           local steps = math.max(math.abs(x - before[1]), math.abs(y - before[2]))
           for k = 1, steps - 1 do
-            dot(math.floor(before[1] + (x - before[1]) * k / steps + 0.5), math.floor(before[2] + (y - before[2]) * k / steps + 0.5))
+            dot(math.floor(before[1] + (x - before[1]) * k / steps + 0.5),
+              math.floor(before[2] + (y - before[2]) * k / steps + 0.5))
           end
         end
         dot(x, y)
@@ -300,7 +324,9 @@ function Figure:text(columns, rows)
     end
   end
   local at_row = {}
-  for _, tick in ipairs(ay.ticks) do at_row[math.max(1, math.min(h, math.floor((1 - tick.at) * h + 0.5)))] = tick.label end
+  for _, tick in ipairs(ay.ticks) do
+    at_row[math.max(1, math.min(h, math.floor((1 - tick.at) * h + 0.5)))] = tick.label
+  end
   for r = 1, h do
     local row = {}
     for c = 1, w do row[c] = cells[r][c] == 0 and " " or utf8.char(0x2800 + cells[r][c]) end
@@ -333,18 +359,23 @@ function Figure:__tostring() return self:text() end
 --- @param path string ending in .svg
 --- @source -
 function Figure:save(path)
-  if not path:find("%.svg$") then error(("bad argument #1 to 'save' (%q, wanted a path that ends in .svg)"):format(path), 2) end
+  if not path:find("%.svg$") then
+    error(("bad argument #1 to 'save' (%q, wanted a path that ends in .svg)"):format(path), 2)
+  end
   core.write_file(path, self:svg())
   return self
 end
 
-local names = { "x", "y", "series", "log", "title", "xlabel", "ylabel", "file", "width", "height", "label" }
+local names = { "x", "y", "series", "log", "title", "xlabel", "ylabel", "file", "width", "height",
+  "label" }
 
---- ml.plot.lines{ x =, y =, series =, log =, title =, xlabel =, ylabel =, file =, width =, height = }
+--- ml.plot.lines{ x =, y =, series =, log =, title =, xlabel =, ylabel =, file =, width =,
+---   height = }
 --- Curves. Points that are not finite (or not positive on a log axis) leave gaps.
 --- @param opts.x table numbers or tensor [n]
 --- @param opts.y table numbers or tensor [n]
---- @param opts.series table list of { x =, y =, label =, points = true for dots only, faint =, thin = } instead of one curve
+--- @param opts.series table list of { x =, y =, label =, points = true for dots only, faint =,
+--- thin = } instead of one curve
 --- @param opts.log string ="" "x", "y" or "xy"
 --- @param opts.file string path of an SVG to write
 --- @param opts.width integer =640 pixels
@@ -353,16 +384,21 @@ local names = { "x", "y", "series", "log", "title", "xlabel", "ylabel", "file", 
 --- @source -
 function plot.lines(o)
   local where = "ml.plot.lines"
-  if type(o) ~= "table" then error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, type(o)), 2) end
+  if type(o) ~= "table" then
+    error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, type(o)), 2)
+  end
   options.check(where, o, names)
   local series = o.series or { { x = o.x, y = o.y, label = o.label } }
   local fig = setmetatable({
     series = {}, log = o.log or "", title = o.title, xlabel = o.xlabel, ylabel = o.ylabel,
-    width = options.range(where, "width", options.field(where, o, "width", "integer", 640), 160, 10000),
-    height = options.range(where, "height", options.field(where, o, "height", "integer", 400), 120, 10000),
+    width = options.range(where, "width",
+      options.field(where, o, "width", "integer", 640), 160, 10000),
+    height = options.range(where, "height",
+      options.field(where, o, "height", "integer", 400), 120, 10000),
   }, Figure)
   if not fig.log:find("^[xy]*$") then
-    error(("bad argument to '%s' (option 'log' is %q, wanted \"x\", \"y\" or \"xy\")"):format(where, fig.log), 2)
+    error(("bad argument to '%s' (option 'log' is %q, wanted \"x\", \"y\" or \"xy\")"):format(where,
+      fig.log), 2)
   end
   for i, s in ipairs(series) do
     local y = numbers(s.y, "y", i)
@@ -376,7 +412,8 @@ function plot.lines(o)
     if #x ~= #y then
       error(("bad argument to '%s' (series %d has %d x and %d y)"):format(where, i, #x, #y), 2)
     end
-    fig.series[i] = { x = x, y = y, label = s.label, points = s.points, faint = s.faint, thin = s.thin, colour = s.colour }
+    fig.series[i] = { x = x, y = y, label = s.label, points = s.points, faint = s.faint,
+      thin = s.thin, colour = s.colour }
   end
   if o.file then fig:save(o.file) end
   return fig

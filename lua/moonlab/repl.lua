@@ -53,7 +53,10 @@ end
 function repl.run()
   local terminal = host and host.isatty(0)
   _G.ml = _G.ml or require "moonlab"
-  if terminal then print("moonlab " .. tostring(_G.ml.version().moonlab) .. "  (ml is loaded; ml.help(name) explains; Ctrl-D leaves)") end
+  if terminal then
+    print("moonlab " .. tostring(_G.ml.version().moonlab)
+      .. "  (ml is loaded; ml.help(name) explains; Ctrl-D leaves)")
+  end
   while true do
     if host then host.reset_interrupt() end
     local ok, source, f, message, silent = pcall(read, terminal)

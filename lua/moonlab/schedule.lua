@@ -1,10 +1,13 @@
---- Learning-rate schedules: multipliers of an optimizer's rate as pure functions of the step, counted from 1.
+--- Learning-rate schedules: multipliers of an optimizer's rate as pure functions of the step,
+--- counted from 1.
 local options = require "moonlab.options"
 local schedule = {}
 
 local function multiplier_floor(where, o)
   if o.floor_lr ~= nil then
-    if o.floor ~= nil then error(("bad argument to '%s' (give floor or floor_lr, not both)"):format(where), 3) end
+    if o.floor ~= nil then
+      error(("bad argument to '%s' (give floor or floor_lr, not both)"):format(where), 3)
+    end
     local peak = options.field(where, o, "peak_lr", "number")
     if not (peak > 0) then
       error(("bad argument to '%s' (option 'peak_lr' is %g, wanted > 0)"):format(where, peak), 3)
@@ -16,7 +19,8 @@ end
 
 local function warmup_of(where, t, o)
   if not (type(t) == "number" and t >= 1) then
-    error(("bad argument #1 to '%s' (the step is %s, wanted a number >= 1)"):format(where, options.describe(t)), 3)
+    error(("bad argument #1 to '%s' (the step is %s, wanted a number >= 1)"):format(where,
+      options.describe(t)), 3)
   end
   local warmup = options.range(where, "warmup", options.field(where, o, "warmup", "number", 0), 0)
   return warmup, t <= warmup and t / warmup or nil
@@ -25,14 +29,16 @@ end
 local function progress_of(where, t, warmup, o)
   local total = options.field(where, o, "total", "number")
   if not (total >= warmup) then
-    error(("bad argument to '%s' (total is %g, wanted at least warmup, %g)"):format(where, total, warmup), 3)
+    error(("bad argument to '%s' (total is %g, wanted at least warmup, %g)"):format(where, total,
+      warmup), 3)
   end
   if total == warmup then return 1 end
   return math.min(1, (t - warmup) / (total - warmup))
 end
 
 --- ml.schedule.warmup_cosine(t, { warmup, total, floor | floor_lr, peak_lr })
---- Linear from 0 to 1 over warmup steps, then half a cosine down to the floor at step total, and constant after it.
+--- Linear from 0 to 1 over warmup steps, then half a cosine down to the floor at step total, and
+--- constant after it.
 --- @param t number step, from 1
 --- @param opts.warmup number =0 steps; step warmup has multiplier 1
 --- @param opts.total number steps in all, >= warmup

@@ -1,7 +1,8 @@
 --- Iteration in a fixed order.
 
 --- ml.sorted(t)
---- Iterates over a table's pairs in the order of their keys: numbers first, then strings bytewise, then the rest by type.
+--- Iterates over a table's pairs in the order of their keys: numbers first, then strings bytewise,
+--- then the rest by type.
 --- @param t table
 --- @return function an iterator for `for key, value in ml.sorted(t) do`
 --- @source Lua reseeds string hashing per process: pairs(t) has no order that a file could keep

@@ -14,7 +14,9 @@ function Tokenizer:__tostring() return ("%s tokenizer, %d ids"):format(self.kind
 --- @return tensor index [n]
 --- @source -
 function Tokenizer:encode(s)
-  if type(s) ~= "string" then error(("bad argument #1 to 'encode' (string expected, got %s)"):format(type(s)), 2) end
+  if type(s) ~= "string" then
+    error(("bad argument #1 to 'encode' (string expected, got %s)"):format(type(s)), 2)
+  end
   if self.kind == "bytes" then return core.text.bytes(s) end
   return core.text.lookup(s, self.ids)
 end
@@ -29,7 +31,10 @@ function Tokenizer:decode(ids)
   local parts = {}
   for i, id in ipairs(list) do
     parts[i] = self.characters[id]
-    if not parts[i] then error(("bad argument #1 to 'decode' (id %s is outside 1..%d)"):format(tostring(id), self:size()), 2) end
+    if not parts[i] then
+      error(("bad argument #1 to 'decode' (id %s is outside 1..%d)"):format(tostring(id),
+        self:size()), 2)
+    end
   end
   return table.concat(parts)
 end
@@ -76,7 +81,8 @@ end
 --- @source -
 function tokenizer.chars(text)
   if type(text) ~= "string" or text == "" then
-    error(("bad argument #1 to 'chars' (%s, wanted a text)"):format(text == "" and "an empty string" or type(text)), 2)
+    error(("bad argument #1 to 'chars' (%s, wanted a text)"):format(
+      text == "" and "an empty string" or type(text)), 2)
   end
   return from_characters(core.text.characters(text))
 end
@@ -90,7 +96,8 @@ function tokenizer.load(path)
   local t, why = core.json.read(path)
   if t == nil then error(("ml.tokenizer.load: %s"):format(tostring(why)), 2) end
   if type(t) == "table" and t.kind == "bytes" then return tokenizer.bytes() end
-  local ok = type(t) == "table" and t.kind == "chars" and type(t.characters) == "table" and #t.characters > 0
+  local ok = type(t) == "table" and t.kind == "chars" and type(t.characters) == "table"
+    and #t.characters > 0
   for _, c in ipairs(ok and t.characters or {}) do ok = ok and type(c) == "string" end
   if not ok then error(("ml.tokenizer.load: %s does not hold a tokenizer"):format(path), 2) end
   return from_characters(t.characters)

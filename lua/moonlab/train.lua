@@ -1,4 +1,5 @@
---- The training loop: evaluation, accumulation, clipping, what happens at NaN, checkpoints and resume, bit for bit.
+--- The training loop: evaluation, accumulation, clipping, what happens at NaN, checkpoints and
+--- resume, bit for bit.
 local core = require "moonlab.core"
 local lfs = require "lfs"
 local options = require "moonlab.options"
@@ -6,10 +7,12 @@ local sorted = require "moonlab.sorted"
 
 local where = "ml.train"
 
--- ---- state on disk ------------------------------------------------------------------------------------------------
+-- ---- state on disk ------------------------------------------------------------------------------
 -- dir/config.json     what the run is; written once
--- dir/metrics.jsonl   one line per step or evaluation, appended; lines past the checkpoint are cut on resume
--- dir/checkpoint.safetensors   weights, optimizer state; step, random states and the run's state in its metadata
+-- dir/metrics.jsonl   one line per step or evaluation, appended; lines past the checkpoint are cut
+--     on resume
+-- dir/checkpoint.safetensors   weights, optimizer state; step, random states and the run's state in
+--     its metadata
 
 local function path_of(dir, name) return dir .. "/" .. name end
 
@@ -21,7 +24,9 @@ local function make_dir(dir)
     built = built .. part .. "/"
     if not exists(built) then
       local ok, why = lfs.mkdir(built)
-      if not ok and not exists(built) then error(("%s: cannot make %s (%s)"):format(where, built, why), 0) end
+      if not ok and not exists(built) then
+        error(("%s: cannot make %s (%s)"):format(where, built, why), 0)
+      end
     end
   end
 end
@@ -54,10 +59,14 @@ end
 -- What makes two runs the same: everything that changes results, as far as it can be told.
 local function fingerprint(o, params)
   local shapes = {}
-  for name, p in sorted(params) do shapes[#shapes + 1] = ("%s %s [%s]"):format(name, p:dtype(), table.concat(p:shape(), "x")) end
+  for name, p in sorted(params) do
+    shapes[#shapes + 1] = ("%s %s [%s]"):format(name, p:dtype(), table.concat(p:shape(), "x"))
+  end
   return {
-    steps = o.steps, accumulate = o.accumulate, clip = o.clip or false, on_nan = o.on_nan, eval_every = o.eval_every,
-    parameters = shapes, optimizer = o.opt.options and o.opt:options() or tostring(o.opt), config = o.config or {},
+    steps = o.steps, accumulate = o.accumulate, clip = o.clip or false, on_nan = o.on_nan,
+    eval_every = o.eval_every,
+    parameters = shapes, optimizer = o.opt.options and o.opt:options() or tostring(o.opt),
+    config = o.config or {},
   }
 end
 
@@ -85,7 +94,7 @@ local function first_difference(a, b, prefix)
   end
 end
 
--- ---- random states ---------------------------------------------------------------------------------------------------
+-- ---- random states ------------------------------------------------------------------------------
 
 local function rng_states(rngs)
   local states = {}
@@ -95,12 +104,14 @@ end
 
 local function restore_rngs(rngs, states)
   for name, g in pairs(rngs) do
-    if not states[name] then error(("%s: the checkpoint has no state of the generator '%s'"):format(where, name), 0) end
+    if not states[name] then
+      error(("%s: the checkpoint has no state of the generator '%s'"):format(where, name), 0)
+    end
     g:load_state(states[name])
   end
 end
 
--- ---- checkpoints --------------------------------------------------------------------------------------------------------
+-- ---- checkpoints --------------------------------------------------------------------------------
 
 local function tensors_of(run)
   local tensors = {}
@@ -114,7 +125,8 @@ local function save_checkpoint(run, state)
   core.save(path_of(run.dir, "checkpoint.safetensors"), tensors_of(run), {
     metadata = {
       moonlab = core.json.encode {
-        step = run.step, state = state, rngs = run.states, skipped = run.skipped, reason = run.reason,
+        step = run.step, state = state, rngs = run.states, skipped = run.skipped,
+        reason = run.reason,
       },
     },
   })
@@ -124,7 +136,9 @@ local function load_checkpoint(run)
   local tensors, metadata = core.load(path_of(run.dir, "checkpoint.safetensors"))
   if not tensors then error(("%s: %s"):format(where, metadata), 0) end
   local saved = metadata and metadata.moonlab and core.json.decode(metadata.moonlab)
-  if not saved then error(("%s: %s/checkpoint.safetensors is not a training checkpoint"):format(where, run.dir), 0) end
+  if not saved then
+    error(("%s: %s/checkpoint.safetensors is not a training checkpoint"):format(where, run.dir), 0)
+  end
   local state = {}
   core.no_grad(function()
     for name, t in pairs(run.params) do t:copy_(tensors["model." .. name]) end
@@ -155,11 +169,13 @@ local function open_dir(run, o)
   local now = core.json.decode(core.json.encode(config, exact), exact)
   local key, old, new = first_difference(before, now, "")
   if key then
-    error(("%s: %s holds a run of another configuration (%s was %s, is %s); choose another dir"):format(where, run.dir, key,
+    error(("%s: %s holds a run of another configuration (%s was %s, is %s); choose another dir")
+      :format(where, run.dir, key,
       old, new), 0)
   end
   if not exists(path_of(run.dir, "checkpoint.safetensors")) then
-    core.write_file(path_of(run.dir, "metrics.jsonl"), "") -- killed before its first checkpoint: anew
+    -- killed before its first checkpoint: anew
+    core.write_file(path_of(run.dir, "metrics.jsonl"), "")
     return nil
   end
   local state = load_checkpoint(run)
@@ -172,7 +188,7 @@ local function open_dir(run, o)
   return state
 end
 
--- ---- the loop ---------------------------------------------------------------------------------------------------------------
+-- ---- the loop -----------------------------------------------------------------------------------
 
 local function finite(x) return x == x and x ~= math.huge and x ~= -math.huge end
 
@@ -180,19 +196,22 @@ local function record_metric(run, record)
   run.history[#run.history + 1] = record
   if run.metrics then
     local ok, why = run.metrics:write(metric_line(record))
-    if not ok then error(("%s: cannot write %s/metrics.jsonl (%s)"):format(where, run.dir, why), 0) end
+    if not ok then
+      error(("%s: cannot write %s/metrics.jsonl (%s)"):format(where, run.dir, why), 0)
+    end
   end
   if run.log then run.log(record) end
 end
 
 -- One micro-batch: its loss as a number, gradients accumulated.
-local function micro_step(run, o, index)
+local function micro_step(o, index)
   local batch = o.data:batch(index)
   local loss = o.loss(o.model, batch)
   local meta = type(loss) == "userdata" and getmetatable(loss)
   if not (type(meta) == "table" and meta.__name == "ml.tensor" and loss:numel() == 1) then
     error(("%s: loss returned a %s%s, wanted a 0-d tensor"):format(where, type(loss),
-      type(meta) == "table" and meta.__name == "ml.tensor" and " of shape [" .. table.concat(loss:shape(), "x") .. "]" or ""), 0)
+      type(meta) == "table" and meta.__name == "ml.tensor"
+        and " of shape [" .. table.concat(loss:shape(), "x") .. "]" or ""), 0)
   end
   local value = loss:item()
   if finite(value) then
@@ -207,7 +226,7 @@ local function one_step(run, o)
   run.opt:zero_grad()
   local total, ok = 0, true
   for k = 1, o.accumulate do
-    local value = core.scope(micro_step, run, o, (t - 1) * o.accumulate + k)
+    local value = core.scope(micro_step, o, (t - 1) * o.accumulate + k)
     total = total + value / o.accumulate
     ok = ok and finite(value)
   end
@@ -220,7 +239,8 @@ local function one_step(run, o)
   if o.schedule then
     s = o.schedule(t)
     if type(s) ~= "number" or s ~= s then
-      error(("%s: schedule returned %s at step %d, wanted a number"):format(where, options.describe(s), t), 0)
+      error(("%s: schedule returned %s at step %d, wanted a number"):format(where,
+        options.describe(s), t), 0)
     end
   end
   if o.schedule then record.lr_scale = s end
@@ -228,7 +248,8 @@ local function one_step(run, o)
     run.opt:step(s)
   elseif o.on_nan == "stop" then
     run.state = "diverged"
-    run.reason = ("loss %s%s at step %d"):format(total, record.grad_norm and (", gradient norm " .. record.grad_norm) or "", t)
+    run.reason = ("loss %s%s at step %d"):format(total,
+      record.grad_norm and (", gradient norm " .. record.grad_norm) or "", t)
   else
     run.skipped = run.skipped + 1
     record.skipped = 1
@@ -239,7 +260,8 @@ end
 local function evaluate(run, o)
   local was = o.model and type(o.model.training) == "function" and o.model:training()
   if was then o.model:training(false) end
-  local ok, result = pcall(core.scope, function() return core.no_grad(function() return o.eval(o.model, run.step) end) end)
+  local ok, result = pcall(core.scope,
+    function() return core.no_grad(function() return o.eval(o.model, run.step) end) end)
   if was then o.model:training(true) end
   if not ok then error(result, 0) end
   local values = type(result) == "table" and result or { eval = result }
@@ -247,7 +269,8 @@ local function evaluate(run, o)
   for key, value in pairs(values) do
     if type(value) == "userdata" then value = value:item() end
     if type(value) ~= "number" then
-      error(("%s: eval gave %s as '%s', wanted a number"):format(where, options.describe(value), tostring(key)), 0)
+      error(("%s: eval gave %s as '%s', wanted a number"):format(where, options.describe(value),
+        tostring(key)), 0)
     end
     record[key] = value
   end
@@ -279,47 +302,55 @@ local function run_steps(run, o)
   end
 end
 
-local names = { "model", "data", "opt", "steps", "schedule", "loss", "eval", "eval_every", "clip", "dir", "checkpoint",
-  "accumulate", "on_nan", "log", "config", "rngs" }
+local names = { "model", "data", "opt", "steps", "schedule", "loss", "eval", "eval_every", "clip",
+  "dir", "checkpoint", "accumulate", "on_nan", "log", "config", "rngs" }
 
 local function check(o)
-  if type(o) ~= "table" then error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, type(o)), 3) end
+  if type(o) ~= "table" then
+    error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, type(o)), 3)
+  end
   options.check(where, o, names, 3)
   local c = {}
   for key, value in pairs(o) do c[key] = value end
   c.steps = options.range(where, "steps", options.field(where, o, "steps", "integer"), 1)
-  c.accumulate = options.range(where, "accumulate", options.field(where, o, "accumulate", "integer", 1), 1)
-  c.eval_every = options.range(where, "eval_every", options.field(where, o, "eval_every", "integer", c.steps), 1)
+  c.accumulate = options.range(where, "accumulate",
+    options.field(where, o, "accumulate", "integer", 1), 1)
+  c.eval_every = options.range(where, "eval_every",
+    options.field(where, o, "eval_every", "integer", c.steps), 1)
   options.field(where, o, "loss", "function")
   c.on_nan = o.on_nan or "stop"
   if c.on_nan ~= "stop" and c.on_nan ~= "skip" then
-    error(("bad argument to '%s' (option 'on_nan' is %s, wanted \"stop\" or \"skip\")"):format(where,
-      options.describe(c.on_nan)), 3)
+    error(("bad argument to '%s' (option 'on_nan' is %s, wanted \"stop\" or \"skip\")"):format(
+      where, options.describe(c.on_nan)), 3)
   end
   if o.clip ~= nil and not (type(o.clip) == "number" and o.clip > 0) then
-    error(("bad argument to '%s' (option 'clip' is %s, wanted a number > 0)"):format(where, options.describe(o.clip)), 3)
+    error(("bad argument to '%s' (option 'clip' is %s, wanted a number > 0)"):format(where,
+      options.describe(o.clip)), 3)
   end
   for _, name in ipairs { "schedule", "eval", "log" } do
     if o[name] ~= nil and type(o[name]) ~= "function" then
-      error(("bad argument to '%s' (option '%s' is %s, wanted a function)"):format(where, name, options.describe(o[name])), 3)
+      error(("bad argument to '%s' (option '%s' is %s, wanted a function)"):format(where, name,
+        options.describe(o[name])), 3)
     end
   end
   local batch = (type(o.data) == "table" or type(o.data) == "userdata") and o.data.batch
   if type(batch) ~= "function" then
-    error(("bad argument to '%s' (option 'data' is %s, wanted a table with batch(self, i))"):format(where,
-      options.describe(o.data)), 3)
+    error(("bad argument to '%s' (option 'data' is %s, wanted a table with batch(self, i))"):format(
+      where, options.describe(o.data)), 3)
   end
-  local model_ok = (type(o.model) == "table" or type(o.model) == "userdata") and o.model.named_parameters
+  local model_ok = (type(o.model) == "table" or type(o.model) == "userdata")
+    and o.model.named_parameters
   if not model_ok then
-    error(("bad argument to '%s' (option 'model' is %s, wanted a module or a decoder)"):format(where,
-      options.describe(o.model)), 3)
+    error(("bad argument to '%s' (option 'model' is %s, wanted a module or a decoder)"):format(
+      where, options.describe(o.model)), 3)
   end
   local function has(name)
     local ok, method = pcall(function() return o.opt[name] end)
     return ok and type(method) == "function"
   end
   if not (has "step" and has "zero_grad" and has "state" and has "load_state") then
-    error(("bad argument to '%s' (option 'opt' is %s, wanted an optimizer of ml.optim)"):format(where, options.describe(o.opt)), 3)
+    error(("bad argument to '%s' (option 'opt' is %s, wanted an optimizer of ml.optim)"):format(
+      where, options.describe(o.opt)), 3)
   end
   local checkpoint = o.checkpoint or {}
   options.check(where, checkpoint, { "every" }, 3)
@@ -329,31 +360,36 @@ local function check(o)
   return c
 end
 
---- ml.train{ model =, data =, opt =, steps =, loss =, schedule =, eval =, eval_every =, clip =, dir =, checkpoint = { every = }, accumulate =, on_nan =, log =, config =, rngs = }
---- Trains a model. With dir the run is kept there and a second call continues an unfinished run of the same configuration bit
---- for bit; a finished one is loaded and returned; another configuration raises. Ctrl-C saves a checkpoint first.
+--- ml.train{ model =, data =, opt =, steps =, loss =, schedule =, eval =, eval_every =, clip =,
+---   dir =, checkpoint = { every = }, accumulate =, on_nan =, log =, config =, rngs = }
+--- Trains a model. With dir the run is kept there and a second call continues an unfinished run of
+--- the same configuration bit for bit; a finished one is loaded and returned; another configuration
+--- raises. Ctrl-C saves a checkpoint first.
 --- @param model module or decoder: anything with named_parameters()
 --- @param data table with batch(self, i), a pure function of i = 1, 2, ...
 --- @param opt optimizer over the model's parameters
 --- @param steps integer updates in all
 --- @param loss function(model, batch) -> 0-d tensor
 --- @param schedule function(t) -> multiplier of the rate at update t, from 1
---- @param eval function(model, step) -> number or table of numbers; called without gradients at step 0, every eval_every steps and at the end
+--- @param eval function(model, step) -> number or table of numbers; called without gradients at
+--- step 0, every eval_every steps and at the end
 --- @param clip number largest gradient norm
 --- @param accumulate integer =1 batches per update, their gradients averaged
 --- @param on_nan string ="stop" (state "diverged") or "skip" the update
 --- @param checkpoint.every integer =steps/10
 --- @param log function(record) called with every metric record { step =, loss =, ... }
 --- @param config table further settings that make this run what it is (compared on resume)
---- @param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own are kept anyway)
---- @return table { state = "done"|"diverged", step =, history = records, skipped =, resumed_at =, reason = }
+--- @param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own
+--- are kept anyway)
+--- @return table { state = "done"|"diverged", step =, history = records, skipped =, resumed_at =,
+--- reason = }
 --- @source -
 local function train(arguments)
   local o = check(arguments)
   local model = o.model
   local run = {
-    params = model:named_parameters(), opt = o.opt, dir = o.dir, step = 0, history = {}, skipped = 0, state = "running",
-    log = o.log, rngs = {}, buffers = {},
+    params = model:named_parameters(), opt = o.opt, dir = o.dir, step = 0, history = {},
+    skipped = 0, state = "running", log = o.log, rngs = {}, buffers = {},
   }
   if type(model.named_buffers) == "function" then run.buffers = model:named_buffers() end
   if type(model.named_rngs) == "function" then
@@ -367,16 +403,20 @@ local function train(arguments)
   if run.dir then
     local state = open_dir(run, o)
     if state == "done" or state == "diverged" then
-      return { state = state, step = run.step, history = run.history, skipped = run.skipped, resumed_at = run.step, reason = run.reason }
+      return { state = state, step = run.step, history = run.history, skipped = run.skipped,
+        resumed_at = run.step, reason = run.reason }
     end
     if run.step > 0 then run.resumed_at = run.step end
     local file, why = io.open(path_of(run.dir, "metrics.jsonl"), "a")
-    if not file then error(("%s: cannot write %s (%s)"):format(where, path_of(run.dir, "metrics.jsonl"), why), 0) end
+    if not file then
+      error(("%s: cannot write %s (%s)"):format(where, path_of(run.dir, "metrics.jsonl"), why), 0)
+    end
     run.metrics = file
   end
 
   local ok, why = xpcall(run_steps, function(message)
-    if type(message) == "string" and not message:find("interrupted", 1, true) and not message:find("stack traceback:", 1, true) then
+    if type(message) == "string" and not message:find("interrupted", 1, true)
+      and not message:find("stack traceback:", 1, true) then
       return debug.traceback(message, 2)
     end
     return message
@@ -391,7 +431,8 @@ local function train(arguments)
   end
   if run.state == "running" then run.state = "done" end
   if run.dir then save_checkpoint(run, run.state) end
-  return { state = run.state, step = run.step, history = run.history, skipped = run.skipped, resumed_at = run.resumed_at, reason = run.reason }
+  return { state = run.state, step = run.step, history = run.history, skipped = run.skipped,
+    resumed_at = run.resumed_at, reason = run.reason }
 end
 
 return train

@@ -23,15 +23,21 @@ local function run(arguments)
 end
 
 local function has(text, part)
-  if not text:find(part, 1, true) then check.fail("wanted in the output: " .. part .. "\n" .. text) end
+  if not text:find(part, 1, true) then
+    check.fail("wanted in the output: " .. part .. "\n" .. text)
+  end
 end
 
 function T.test_smoke_run_leaves_picture_checkpoint_and_record()
   check.in_folder(function(dir)
     local out, status = run(("run quickstart --smoke --out '%s/run'"):format(dir))
     check.equal(status, 0)
-    for _, part in ipairs { "held-out text", "gzip -9", "bzip2 -9", "ten definitions", " 10. ", "claims", "tokens/s", "of peak" } do has(out, part) end
-    for _, file in ipairs { "loss.svg", "model.safetensors", "run.json", "training/checkpoint.safetensors", "training/metrics.jsonl" } do
+    for _, part in ipairs { "held-out text", "gzip -9", "bzip2 -9", "ten definitions", " 10. ",
+      "claims", "tokens/s", "of peak" } do
+      has(out, part)
+    end
+    for _, file in ipairs { "loss.svg", "model.safetensors", "run.json",
+      "training/checkpoint.safetensors", "training/metrics.jsonl" } do
       check.equal(lfs.attributes(dir .. "/run/" .. file, "mode"), "file")
     end
     local record = ml.json.read(dir .. "/run/run.json")
@@ -56,7 +62,8 @@ function T.test_same_seed_same_numbers() -- property
     ml.write_file(dir .. "/text.txt", ("a rose is a rose; "):rep(400) .. "\n")
     local found = {}
     for i = 1, 2 do
-      local _, status = run(("run quickstart --smoke text='%s/text.txt' steps=5 --out '%s/%d'"):format(dir, dir, i))
+      local _, status = run(("run quickstart --smoke text='%s/text.txt' steps=5 --out '%s/%d'")
+        :format(dir, dir, i))
       check.equal(status, 0)
       found[i] = ml.json.read(("%s/%d/run.json"):format(dir, i)).results[1].bits_per_byte
     end
@@ -82,7 +89,8 @@ function T.test_what_a_careless_user_types()
     ["run quickstart --smok"] = "did you mean '--smoke'",
     ["run quickstart --out"] = "--out needs a value",
     ["run"] = "usage",
-    ["run quickstart text=/nonexistent --smoke --out /tmp/moonlab-test-nothing"] = "cannot read /nonexistent",
+    ["run quickstart text=/nonexistent --smoke --out /tmp/moonlab-test-nothing"] =
+      "cannot read /nonexistent",
     ["bench matmull"] = "did you mean 'matmul'",
     ["help nothing_at_all_like_this"] = "nothing is called",
   } do

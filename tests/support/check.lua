@@ -3,7 +3,9 @@ local ml = require "moonlab"
 local lu = require "luaunit"
 local check = {}
 
-local function is_tensor(x) return type(x) == "userdata" and getmetatable(x) and x.totable ~= nil end
+local function is_tensor(x)
+  return type(x) == "userdata" and getmetatable(x) and x.totable ~= nil
+end
 
 local function flatten(x, out)
   if is_tensor(x) then x = x:rank() == 0 and x:item() or x:totable() end
@@ -15,7 +17,8 @@ local function flatten(x, out)
   return out
 end
 
---- found and wanted (numbers, nested tables or tensors) agree entry by entry: |a - b| <= atol + rtol |b|.
+--- found and wanted (numbers, nested tables or tensors) agree entry by entry: |a - b| <= atol +
+--- rtol |b|.
 function check.close(found, wanted, options)
   options = options or {}
   local rtol, atol = options.rtol or 1e-12, options.atol or 0
@@ -35,7 +38,8 @@ function check.close(found, wanted, options)
     if excess > worst then worst, at = excess, i end
   end
   if worst > 0 then
-    lu.fail(("entry %d is %.17g, wanted %.17g (rtol %g, atol %g)"):format(at, a[at], b[at], rtol, atol), 2)
+    lu.fail(("entry %d is %.17g, wanted %.17g (rtol %g, atol %g)"):format(at, a[at], b[at], rtol,
+      atol), 2)
   end
 end
 
@@ -56,7 +60,8 @@ check.is_false = lu.assertFalse
 check.is_nil = lu.assertNil
 check.fail = lu.fail
 
---- f(...) raises an error whose text has `pattern` in it (plain text, not a Lua pattern). Returns the text.
+--- f(...) raises an error whose text has `pattern` in it (plain text, not a Lua pattern). Returns
+--- the text.
 function check.raises(pattern, f, ...)
   local ok, message = pcall(f, ...)
   if ok then lu.fail("no error raised, wanted one with: " .. pattern, 2) end
@@ -72,7 +77,8 @@ local function collect()
   collectgarbage()
 end
 
---- f() leaves no live bytes behind, also when its k-th allocation fails, for every k up to the number it makes.
+--- f() leaves no live bytes behind, also when its k-th allocation fails, for every k up to the
+--- number it makes.
 function check.no_leak(f, options)
   local limit = options and options.limit or 400
   f() -- caches and lazily built tables

@@ -5,12 +5,6 @@
 
 #include "base/simd_math.h"
 
-#if ML_ISA_LEVEL >= 1
-#include <immintrin.h>
-#elif defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 typedef ml_sbits ml_veci __attribute__((vector_size(ML_VECTOR_BYTES)));
 
 /* max(x, c) and min(x, c); NaN in x stays. */
@@ -78,26 +72,6 @@ static inline __attribute__((always_inline)) ml_vec ml_vexp(ml_vec x) {
   p = p * (r * r) + r + ML_R(1);
   /* 2^k by its bits; a product, so that NaN stays whatever its bits */
   return p * (ml_vec)((((ml_veci)t) << ML_MANTISSA) + (ml_veci)(ML_R(1) - (ml_vec){0}));
-}
-
-/* Past the caches, to an aligned place that is not read soon. */
-static inline __attribute__((always_inline)) void ml_vstream(real *p, ml_vec v) {
-#if ML_ISA_LEVEL == 2
-  _mm512_stream_si512((void *)p, (__m512i)v);
-#elif ML_ISA_LEVEL == 1
-  _mm256_stream_si256((void *)p, (__m256i)v);
-#elif defined(__SSE2__)
-  _mm_stream_si128((void *)p, (__m128i)v);
-#else
-  *(ml_vecu *)p = v;
-#endif
-}
-
-/* After the last of them, before another thread reads. */
-static inline void ml_vstream_end(void) {
-#if ML_ISA_LEVEL >= 1 || defined(__SSE2__)
-  _mm_sfence();
-#endif
 }
 
 /* Part of a vector: m lanes, the others 0 or left alone. */

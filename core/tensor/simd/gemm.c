@@ -329,80 +329,140 @@ INLINE void panel_rows(block *r, const rows *A, real *C, int64_t m, const next_p
   }
 }
 
-/* One block of k for m rows. */
-static void tile_block(const ml_gemm_tile *t, block *r, const rows *A, int64_t m0, int64_t m,
-                       int64_t k0) {
-  _Alignas(64) real panel[NR * KC];
-  const int64_t down = t->tb ? t->ldb : 1,
-                step = t->tb ? 1 : t->ldb; /* to the next column, to the next k */
-  const real *B = (const real *)t->B + k0 * step;
-  real *C = (real *)t->C + m0 * t->ldc;
-  const bool direct = !t->tb && m <= 2 * MR; /* a copy would not pay */
+/* A few rows of A where they lie take more columns at once, since they have few accumulators.
+ * Returns the column after the last. */
+INLINE int64_t few_rows(const ml_gemm_tile *t, block r, const rows *A, real *C, int64_t m,
+                        const real *B) {
   int64_t j = t->n0;
-  if (direct && !A->across && m <= 2) /* few accumulators: take more columns at once */
-    for (const int wide = m == 1 ? 8 : 4; j + wide * L <= t->n1; j += wide * L) {
-      r->a = A->a;
-      r->lda = A->ld;
-      r->b = B + j;
-      r->c = C + j;
-      r->ldb = t->ldb;
-      r->n = wide * L;
-      if (m == 1)
-        direct_1_8(r);
-      else
-        direct_2_4(r);
-    }
-  next_panel next = {
-      .ld = t->ldb, .wide = t->tb ? NR : r->kc, .lines = t->tb ? NR * r->kc / LINE : r->kc};
+  r.a = A->a;
+  r.lda = A->ld;
+  r.ldb = t->ldb;
+  for (const int wide = m == 1 ? 8 : 4; j + wide * L <= t->n1; j += wide * L) {
+    r.b = B + j;
+    r.c = C + j;
+    r.n = wide * L;
+    if (m == 1)
+      direct_1_8(&r);
+    else
+      direct_2_4(&r);
+  }
+  return j;
+}
+
+/* Blocks of k whose sums go to the same columns of C before the next columns are begun, so that
+ * these stay in L2; at AVX-512 the copies of A leave room for two there. */
+#define GROUP (ML_ISA_LEVEL == 2 ? 2 : 1)
+
+/* Where op(B) lies: its element (k, j), j the first column of a panel, is at[j * down + k * step].
+ */
+typedef struct {
+  const real *at;
+  int64_t down, step;
+} source;
+
+INLINE source source_of(const ml_gemm_tile *t) {
+  if (t->panels)
+    return (source){t->panels, t->ldb, NR};
+  return t->tb ? (source){t->B, t->ldb, 1} : (source){t->B, 1, t->ldb};
+}
+
+/* What to fetch while columns j of block k are in use: the same columns of the next block of the
+ * group k0:k1, or else the next columns of its first one; nothing where less than a panel is left.
+ */
+INLINE next_panel next_of(const ml_gemm_tile *t, const source *B, int64_t j, int64_t k, int64_t k0,
+                          int64_t k1, int64_t m) {
+  const bool more = k + KC < k1;
+  const int64_t kc = more ? least(KC, k1 - k - KC) : least(KC, k1 - k0), lines = NR * kc / LINE;
+  const int64_t nj = more ? j : j + NR, nk = more ? k + KC : k0;
+  next_panel next = {.b = B->at + nj * B->down + nk * B->step};
+  if (t->panels)
+    next.wide = next.lines = lines, next.ld = LINE;
+  else if (t->tb)
+    next.wide = NR, next.lines = lines, next.ld = t->ldb;
+  else /* a line of each k: its neighbour comes with it */
+    next.wide = next.lines = kc, next.ld = t->ldb;
+  if (nj + (t->panels ? 1 : NR) > t->n1)
+    next.lines = 0;
   next.each = next.lines * MR / m + 1;
-  for (; j < t->n1; j += NR) {
-    r->n = (int)least(NR, t->n1 - j);
-    if (direct && (r->n == NR || r->n == L)) {
-      r->b = B + j;
-      r->ldb = t->ldb;
-    } else {
-      pack_panel(panel, B + j * down, t->ldb, t->tb, r->kc, r->n);
-      r->b = panel;
-      r->ldb = NR;
+  return next;
+}
+
+/* A group of blocks of k from k0 on for m rows: A[g] holds them for block g. */
+static void tile_blocks(const ml_gemm_tile *t, const rows *A, int64_t m0, int64_t m, int64_t k0,
+                        bool add) {
+  _Alignas(64) real panel[NR * KC];
+  const source B = source_of(t);
+  real *C = (real *)t->C + m0 * t->ldc;
+  const bool direct = !t->tb && !t->panels && m <= 2 * MR; /* a copy would not pay */
+  const int64_t k1 = least(t->k1, k0 + GROUP * KC);
+  block r = {.panel = NR, .ldc = t->ldc, .alpha = (real)t->alpha};
+  int64_t first = t->n0;
+  if (direct && !A->across && m <= 2)
+    for (int64_t k = k0; k < k1; k += KC) {
+      r.kc = least(KC, k1 - k);
+      r.add = add || k > k0;
+      first = few_rows(t, r, A + (k - k0) / KC, C, m, B.at + k * B.step);
     }
-    next.b = B + (j + NR) * down;
-    if (j + 2 * NR > t->n1)
-      next.lines = 0;
-    panel_rows(r, A, C + j, m, &next);
+  for (int64_t j = first; j < t->n1; j += NR) {
+    r.n = (int)least(NR, t->n1 - j);
+    for (int64_t k = k0; k < k1; k += KC) {
+      r.kc = least(KC, k1 - k);
+      r.add = add || k > k0;
+      r.b = B.at + j * B.down + k * B.step;
+      r.ldb = B.step;
+      if (!t->panels && !(direct && (r.n == NR || r.n == L))) {
+        pack_panel(panel, r.b, t->ldb, t->tb, r.kc, r.n);
+        r.b = panel;
+        r.ldb = NR;
+      }
+      const next_panel next = next_of(t, &B, j, k, k0, k1, m);
+      panel_rows(&r, A + (k - k0) / KC, C + j, m, &next);
+    }
   }
 }
 
 /* A where it lies. */
 static void tile_direct(const ml_gemm_tile *t, bool add) {
-  block r = {.panel = NR, .ldc = t->ldc, .alpha = (real)t->alpha, .add = add};
-  rows A = {.ld = t->lda, .step = t->ta ? MR : MR * t->lda, .across = t->ta};
-  for (int64_t k = t->k0; k < t->k1 && !ml_cancelled(); k += KC) {
-    r.kc = least(KC, t->k1 - k);
-    A.a = (const real *)t->A + (t->ta ? t->m0 + k * t->lda : t->m0 * t->lda + k);
-    tile_block(t, &r, &A, t->m0, t->m1 - t->m0, k);
-    r.add = true;
+  for (int64_t k = t->k0; k < t->k1 && !ml_cancelled(); k += GROUP * KC, add = true) {
+    rows A[GROUP];
+    for (int64_t g = 0; g < GROUP; g++) {
+      const int64_t at = k + g * KC;
+      A[g] = (rows){.a = (const real *)t->A + (t->ta ? t->m0 + at * t->lda : t->m0 * t->lda + at),
+                    .ld = t->lda,
+                    .step = t->ta ? MR : MR * t->lda,
+                    .across = t->ta};
+    }
+    tile_blocks(t, A, t->m0, t->m1 - t->m0, k, add);
   }
 }
 
-/* Rows of A copied at once: 192 and 320 KiB, on the stack and in L2. */
-#define ROWS ((int64_t)((ML_REAL_IS_F32 ? 192 : 160) / MR * MR))
+/* Rows of A copied at once, on the stack and in L2: 768 KiB at AVX-512, whose processors have an
+ * L2 of 1 MiB or more, else 192 (f32) and 320 KiB. */
+#define ROWS                                                                                       \
+  ((int64_t)((ML_ISA_LEVEL == 2 ? (ML_REAL_IS_F32 ? 384 : 192)                                     \
+              : ML_REAL_IS_F32  ? 192                                                              \
+                                : 160) /                                                            \
+             MR * MR))
 
 /* A copied block by block, MR rows side by side. */
 static void tile_copied(const ml_gemm_tile *t, bool add) {
-  _Alignas(64) real copy[ROWS * KC + L];
+  _Alignas(64) real copy[GROUP * ROWS * KC + L];
   const real *A = t->A;
   for (int64_t m0 = t->m0; m0 < t->m1; m0 += ROWS) {
     const int64_t m = least(ROWS, t->m1 - m0);
-    block r = {.panel = NR, .ldc = t->ldc, .alpha = (real)t->alpha, .add = add};
-    for (int64_t k = t->k0; k < t->k1 && !ml_cancelled(); k += KC) {
-      r.kc = least(KC, t->k1 - k);
-      if (t->ta)
-        pack_rows(copy, A + k * t->lda + m0, t->lda, r.kc, m);
-      else
-        pack_lines(copy, A + m0 * t->lda + k, t->lda, r.kc, m);
-      const rows source = {.a = copy, .ld = MR, .step = MR * r.kc, .across = true};
-      tile_block(t, &r, &source, m0, m, k);
-      r.add = true;
+    bool more = add;
+    for (int64_t k = t->k0; k < t->k1 && !ml_cancelled(); k += GROUP * KC, more = true) {
+      rows copied[GROUP] = {{0}};
+      for (int64_t g = 0; g < GROUP && k + g * KC < t->k1; g++) {
+        const int64_t at = k + g * KC, kc = least(KC, t->k1 - at);
+        real *to = copy + g * ROWS * KC;
+        if (t->ta)
+          pack_rows(to, A + at * t->lda + m0, t->lda, kc, m);
+        else
+          pack_lines(to, A + m0 * t->lda + at, t->lda, kc, m);
+        copied[g] = (rows){.a = to, .ld = MR, .step = MR * kc, .across = true};
+      }
+      tile_blocks(t, copied, m0, m, k, more);
     }
   }
 }
@@ -411,7 +471,8 @@ static void tile_copied(const ml_gemm_tile *t, bool add) {
  * in L1. */
 static bool copies(const ml_gemm_tile *t) {
   const int64_t m = t->m1 - t->m0, n = t->n1 - t->n0;
-  return t->ta ? n > 256 || t->lda * (int64_t)sizeof(real) > 1024 : m > 2 * MR && n >= 192;
+  return t->ta ? n > 256 || t->lda * (int64_t)sizeof(real) > 1024
+               : m > 2 * MR && n >= (ML_ISA_LEVEL == 2 ? 1024 : 192);
 }
 
 static void tile(const ml_gemm_tile *t) {
@@ -554,7 +615,8 @@ static void dots(void *y_, int64_t incy, const void *A_, int64_t lda, const void
 }
 
 extern const ml_gemm_kernels ML_FN(gemm_kernels);
-const ml_gemm_kernels ML_FN(gemm_kernels) = {.rows = MR,
+const ml_gemm_kernels ML_FN(gemm_kernels) = {.dtype = ML_REAL_IS_F32 ? ML_F32 : ML_F64,
+                                             .rows = MR,
                                              .columns = NR,
                                              .tile_rows = ROWS,
                                              .tile = tile,

@@ -66,6 +66,13 @@ static double prod_row(const real *x, int64_t n) {
   return total;
 }
 
+#define LINE ((int64_t)(64 / sizeof(real)))
+
+static inline void fetch(const real *x) {
+  for (int64_t i = 0; i < LANES; i += LINE)
+    __builtin_prefetch(x + i);
+}
+
 /* A NaN, once in a lane, stays: x > NaN is false. */
 #define LARGER(x, m) (((x) > (m)) | ((x) != (x)) ? (x) : (m))
 #define SMALLER(x, m) (((x) < (m)) | ((x) != (x)) ? (x) : (m))
@@ -96,17 +103,21 @@ EXTREME_ROW(max_row, LARGER)
 EXTREME_ROW(plain_max_row, PLAINLY_LARGER)
 EXTREME_ROW(min_row, SMALLER)
 
-/* Sum of exp(x - m), and into y when it is given. */
-static inline double exp_row(real *y, const real *x, real m, int64_t n) {
+/* Sum of exp(x - m), and into y when it is given. far: the row after this one comes from memory,
+ * and there is time to ask for it now. */
+static inline __attribute__((always_inline)) double
+exp_row_as(real *y, const real *x, real m, int64_t n, const bool store, const bool far) {
   double total = 0;
   int64_t i = 0;
   while (i + LANES <= n) {
     real lane[LANES] = {0};
     int64_t end = i + LANES * RUN <= n ? i + LANES * RUN : n - (n - i) % LANES;
     for (; i < end; i += LANES) {
+      if (far)
+        fetch(x + n + i);
       _Pragma("GCC ivdep") for (int l = 0; l < LANES; l++) {
         real e = ml_exp_nonpositive(x[i + l] - m);
-        if (y)
+        if (store)
           y[i + l] = e;
         lane[l] += e;
       }
@@ -125,11 +136,20 @@ static inline double exp_row(real *y, const real *x, real m, int64_t n) {
     rest[l] = ml_exp_nonpositive(x[i + l] - m);
   double part = 0;
   for (int64_t l = 0; l < left; l++) {
-    if (y)
+    if (store)
       y[i + l] = rest[l];
     part += (double)rest[l];
   }
   return total + part;
+}
+static double exp_row(real *y, const real *x, real m, int64_t n) {
+  return exp_row_as(y, x, m, n, true, false);
+}
+static double exp_row_far(real *y, const real *x, real m, int64_t n) {
+  return exp_row_as(y, x, m, n, true, true);
+}
+static double exp_sum_row(const real *x, real m, int64_t n) {
+  return exp_row_as(NULL, x, m, n, false, false);
 }
 
 void ML_FN(tensor_k_reduce_rows)(ml_reduce_op op, double *state, const void *vx, int64_t row_stride,
@@ -155,7 +175,7 @@ void ML_FN(tensor_k_reduce_rows)(ml_reduce_op op, double *state, const void *vx,
     default: { /* ML_LOGSUMEXP; with an infinite maximum the sum says nothing and is 1 */
       real m = max_row(x, n);
       state[0] = (double)m;
-      state[1] = ml_abs(m) < ML_INF ? exp_row(NULL, x, m, n) : 1;
+      state[1] = ml_abs(m) < ML_INF ? exp_sum_row(x, m, n) : 1;
     }
     }
   }
@@ -301,27 +321,61 @@ void ML_FN(tensor_k_cumsum)(void *vout, const void *vx, int64_t rows, int64_t n,
 
 /* ---- softmax --------------------------------------------------------------------------------- */
 
-void ML_FN(tensor_k_softmax_rows)(void *vy, const void *vx, int64_t rows, int64_t n, bool log) {
+/* A row that is to be written past the caches is made here first. */
+#define STREAM_ROW ((int64_t)(32768 / sizeof(real)))
+
+static bool streams(const real *y, int64_t n, bool stream) {
+  return stream && n <= STREAM_ROW && n % ML_LANES == 0 && (uintptr_t)y % ML_VECTOR_BYTES == 0;
+}
+
+static inline __attribute__((always_inline)) void put_row(real *y, const real *e, real factor,
+                                                          int64_t n, const bool stream) {
+  if (stream)
+    for (int64_t i = 0; i < n; i += ML_LANES)
+      ml_vstream(y + i, *(const ml_vecu *)(e + i) * factor);
+  else
+    _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = e[i] * factor;
+}
+
+void ML_FN(tensor_k_softmax_rows)(void *vy, const void *vx, int64_t rows, int64_t n, bool log,
+                                  bool stream) {
+  _Alignas(64) real scratch[STREAM_ROW + 4096 / sizeof(real)];
   real *y = vy;
   const real *x = vx;
+  /* half a page away from x in the low bits: loads wait for stores at the same place of a page */
+  real *row = scratch + (((uintptr_t)x + 2048 - (uintptr_t)scratch) & 4032) / sizeof(real);
+  stream = streams(y, n, stream);
   for (int64_t r = 0; r < rows; r++, x += n, y += n) {
     real m = plain_max_row(x, n);
     if (log) {
-      real total = ml_log((real)exp_row(NULL, x, m, n));
-      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - m) - total;
+      real total = ml_log((real)exp_sum_row(x, m, n));
+      if (stream) {
+        for (int64_t i = 0; i < n; i += ML_LANES)
+          ml_vstream(y + i, (*(const ml_vecu *)(x + i) - m) - total);
+      } else {
+        _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] = (x[i] - m) - total;
+      }
     } else {
-      real inverse = (real)(1 / exp_row(y, x, m, n));
-      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) y[i] *= inverse;
+      real *e = stream ? row : y,
+           inverse = (real)(1 / (stream ? exp_row_far : exp_row)(e, x, m, n));
+      put_row(y, e, inverse, n, stream);
     }
   }
+  if (stream)
+    ml_vstream_end();
 }
 
-static double dot_row(const real *a, const real *b, int64_t n) {
+static double dot_row(const real *a, const real *b, int64_t n, bool far) {
   real lane[LANES] = {0};
   int64_t i = 0;
-  for (; i + LANES <= n; i += LANES)
+  for (; i + LANES <= n; i += LANES) {
+    if (far) {
+      fetch(a + i + 1024 / sizeof(real));
+      fetch(b + i + 1024 / sizeof(real));
+    }
     for (int l = 0; l < LANES; l++)
       lane[l] += a[i + l] * b[i + l];
+  }
   for (int half = LANES / 2; half >= 8; half /= 2)
     for (int l = 0; l < half; l++)
       lane[l] += lane[l + half];
@@ -333,18 +387,31 @@ static double dot_row(const real *a, const real *b, int64_t n) {
   return total;
 }
 
+/* dx = y (dy - s) */
+static inline __attribute__((always_inline)) void grad_row(real *dx, const real *y, const real *dy,
+                                                           real s, int64_t n, const bool stream) {
+  if (stream)
+    for (int64_t i = 0; i < n; i += ML_LANES)
+      ml_vstream(dx + i, *(const ml_vecu *)(y + i) * (*(const ml_vecu *)(dy + i) - s));
+  else
+    _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] = y[i] * (dy[i] - s);
+}
+
 void ML_FN(tensor_k_softmax_grad_rows)(void *vdx, const void *vy, const void *vdy, int64_t rows,
-                                       int64_t n, bool log) {
+                                       int64_t n, bool log, bool stream) {
   real *dx = vdx;
   const real *y = vy, *dy = vdy;
+  stream = !log && streams(dx, n, stream);
   for (int64_t r = 0; r < rows; r++, dx += n, y += n, dy += n) {
-    real s = (real)(log ? sum_row(dy, n) : dot_row(y, dy, n));
+    real s = (real)(log ? sum_row(dy, n) : dot_row(y, dy, n, stream));
     if (log) {
       _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] = dy[i] - ml_exp(y[i]) * s;
     } else {
-      _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) dx[i] = y[i] * (dy[i] - s);
+      grad_row(dx, y, dy, s, n, stream);
     }
   }
+  if (stream)
+    ml_vstream_end();
 }
 
 void ML_FN(tensor_k_softmax_columns)(void *vy, const void *vx, int64_t stride, int64_t n,

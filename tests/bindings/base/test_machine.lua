@@ -117,11 +117,12 @@ function T.test_every_function_has_help()
   check.equal(meta.__dir, sorted)
 end
 
-function T.test_a_step_with_large_temporaries_asks_the_system_for_nothing() -- property; 320 MiB at once, nothing between
+-- property; 320 MiB at once, nothing between
+function T.test_a_step_with_large_temporaries_asks_the_system_for_nothing()
   local seen = {}
   for i = 1, 3 do
     ml.scope(function()
-      local held = {}
+      local held = {} -- luacheck: ignore 241
       for k = 1, 10 do held[k] = ml.zeros { 4, 1024, 1024 } end
     end)
     seen[i] = ml.memory().system_allocations

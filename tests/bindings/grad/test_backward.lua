@@ -46,13 +46,15 @@ function T.test_seed_and_retain()
   local loss = (w ^ 2):sum()
   loss:backward { retain = true }
   loss:backward()
-  check.raises("unknown option 'retian'; did you mean 'retain'?", function() loss:backward(nil, { retian = true }) end)
+  check.raises("unknown option 'retian'; did you mean 'retain'?",
+    function() loss:backward(nil, { retian = true }) end)
   check.raises("the seed is f64 [3], y f64 [2]", function() (w * 1):backward(ml.zeros { 3 }) end)
 end
 
 function T.test_nothing_to_go_back_through()
   check.raises("depends on no parameter", function() ml.f64({ 1 }):sum():backward() end)
-  check.raises("wanted a parameter (ml.param), got a plain f64 [1]", function() ml.f64({ 1 }):grad() end)
+  check.raises("wanted a parameter (ml.param), got a plain f64 [1]",
+    function() ml.f64({ 1 }):grad() end)
   check.raises("f32 or f64 tensor expected", ml.param, ml.index { 1 })
 end
 
@@ -147,7 +149,8 @@ end
 
 function T.test_value_and_grad_errors()
   local w = ml.f64 { 1, 2 }
-  check.raises("returned f64 [2], wanted a tensor of one element first", ml.value_and_grad(function(x) return x end), w)
+  check.raises("returned f64 [2], wanted a tensor of one element first",
+    ml.value_and_grad(function(x) return x end), w)
   check.raises("returned nil, wanted", ml.value_and_grad(function() end), w)
   check.raises("boom", ml.value_and_grad(function() error "boom" end), w)
   check.raises("tensor or table of tensors expected", ml.value_and_grad(function() end), 3)
@@ -164,7 +167,7 @@ function T.test_a_long_graph_is_dropped_without_recursion()
   for _ = 1, 100000 do y = y + 1 end
   y:sum():backward()
   check.equal(w:grad():totable(), { 1 })
-  y = nil
+  y = nil -- luacheck: ignore 311
   collectgarbage()
 end
 
@@ -184,7 +187,9 @@ function T.test_no_leak()
     local loss = data:matmul(w):tanh():sum()
     loss:backward()
     w:grad()
-    ml.value_and_grad(function(p) return data:matmul(p.w):exp():mean(), { p.w * 2 } end) { w = ml.ones { 3, 2 } }
+    ml.value_and_grad(function(p)
+      return data:matmul(p.w):exp():mean(), { p.w * 2 }
+    end) { w = ml.ones { 3, 2 } }
   end)
 end
 

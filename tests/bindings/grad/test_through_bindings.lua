@@ -1,4 +1,5 @@
--- Every differentiable function keeps the tape when called from Lua, with the right axes (gradient: central differences).
+-- Every differentiable function keeps the tape when called from Lua, with the right axes (gradient:
+-- central differences).
 local ml = require "moonlab"
 local nn = require("moonlab.core").nn
 local check = require "check"
@@ -59,11 +60,14 @@ local cases = {
   cross_entropy = function(w) return (nn.cross_entropy(w, { 3, 1 }, { z_loss = 0.1 })) end,
   embedding = function(w) return nn.embedding(w, { 2, 2, 1 }):square() end,
 }
-for _, name in ipairs { "abs", "square", "sqrt", "rsqrt", "reciprocal", "exp", "expm1", "log", "log1p", "log2", "sin", "cos", "tan",
-  "atan", "sinh", "cosh", "tanh", "erf", "erfc", "sigmoid", "softplus", "relu", "relu2", "silu", "gelu_tanh", "gelu_erf" } do
+for _, name in ipairs { "abs", "square", "sqrt", "rsqrt", "reciprocal", "exp", "expm1", "log",
+  "log1p", "log2", "sin", "cos", "tan", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "sigmoid",
+  "softplus", "relu", "relu2", "silu", "gelu_tanh", "gelu_erf" } do
   cases[name] = function(w) return w[name](w) end
 end
-for _, name in ipairs { "asin", "acos" } do cases[name] = function(w) return (w / 3)[name](w / 3) end end
+for _, name in ipairs { "asin", "acos" } do
+  cases[name] = function(w) return (w / 3)[name](w / 3) end
+end
 
 -- positive, distinct, away from kinks
 local point = { { 0.7, 1.3, 2.1 }, { 1.1, 0.6, 1.8 } }

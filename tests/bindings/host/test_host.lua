@@ -1,4 +1,5 @@
--- The host as a program: options, arg, exit status, tracebacks, the prompt on a pipe, Ctrl-C, and stock Lua with the module.
+-- The host as a program: options, arg, exit status, tracebacks, the prompt on a pipe, Ctrl-C, and
+-- stock Lua with the module.
 local ml = require "moonlab"
 local check = require "check"
 local T = {}
@@ -14,7 +15,8 @@ do -- the program that runs this test
 end
 
 -- Before stock Lua: what a sanitized library needs.
-local preload = os.getenv("MOONLAB_PRELOAD") and ("LD_PRELOAD='%s' "):format(os.getenv("MOONLAB_PRELOAD")) or ""
+local preload = os.getenv("MOONLAB_PRELOAD")
+  and ("LD_PRELOAD='%s' "):format(os.getenv("MOONLAB_PRELOAD")) or ""
 
 -- Runs a shell command; returns its output (both streams) and its exit status.
 local function run(command, input)
@@ -56,14 +58,16 @@ function T.test_e_l_and_standard_input()
 end
 
 function T.test_exit_status()
-  with_script("os.exit(7, true)", function(path) check.equal(select(2, run(("'%s' '%s'"):format(host, path))), 7) end)
+  with_script("os.exit(7, true)",
+    function(path) check.equal(select(2, run(("'%s' '%s'"):format(host, path))), 7) end)
   with_script("error 'no'", function(path)
     local out, status = run(("'%s' '%s'"):format(host, path))
     check.equal(status, 1)
     check.is_true(out:find("script.lua:1: no", 1, true) ~= nil)
     check.is_true(out:find("stack traceback", 1, true) ~= nil)
   end)
-  with_script("error(setmetatable({}, { __tostring = function() return 'an object' end }))", function(path)
+  local script = "error(setmetatable({}, { __tostring = function() return 'an object' end }))"
+  with_script(script, function(path)
     local out = run(("'%s' '%s'"):format(host, path))
     check.is_true(out:find("an object", 1, true) ~= nil)
   end)
@@ -78,13 +82,25 @@ function T.test_exit_status()
   check.is_true(out:find("nothing.lua", 1, true) ~= nil)
 end
 
+function T.test_blas_kernels_follow_the_instruction_set() -- property: also on processors that BLAS does not know
+  local report = "-e \"local v = require 'moonlab'.version(); print(v.cpu_features, v.blas)\""
+  local out = run(("env -u OPENBLAS_CORETYPE '%s' %s"):format(host, report))
+  if out:find("avx2", 1, true) then check.is_true(out:find("kernel Prescott", 1, true) == nil) end
+  out = run(("OPENBLAS_CORETYPE=Nehalem '%s' %s"):format(host, report)) -- the user's choice stands
+  check.is_true(out:find("kernel Nehalem", 1, true) ~= nil)
+end
+
 function T.test_version_names_what_runs()
   local out = run(("'%s' --version"):format(host))
-  for _, word in ipairs { "OpenBLAS", "SIMD", "threads", "moonlab" } do check.is_true(out:find(word, 1, true) ~= nil) end
+  for _, word in ipairs { "OpenBLAS", "SIMD", "threads", "moonlab" } do
+    check.is_true(out:find(word, 1, true) ~= nil)
+  end
 end
 
 function T.test_the_prompt_on_a_pipe_prints_values_and_survives_errors()
-  local out, status = run(("'%s' -i"):format(host), "1 + 1\nx = ml.ones{2}\nx:sum():item();\nfor i = 1, 2 do\nprint(i)\nend\nerror 'oops'\n#x\n_ + 1\n")
+  local out, status = run(("'%s' -i"):format(host),
+    "1 + 1\nx = ml.ones{2}\nx:sum():item();\nfor i = 1, 2 do\nprint(i)\nend\n"
+      .. "error 'oops'\n#x\n_ + 1\n")
   check.equal(status, 0)
   check.is_true(out:find("^2\n") ~= nil)
   check.is_true(out:find("1\n2\n", 1, true) ~= nil)
@@ -92,7 +108,8 @@ function T.test_the_prompt_on_a_pipe_prints_values_and_survives_errors()
   check.is_true(out:find("\n2\n3\n", 1, true) ~= nil)
 end
 
--- Runs a script and sends SIGINT `times` times, 0.4 s apart; returns the output, the status and the seconds after the first.
+-- Runs a script and sends SIGINT `times` times, 0.4 s apart; returns the output, the status and the
+-- seconds after the first.
 local function interrupted(script, times)
   local out, status
   local took
@@ -127,7 +144,8 @@ end
 
 function T.test_ctrl_c_can_be_caught_once()
   local out, status = interrupted("local ok, why = pcall(function() " .. kernel .. [[ end)
-    print("caught", ok, (tostring(why):match("interrupted"))) print(require("moonlab").ones { 3 }:sum():item())]], 1)
+    print("caught", ok, (tostring(why):match("interrupted")))
+    print(require("moonlab").ones { 3 }:sum():item())]], 1)
   check.equal(status, 0)
   check.is_true(out:find("caught\tfalse\tinterrupted\n3.0", 1, true) ~= nil)
 end
@@ -144,7 +162,8 @@ function T.test_a_second_ctrl_c_gets_out_of_a_loop_that_catches()
   check.is_true(out:find("interrupted", 1, true) ~= nil)
 end
 
-function T.test_a_fourth_ctrl_c_ends_what_cannot_be_interrupted() -- a pattern that backtracks for hours
+-- a pattern that backtracks for hours
+function T.test_a_fourth_ctrl_c_ends_what_cannot_be_interrupted()
   local _, status = interrupted("local s = ('a'):rep(60); s:find(('a-'):rep(30) .. 'b')", 4)
   check.equal(status, 130)
 end
@@ -152,7 +171,9 @@ end
 function T.test_a_disk_that_takes_no_more_is_an_error_and_leaves_the_old_file()
   check.in_folder(function(dir)
     ml.save(dir .. "/w.safetensors", { a = ml.ones { 3 } })
-    local out, status = run(("ulimit -f 64; '%s' -e \"local ml = require 'moonlab'; print(pcall(ml.save, '%s/w.safetensors', { a = ml.zeros { 100000 } }))\""):format(host, dir))
+    local out, status = run(("ulimit -f 64; '%s' -e \"local ml = require 'moonlab' "
+      .. "print(pcall(ml.save, '%s/w.safetensors', { a = ml.zeros { 100000 } }))\""):format(
+      host, dir))
     check.equal(status, 0)
     check.is_true(out:find("^false") ~= nil)
     check.is_true(out:find("w.safetensors", 1, true) ~= nil)
@@ -164,7 +185,8 @@ function T.test_a_disk_that_takes_no_more_is_an_error_and_leaves_the_old_file()
 end
 
 function T.test_a_folder_that_is_not_there_is_an_error()
-  check.raises("/nonexistent/w.safetensors", ml.save, "/nonexistent/w.safetensors", { a = ml.ones { 3 } })
+  check.raises("/nonexistent/w.safetensors", ml.save, "/nonexistent/w.safetensors",
+    { a = ml.ones { 3 } })
 end
 
 function T.test_install_puts_both_where_lua_looks()
@@ -172,7 +194,10 @@ function T.test_install_puts_both_where_lua_looks()
   check.in_folder(function(dir)
     local _, status = run(("cmake --install '%s' --prefix '%s' >/dev/null"):format(build, dir))
     check.equal(status, 0)
-    local out = run(("cd / && LUA_PATH='%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua;;' LUA_CPATH='%s/lib/lua/5.4/?.so;;' %slua5.4 -e 'print(require(\"moonlab\").ones{3}:sum():item())'"):format(dir, dir, dir, preload))
+    local out = run(("cd / && LUA_PATH='%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua;;' "
+      .. "LUA_CPATH='%s/lib/lua/5.4/?.so;;' "
+      .. "%slua5.4 -e 'print(require(\"moonlab\").ones{3}:sum():item())'"):format(
+      dir, dir, dir, preload))
     check.equal(out, "3.0\n")
     out, status = run(("cd / && '%s/bin/moonlab' recipes"):format(dir))
     check.equal(status, 0)
@@ -182,12 +207,14 @@ end
 
 function T.test_stock_lua_loads_the_module()
   local build = host:match("^(.*)/bin/[^/]*$") or "build"
-  local command = ("LUA_PATH='lua/?.lua;lua/?/init.lua;;' LUA_CPATH='%s/lib/?.so;;' %slua5.4 -e '%s'"):format(build, preload,
+  local command = ("LUA_PATH='lua/?.lua;lua/?/init.lua;;' "
+    .. "LUA_CPATH='%s/lib/?.so;;' %slua5.4 -e '%s'"):format(build, preload,
     'local ml = require "moonlab"; print(ml.ones{2, 2}:matmul(ml.ones{2, 2}):sum():item())')
   check.equal(run(command), "8.0\n")
 end
 
-function T.test_a_second_start_is_quick() -- the launcher decides that nothing is stale without a build
+-- the launcher decides that nothing is stale without a build
+function T.test_a_second_start_is_quick()
   local out, status = run("./moonlab -e 'print(1)'")
   check.equal(out:match("[^\n]*\n$"), "1\n")
   check.equal(status, 0)

@@ -4,8 +4,9 @@ local check = require "check"
 local T = {}
 
 local function everything()
-  return { a = ml.f64 { { 1, 2 }, { 3, 4 } }, b = ml.f32 { 0.5 }, ids = ml.index { 1, 5 }, mask = ml.u8 { 0, 255 },
-    scalar = ml.tensor(3), empty = ml.zeros { 0, 2 }, view = ml.arange(6):reshape({ 2, 3 }):transpose() }
+  return { a = ml.f64 { { 1, 2 }, { 3, 4 } }, b = ml.f32 { 0.5 }, ids = ml.index { 1, 5 },
+    mask = ml.u8 { 0, 255 }, scalar = ml.tensor(3), empty = ml.zeros { 0, 2 },
+    view = ml.arange(6):reshape({ 2, 3 }):transpose() }
 end
 
 local function check_same(found, wanted)
@@ -53,11 +54,13 @@ function T.test_refusals()
   check.in_folder(function(dir)
     local t = { a = ml.ones { 2 } }
     check.raises("ends in .safetensors, .npz or .npy", ml.save, dir .. "/w.bin", t)
-    check.raises("entry 'b' is number 3, wanted a tensor", ml.save, dir .. "/w.safetensors", { b = 3 })
+    check.raises("entry 'b' is number 3, wanted a tensor", ml.save, dir .. "/w.safetensors",
+      { b = 3 })
     check.raises("holds the key number 1", ml.save, dir .. "/w.safetensors", { ml.ones { 1 } })
     check.raises("tensor expected, got table", ml.save, dir .. "/w.npy", t)
     check.raises("only safetensors files hold it", ml.save, dir .. "/w.npz", t, { metadata = {} })
-    check.raises("'k' is a number, wanted a string", ml.save, dir .. "/w.safetensors", t, { metadata = { k = 1 } })
+    check.raises("'k' is a number, wanted a string", ml.save, dir .. "/w.safetensors", t,
+      { metadata = { k = 1 } })
     check.raises("no/w.safetensors", ml.save, dir .. "/no/w.safetensors", t)
     check.raises("did you mean 'metadata'?", ml.save, dir .. "/w.safetensors", t, { metdata = {} })
     local found, why = ml.load(dir .. "/none.npy")

@@ -5,10 +5,12 @@ local json = ml.json
 local T = {}
 
 function T.test_numbers_are_exact()
-  local t = json.decode '[1, -0, 1.0, 1e2, 9007199254740993, 9223372036854775807, -9223372036854775808, 0.1, 1.5e-300]'
+  local t = json.decode('[1, -0, 1.0, 1e2, 9007199254740993, 9223372036854775807, '
+    .. '-9223372036854775808, 0.1, 1.5e-300]')
   local kinds = {}
   for i, v in ipairs(t) do kinds[i] = math.type(v) end
-  check.equal(kinds, { "integer", "integer", "float", "float", "integer", "integer", "integer", "float", "float" })
+  check.equal(kinds, { "integer", "integer", "float", "float", "integer", "integer", "integer",
+    "float", "float" })
   check.equal(t[5], 9007199254740993)
   check.equal(t[6], math.maxinteger)
   check.equal(t[7], math.mininteger)

@@ -1,4 +1,5 @@
--- The network operations from Lua agree with PyTorch (golden: numbers by tests/golden/bindings/torch_cases.py).
+-- The network operations from Lua agree with PyTorch (golden: numbers by
+-- tests/golden/bindings/torch_cases.py).
 local ml = require "moonlab"
 local nn = require("moonlab.core").nn
 local check = require "check"
@@ -14,12 +15,14 @@ function T.test_linear_and_mlp()
   check.close(nn.linear(x, W, { bias = b, activation = "gelu_tanh" }), G.linear_gelu, close)
   local Wt = W:transpose():contiguous()
   check.close(nn.linear(x, Wt, { activation = "silu", transposed = true }), G.linear_silu_t, close)
-  check.close(nn.mlp(x, { w1 = W, b1 = b, w2 = f64 "W2", b2 = f64 "b2", activation = "relu" }), G.mlp, close)
+  check.close(nn.mlp(x, { w1 = W, b1 = b, w2 = f64 "W2", b2 = f64 "b2", activation = "relu" }),
+    G.mlp, close)
   check.close(nn.activation(nn.linear(x, W, { bias = b }), "gelu_tanh"), G.linear_gelu, close)
 end
 
 function T.test_norms()
-  check.close(nn.layer_norm(f64 "x", { gain = f64 "gain", shift = f64 "shift", eps = 1e-3 }), G.layer_norm, close)
+  check.close(nn.layer_norm(f64 "x", { gain = f64 "gain", shift = f64 "shift", eps = 1e-3 }),
+    G.layer_norm, close)
   check.close(nn.rms_norm(f64 "x", { gain = f64 "gain", eps = 1e-3 }), G.rms_norm, close)
 end
 
@@ -47,18 +50,20 @@ function T.test_cross_entropy()
   check.close(info.mean_logz, G.mean_logz, close)
   check.close(info.mean_logz2, G.mean_logz2, close)
   check.equal(info.count, 6)
-  loss, info = nn.cross_entropy(f64 "logits", ml.index(G.targets), { mask = f64 "weights", z_loss = 0.1 })
+  loss, info = nn.cross_entropy(f64 "logits", ml.index(G.targets),
+    { mask = f64 "weights", z_loss = 0.1 })
   check.close(loss, G.ce_weighted, close)
   check.equal(info.count, 4)
-  check.close(nn.linear_cross_entropy(f64 "xs", f64 "head", G.targets, { multiplier = 0.5 }), G.lce, close)
+  check.close(nn.linear_cross_entropy(f64 "xs", f64 "head", G.targets, { multiplier = 0.5 }), G.lce,
+    close)
   check.close(nn.linear_cross_entropy(f64 "xs", f64("head"):transpose():contiguous(), G.targets,
     { multiplier = 0.5, transposed = true }), G.lce, close)
 end
 
 function T.test_embedding()
   check.close(nn.embedding(f64 "table", G.ids), G.embedding, close)
-  check.close(nn.embedding(f64 "table", ml.index(G.ids), { positions_table = f64 "more", positions = G.at }),
-    G.embedding_positions, close)
+  check.close(nn.embedding(f64 "table", ml.index(G.ids),
+    { positions_table = f64 "more", positions = G.at }), G.embedding_positions, close)
 end
 
 function T.test_images()
@@ -67,7 +72,8 @@ function T.test_images()
   check.close(nn.conv2d(image, kernel, { bias = b, padding = "same" }), G.conv_same, close)
   check.close(nn.avg_pool2d(image, { kernel = 2 }), G.pool, close)
   check.close(nn.global_avg_pool(image), G.global_pool, close)
-  check.close(nn.locally_connected2d(image, f64 "local_w", { kernel = { 3, 2 } }), G.local_out, close)
+  check.close(nn.locally_connected2d(image, f64 "local_w", { kernel = { 3, 2 } }), G.local_out,
+    close)
 end
 
 function T.test_dropout()
@@ -94,7 +100,8 @@ function T.test_errors()
   check.raises("f32", nn.linear, x, W:to "f32")
   check.raises("unknown option 'bais'; did you mean 'bias'?", nn.linear, x, W, { bais = W })
   check.raises("option 'bias': tensor expected, got number 3", nn.linear, x, W, { bias = 3 })
-  check.raises("unknown choice \"gelu\"; did you mean \"relu\"", nn.linear, x, W, { activation = "gelu" })
+  check.raises("unknown choice \"gelu\"; did you mean \"relu\"", nn.linear, x, W,
+    { activation = "gelu" })
   check.raises("unknown activation \"swish\"", nn.activation, x, "swish")
   check.raises("option 'w2': is missing", nn.mlp, x, { w1 = W })
   check.raises("nan, wanted >= 0", nn.layer_norm, x, { eps = 0 / 0 })
@@ -102,8 +109,10 @@ function T.test_errors()
   check.raises("nan, wanted 0 <= p < 1", nn.dropout, x, 0 / 0, { rng = ml.rng(1) })
   check.raises("option 'rng': is missing", nn.dropout, x, 0.5)
   check.raises("option 'kernel': is missing", nn.avg_pool2d, f64 "image")
-  check.raises("option 'stride': is 0, wanted >= 1", nn.conv2d, f64 "image", f64 "kernel", { stride = 0 })
-  check.raises("positions_table and positions come together", nn.embedding, f64 "table", G.ids, { positions = G.at })
+  check.raises("option 'stride': is 0, wanted >= 1", nn.conv2d, f64 "image", f64 "kernel",
+    { stride = 0 })
+  check.raises("positions_table and positions come together", nn.embedding, f64 "table", G.ids,
+    { positions = G.at })
   check.raises("'cross_entropy'", nn.cross_entropy, f64 "logits", { 1, 2, 3, 4, 5, 8 })
   check.raises("'embedding'", nn.embedding, f64 "table", { 6 })
 end

@@ -68,7 +68,8 @@ function T.test_adamw_with_each_decay_under_a_schedule() -- analytic
       local mh, vh = moments(g, state, b1, b2, t)
       for i = 1, n do w[i] = w[i] - s * lr * mh[i] / (math.sqrt(vh[i]) + eps) - shrink(s) * w[i] end
     end, falling)
-    local found = run("adamw", { lr = lr, betas = { b1, b2 }, eps = eps, weight_decay = lambda, decay = decay }, falling)
+    local found = run("adamw", { lr = lr, betas = { b1, b2 }, eps = eps, weight_decay = lambda,
+      decay = decay }, falling)
     check.close(found, wanted, { rtol = 1e-12 })
   end
   local wanted = by_definition(function(w, g, state, t, s)
@@ -77,8 +78,8 @@ function T.test_adamw_with_each_decay_under_a_schedule() -- analytic
     local mh, vh = moments(coupled, state, b1, b2, t)
     for i = 1, n do w[i] = w[i] - s * lr * mh[i] / (math.sqrt(vh[i]) + eps) end
   end, falling)
-  check.close(run("adamw", { lr = lr, betas = { b1, b2 }, eps = eps, weight_decay = lambda, decay = "coupled" }, falling), wanted,
-    { rtol = 1e-12 })
+  check.close(run("adamw", { lr = lr, betas = { b1, b2 }, eps = eps, weight_decay = lambda,
+    decay = "coupled" }, falling), wanted, { rtol = 1e-12 })
 end
 
 function T.test_independent_equals_decoupled_without_a_schedule() -- property, Wortsman et al. 2023
@@ -94,13 +95,15 @@ function T.test_adam_atan2() -- analytic
     for i = 1, n do w[i] = w[i] - s * lr * a * math.atan(mh[i], b * math.sqrt(vh[i])) end
   end)
   check.close(run("adam_atan2", { lr = lr, a = a, b = b }), wanted, { rtol = 1e-12 })
-  check.close(run("adam_atan2", { lr = lr, a = a, b = b }, nil, nil, "f32"), wanted, { rtol = 3e-5, atol = 3e-6 })
+  check.close(run("adam_atan2", { lr = lr, a = a, b = b }, nil, nil, "f32"), wanted,
+    { rtol = 3e-5, atol = 3e-6 })
 end
 
 function T.test_adam_atan2_of_nothing_moves_nothing() -- analytic: atan2(0, 0) = 0
   for _, dtype in ipairs { "f64", "f32" } do
     local w = ml.param(ml.ones { 3, dtype = dtype })
-    ml.optim.adam_atan2({ w }, { lr = 1, weight_decay = 0 }):step(1, { ml.zeros { 3, dtype = dtype } })
+    ml.optim.adam_atan2({ w }, { lr = 1, weight_decay = 0 }):step(1,
+      { ml.zeros { 3, dtype = dtype } })
     check.equal(w:detach(), ml.ones { 3, dtype = dtype })
   end
 end
@@ -124,7 +127,8 @@ function T.test_update_clip() -- analytic
     local clip = math.max(1, rms(ratio))
     for i = 1, n do w[i] = w[i] - s * lr / clip * mh[i] / (math.sqrt(vh[i]) + eps) end
   end)
-  check.close(run("adamw", { lr = lr, eps = eps, weight_decay = 0, update_clip = true }), wanted, { rtol = 1e-12 })
+  check.close(run("adamw", { lr = lr, eps = eps, weight_decay = 0, update_clip = true }), wanted,
+    { rtol = 1e-12 })
 end
 
 function T.test_lion() -- analytic
@@ -138,7 +142,8 @@ function T.test_lion() -- analytic
       state.m[i] = b2 * m + (1 - b2) * g[i]
     end
   end, falling)
-  check.close(run("lion", { lr = lr, betas = { b1, b2 }, weight_decay = lambda }, falling), wanted, { rtol = 1e-12 })
+  check.close(run("lion", { lr = lr, betas = { b1, b2 }, weight_decay = lambda }, falling), wanted,
+    { rtol = 1e-12 })
 end
 
 local function adafactor(shape_rows)
@@ -185,9 +190,11 @@ function T.test_adafactor_of_a_matrix() -- analytic
   local was = n
   n = 12
   local ok, why = pcall(function()
-    check.close(run("adafactor", { lr = 0.2, min_dim = 2 }, nil, { 3, 4 }), adafactor(3), { rtol = 1e-12 })
+    check.close(run("adafactor", { lr = 0.2, min_dim = 2 }, nil, { 3, 4 }), adafactor(3),
+      { rtol = 1e-12 })
     -- below min_dim nothing is factored
-    check.close(run("adafactor", { lr = 0.2, min_dim = 4 }, nil, { 3, 4 }), adafactor(nil), { rtol = 1e-12 })
+    check.close(run("adafactor", { lr = 0.2, min_dim = 4 }, nil, { 3, 4 }), adafactor(nil),
+      { rtol = 1e-12 })
   end)
   n = was
   if not ok then error(why, 0) end
@@ -200,7 +207,8 @@ function T.test_pytorch() -- golden
     sgd_momentum = { "sgd", { lr = 0.1, momentum = 0.9, weight_decay = 0.01 } },
     sgd_nesterov = { "sgd", { lr = 0.1, momentum = 0.9, nesterov = true } },
     adam = { "adam", { lr = 0.05, betas = { 0.9, 0.95 }, eps = 1e-6, weight_decay = 0.1 } },
-    adamw = { "adamw", { lr = 0.05, betas = { 0.9, 0.95 }, eps = 1e-6, weight_decay = 0.1, decay = "decoupled" } },
+    adamw = { "adamw", { lr = 0.05, betas = { 0.9, 0.95 }, eps = 1e-6, weight_decay = 0.1,
+      decay = "decoupled" } },
   }
   for name, case in pairs(cases) do
     local w = ml.param(ml.f64(golden.weights))
@@ -212,8 +220,8 @@ end
 
 function T.test_groups_scale_rates_and_decay() -- analytic
   local a, b = ml.param(ml.ones { 2 }), ml.param(ml.ones { 2 })
-  local opt = ml.optim.sgd({ { params = { a }, name = "slow", lr_scale = 0.5, decay_scale = 0 }, { params = { b }, name = "fast" } },
-    { lr = 0.1, weight_decay = 0.2, decay = "decoupled" })
+  local opt = ml.optim.sgd({ { params = { a }, name = "slow", lr_scale = 0.5, decay_scale = 0 },
+    { params = { b }, name = "fast" } }, { lr = 0.1, weight_decay = 0.2, decay = "decoupled" })
   opt:step(1, { ml.ones { 2 }, ml.ones { 2 } })
   check.close(a:detach(), { 0.95, 0.95 }, { rtol = 1e-15 })
   check.close(b:detach(), { 0.9 - 0.02, 0.9 - 0.02 }, { rtol = 1e-15 })
@@ -295,7 +303,8 @@ end
 function T.test_gradients_under_other_keys_raise() -- they would train nothing
   local net = ml.nn.Linear { 2, 1 }
   local opt = ml.optim.sgd(net:parameters(), { lr = 1 })
-  check.raises("gradient 'weight' belongs to none", opt.step, opt, 1, { weight = ml.zeros { 2, 1, dtype = "f32" } })
+  check.raises("gradient 'weight' belongs to none", opt.step, opt, 1,
+    { weight = ml.zeros { 2, 1, dtype = "f32" } })
   check.raises("belongs to none", opt.step, opt, 1, { [3] = ml.zeros { 1 } })
   check.raises("group 1 has an unknown option 'lrscale'; did you mean 'lr_scale'", ml.optim.sgd,
     { { params = net:parameters(), lrscale = 1 } })

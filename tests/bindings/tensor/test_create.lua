@@ -83,7 +83,8 @@ end
 function T.test_wrong_options_suggest()
   check.raises("unknown option 'dtpye'; did you mean 'dtype'?", ml.zeros, { 2, dtpye = "f32" })
   check.raises("unknown option 'zzzzzz'; options are dtype", ml.ones, 2, { zzzzzz = 1 })
-  check.raises("option 'dtype': unknown choice \"f33\"; did you mean \"f32\"?", ml.zeros, { 2, dtype = "f33" })
+  check.raises("option 'dtype': unknown choice \"f33\"; did you mean \"f32\"?", ml.zeros,
+    { 2, dtype = "f33" })
   check.raises("size 2 is -1, wanted >= 0", ml.zeros, { 2, -1 })
   check.raises("size 1 is number 2.5, wanted an integer", ml.zeros, { 2.5 })
   check.raises("at most 8 axes", ml.zeros, { 1, 1, 1, 1, 1, 1, 1, 1, 1 })

@@ -25,7 +25,8 @@ function T.test_one_past_the_end_is_nil_so_that_ipairs_ends()
   for _, r in ipairs(matrix()) do rows = rows + #r end
   check.equal(rows, 6)
   check.is_nil(ml.f64 { 1 }[2])
-  check.raises("position is 3 on axis 1, wanted 1..1 or -1..-1", function() return ml.f64 { 1 }[3] end)
+  check.raises("position is 3 on axis 1, wanted 1..1 or -1..-1",
+    function() return ml.f64 { 1 }[3] end)
   check.raises("position is 0", function() return ml.f64 { 1 }[0] end)
   check.raises("position is -2", function() return ml.f64 { 1 }[-2] end)
   check.raises("position is 1.5, wanted an integer", function() return ml.f64 { 1 }[1.5] end)
@@ -78,8 +79,10 @@ end
 
 function T.test_wrong_selections()
   local m = matrix()
-  check.raises("the selection has 3 entries, the tensor f64 [2x3] has 2 axes", function() return m[{ 1, 1, 1 }] end)
-  check.raises("position is 4 on axis 2, wanted 1..3 or -3..-1", function() return m[{ {}, { 1, 4 } }] end)
+  check.raises("the selection has 3 entries, the tensor f64 [2x3] has 2 axes",
+    function() return m[{ 1, 1, 1 }] end)
+  check.raises("position is 4 on axis 2, wanted 1..3 or -3..-1",
+    function() return m[{ {}, { 1, 4 } }] end)
   check.raises("has step 0", function() return m[{ { 1, 2, 0 } }] end)
   check.raises("has 1 entries, wanted {first, last}", function() return m[{ { 1 } }] end)
   check.raises("the entry of axis 1 is string", function() return m[{ "a" }] end)

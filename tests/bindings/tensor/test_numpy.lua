@@ -5,7 +5,8 @@ local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
 local G = dofile(here .. "/../../golden/bindings/numpy_cases.lua")
 local T = {}
 
--- 1e-14: a few roundings of f64; sums and elementary functions stay within 4 ulp of the largest term
+-- 1e-14: a few roundings of f64; sums and elementary functions stay within 4 ulp of the largest
+-- term
 local close = { rtol = 1e-13, atol = 1e-14 }
 local x, y, row, column = ml.f64(G.x), ml.f64(G.y), ml.f64(G.row), ml.f64(G.column)
 local cube, positive, ties = ml.f64(G.cube), ml.f64(G.positive), ml.f64(G.ties)
@@ -39,7 +40,9 @@ function T.test_functions_of_one_operand()
     check.close(x[name](x), wanted, { rtol = 1e-13, atol = 1e-15 })
     check.close(ml[name](x), wanted, { rtol = 1e-13, atol = 1e-15 })
   end
-  for name, wanted in pairs(G.unary_positive) do check.close(positive[name](positive), wanted, close) end
+  for name, wanted in pairs(G.unary_positive) do
+    check.close(positive[name](positive), wanted, close)
+  end
   check.close((x / 4):asin(), G.asin, close)
   check.close((x / 4):acos(), G.acos, close)
   check.close(-x, G.unary.neg, close)

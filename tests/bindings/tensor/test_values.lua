@@ -1,4 +1,5 @@
--- Properties of tensors as values: dtype rules, NaN, in-place operations, comparison, printing, errors.
+-- Properties of tensors as values: dtype rules, NaN, in-place operations, comparison, printing,
+-- errors.
 local ml = require "moonlab"
 local check = require "check"
 local T = {}

@@ -9,9 +9,7 @@
 
 static inline const char *golden(const char *name) {
   static char path[1024];
-  const char *here = __FILE__; /* tests/core/io/golden.h */
-  const char *slash = strrchr(here, '/');
-  snprintf(path, sizeof path, "%.*s/../../golden/io/%s", (int)(slash - here), here, name);
+  snprintf(path, sizeof path, "%s/golden/io/%s", ML_TESTS, name);
   return path;
 }
 

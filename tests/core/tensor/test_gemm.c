@@ -289,6 +289,52 @@ static void test_nested_in_a_region_gives_the_same_bytes(void) { /* property */
   CHECK_OK(ml_set_threads(before, &err), &err);
 }
 
+/* property: B copied once as panels, or by the call itself for many rows, gives the bytes of B as
+ * it lies; columns from the middle on too */
+static void test_panels_give_the_same_bytes(void) {
+  ml_rng g = ml_rng_seed(12);
+  static const int64_t shapes[][3] = {
+      {1, 70, 40}, {13, 64, 300}, {400, 200, 520}, {1000, 130, 9}, {900, 96, 770}};
+  for (ml_dtype d = ML_F64; d <= ML_F32; d++)
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+      for (int form = 0; form < 4; form++) {
+        const int64_t M = shapes[s][0], N = shapes[s][1], K = shapes[s][2];
+        const bool ta = form & 1, tb = form & 2;
+        if (M == 1 && tb)
+          continue; /* dot products */
+        const size_t item = ml_dtype_size(d);
+        matrix A = ta ? make(d, K, M, 3, &g) : make(d, M, K, 3, &g);
+        matrix B = tb ? make(d, N, K, 2, &g) : make(d, K, N, 2, &g);
+        matrix old = make(d, M, N, 1, &g), want = copy(&old), C = copy(&old);
+        ml_gemm_serial(d, ta, tb, M, N, K, 0.9, first(&A), A.ld, first(&B), B.ld, 1, first(&want),
+                       want.ld);
+        multiply(ta, tb, K, 0.9, &A, &B, 1, &C);
+        CHECK(same(&C, &want));
+        void *panels = NULL;
+        if (posix_memalign(&panels, 64, (size_t)ml_gemm_panel_size(d, K, N) * item))
+          abort();
+        ml_gemm_pack(d, panels, tb, K, N, first(&B), B.ld);
+        for (int serial = 0; serial < 2; serial++) {
+          memcpy(C.data, old.data, bytes_of(&C));
+          (serial ? ml_gemm_by_panels_serial : ml_gemm_by_panels)(d, ta, M, N, K, 0.9, first(&A),
+                                                                  A.ld, panels, 1, first(&C), C.ld);
+          CHECK(same(&C, &want));
+          CHECK(margin_untouched(&C));
+        }
+        memcpy(C.data, want.data, bytes_of(&C)); /* the columns from 64 on once more */
+        for (int64_t i = 0; i < M && N > 64; i++)
+          for (int64_t j = 64; j < N; j++)
+            put(&C, i, j, get(&old, i, j));
+        if (N > 64)
+          ml_gemm_by_panels(d, ta, M, N - 64, K, 0.9, first(&A), A.ld,
+                            (char *)panels + (size_t)(64 * K) * item, 1,
+                            (char *)first(&C) + 64 * item, C.ld);
+        CHECK(same(&C, &want));
+        free(panels);
+        free(A.data), free(B.data), free(old.data), free(want.data), free(C.data);
+      }
+}
+
 /* Decoding relies on it: a row's bytes are the same alone and in any batch. */
 static void test_a_row_does_not_depend_on_the_others(void) { /* property */
   ml_rng g = ml_rng_seed(9);
@@ -327,4 +373,5 @@ static void test_cancel_stops_early(void) { /* limit */
 CHECK_MAIN(test_small_shapes_all, test_shapes_at_block_edges, test_alpha_and_beta,
            test_random_shapes, test_empty_sums_are_zero, test_nan_and_infinity_reach_their_row_only,
            test_bytes_do_not_depend_on_threads, test_nested_in_a_region_gives_the_same_bytes,
-           test_a_row_does_not_depend_on_the_others, test_cancel_stops_early)
+           test_a_row_does_not_depend_on_the_others, test_panels_give_the_same_bytes,
+           test_cancel_stops_early)

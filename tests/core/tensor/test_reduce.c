@@ -378,5 +378,48 @@ static void test_softmax(void) {
   ml_tensor_clear(&bad);
 }
 
+/* property: a row's bytes are the same in a result that is written past the caches */
+static void test_softmax_of_large_tensors(void) {
+  ml_rng g = ml_rng_seed(5);
+  ml_error err;
+  const int64_t widths[] = {1024, 1000, 1021, 9000};
+  for (ml_dtype d = ML_F64; d <= ML_F32; d++)
+    for (int w = 0; w < 4; w++) {
+      const int64_t n = widths[w], rows = 4400000 / (n * (int64_t)ml_dtype_size(d)) + 2;
+      ml_shape shape = ml_shape_make(2, rows, n);
+      ml_tensor x = {0}, dy = {0}, y = {0}, dx = {0};
+      CHECK_OK(ml_tensor_init(&x, d, &shape, &err), &err);
+      CHECK_OK(ml_tensor_init(&dy, d, &shape, &err), &err);
+      for (int k = 0; k < 2; k++)
+        if (d == ML_F64)
+          ml_rng_normal_f64(&g, ML_DATA(double, k ? &x : &dy), rows * n, 0, 3);
+        else
+          ml_rng_normal_f32(&g, ML_DATA(float, k ? &x : &dy), rows * n, 0, 3);
+      for (int log = 0; log < 2; log++) {
+        CHECK_OK(ml_tensor_softmax(&y, &x, 1, log, &err), &err);
+        CHECK_OK(ml_tensor_softmax_grad(&dx, &y, &dy, 1, log, &err), &err);
+        for (int64_t r = 0; r < rows; r += rows / 3) {
+          ml_tensor xr = {0}, gr = {0}, yr = {0}, dr = {0}, part = {0};
+          CHECK_OK(ml_view_narrow(&xr, &x, 0, r, 1, &err), &err);
+          CHECK_OK(ml_view_narrow(&gr, &dy, 0, r, 1, &err), &err);
+          CHECK_OK(ml_tensor_softmax(&yr, &xr, 1, log, &err), &err);
+          CHECK_OK(ml_tensor_softmax_grad(&dr, &yr, &gr, 1, log, &err), &err);
+          CHECK_OK(ml_view_narrow(&part, &y, 0, r, 1, &err), &err);
+          CHECK(ml_tensor_equal(&part, &yr));
+          ml_tensor_clear(&part);
+          CHECK_OK(ml_view_narrow(&part, &dx, 0, r, 1, &err), &err);
+          CHECK(ml_tensor_equal(&part, &dr));
+          ml_tensor *all[] = {&xr, &gr, &yr, &dr, &part};
+          for (int k = 0; k < 5; k++)
+            ml_tensor_clear(all[k]);
+        }
+        ml_tensor_clear(&y);
+        ml_tensor_clear(&dx);
+      }
+      ml_tensor_clear(&x);
+      ml_tensor_clear(&dy);
+    }
+}
+
 CHECK_MAIN(test_reduce, test_long, test_nan_and_infinities, test_empty, test_var,
-           test_arg_and_cumsum, test_sum_to, test_softmax)
+           test_arg_and_cumsum, test_sum_to, test_softmax, test_softmax_of_large_tensors)

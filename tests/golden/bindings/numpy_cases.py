@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Numbers by NumPy for the tests of tensors seen from Lua. Prints numpy_cases.lua, kept beside this script."""
 import math
+import textwrap
 
 import numpy as np
 
@@ -134,14 +135,21 @@ out["slice_assign"][1:, 0] = -1
 out["slice_assign"][0] = row
 out["linspace"] = np.linspace(-1, 2, 7)
 
+
+def show(indent, name, value):
+    """One entry in lines of at most 100 columns."""
+    print(textwrap.fill("%s = %s," % (name, lua(value)), 100, initial_indent=indent,
+                        subsequent_indent=indent + "  ", break_long_words=False, break_on_hyphens=False))
+
+
 print("-- Printed by numpy_cases.py (NumPy %s)." % np.__version__)
 print("return {")
 for name, value in out.items():
     if isinstance(value, dict):
         print("  %s = {" % name)
         for key, v in value.items():
-            print("    %s = %s," % (key, lua(v)))
+            show("    ", key, v)
         print("  },")
     else:
-        print("  %s = %s," % (name, lua(value)))
+        show("  ", name, value)
 print("}")

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Numbers by PyTorch for the tests of core.nn from Lua. Prints torch_cases.lua, kept beside this script."""
 import math
+import textwrap
 
 import torch
 import torch.nn.functional as F
@@ -118,5 +119,7 @@ out["local_out"] = torch.einsum("nhwk,hwko->nhwo", rows, local_w)
 print("-- Printed by torch_cases.py (PyTorch %s)." % torch.__version__.split("+")[0])
 print("return {")
 for name, value in out.items():
-    print("  %s = %s," % (name, lua(value)))
+    # in lines of at most 100 columns
+    print(textwrap.fill("%s = %s," % (name, lua(value)), 100, initial_indent="  ",
+                        subsequent_indent="    ", break_long_words=False, break_on_hyphens=False))
 print("}")

@@ -17,14 +17,16 @@ function T.test_wordnet_has_its_117659_definitions() -- golden: the count that W
   local _, valid = text.valid:gsub("\n", "")
   check.equal(train + valid, 117659)
   check.equal(valid, 5883)
-  check.is_true((text.train .. text.valid):find("\nentity: that which is perceived or known or inferred to have its own distinct existence", 1, true) ~= nil)
+  check.is_true((text.train .. text.valid):find("\nentity: that which is perceived or known or "
+    .. "inferred to have its own distinct existence", 1, true) ~= nil)
   for line in text.valid:gmatch("[^\n]+") do
     if not line:find("^.-: .") then check.fail("not a document: " .. line) end
   end
 end
 
 function T.test_the_split_depends_on_the_seed_alone() -- property
-  local a, b, c = ml.data.text("wordnet"), ml.data.text("wordnet"), ml.data.text("wordnet", { seed = 2 })
+  local a, b, c = ml.data.text("wordnet"), ml.data.text("wordnet"),
+    ml.data.text("wordnet", { seed = 2 })
   check.is_true(a.valid == b.valid)
   check.is_false(a.valid == c.valid)
 end
@@ -43,7 +45,9 @@ end
 function T.test_batches_are_pure_functions_of_their_number() -- property
   with_file(("the quick brown fox\n"):rep(50), function(path)
     local text = ml.data.text(path)
-    local function make(seed) return text:batches(ml.tokenizer.bytes(), { batch = 4, context = 16, seed = seed }) end
+    local function make(seed)
+      return text:batches(ml.tokenizer.bytes(), { batch = 4, context = 16, seed = seed })
+    end
     local a, b = make(3), make(3)
     local third = a:batch(3)
     a:batch(1)
@@ -94,7 +98,8 @@ function T.test_character_tokenizer()
     check.equal(tokens:id("\u{1F600}"), tokens:size())
     check.raises("character 'z' at byte 3 is not in the vocabulary", tokens.encode, tokens, "lwz")
     tokens:save(dir .. "/t.json")
-    check.equal(ml.tokenizer.load(dir .. "/t.json"):encode("hö"):totable(), tokens:encode("hö"):totable())
+    check.equal(ml.tokenizer.load(dir .. "/t.json"):encode("hö"):totable(),
+      tokens:encode("hö"):totable())
     ml.tokenizer.bytes():save(dir .. "/b.json")
     check.equal(ml.tokenizer.load(dir .. "/b.json"):size(), 256)
     ml.write_file(dir .. "/bad.json", "[1]")
@@ -108,8 +113,10 @@ function T.test_errors()
   check.raises("option 'valid' is 2", ml.data.text, "wordnet", { valid = 2 })
   with_file("short text here\n", function(path)
     local text = ml.data.text(path, { valid = 0.5 })
-    check.raises("context is 99", text.batches, text, ml.tokenizer.bytes(), { batch = 1, context = 99 })
-    check.raises("option 'batch' is missing", text.batches, text, ml.tokenizer.bytes(), { context = 2 })
+    check.raises("context is 99", text.batches, text, ml.tokenizer.bytes(),
+      { batch = 1, context = 99 })
+    check.raises("option 'batch' is missing", text.batches, text, ml.tokenizer.bytes(),
+      { context = 2 })
   end)
   check.raises("id 300 is outside 1..256", function() ml.tokenizer.bytes():decode({ 300 }) end)
 end

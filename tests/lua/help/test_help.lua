@@ -17,7 +17,9 @@ function T.test_every_public_name_has_an_entry()
   check.is_true(#entries > 150)
   for _, entry in ipairs(entries) do
     local text = help.of(entry.value)
-    if not text or not text:find("[%({]") or not text:find("\n") then missing[#missing + 1] = entry.name end
+    if not text or not text:find("[%({]") or not text:find("\n") then
+      missing[#missing + 1] = entry.name
+    end
   end
   if #missing > 0 then check.fail("without help: " .. table.concat(missing, ", ")) end
 end

@@ -17,8 +17,10 @@ function T.test_linear_is_x_W_plus_b() -- analytic
   check.is_nil(ml.nn.Linear { 3, 2, bias = false }.bias)
 end
 
-function T.test_initial_values_have_the_stated_spread() -- property: 5 standard errors of a variance over 60,000 entries
-  local wanted = { lecun_normal = 1 / 300, truncated_normal = 1 / 300, he_normal = 2 / 300, xavier_uniform = 2 / 500, torch = 1 / 900 }
+-- property: 5 standard errors of a variance over 60,000 entries
+function T.test_initial_values_have_the_stated_spread()
+  local wanted = { lecun_normal = 1 / 300, truncated_normal = 1 / 300, he_normal = 2 / 300,
+    xavier_uniform = 2 / 500, torch = 1 / 900 }
   for init, variance in pairs(wanted) do
     local w = ml.nn.Linear { 300, 200, init = init, seed = 3, dtype = "f64" }.weight:detach()
     check.close((w * w):mean():item() / variance, 1, { rtol = 0.03 })
@@ -29,7 +31,8 @@ function T.test_initial_values_have_the_stated_spread() -- property: 5 standard 
 end
 
 function T.test_names_and_order()
-  local net = ml.nn.Sequential { ml.nn.Conv2d { 1, 2, kernel = 3, padding = "same" }, ml.nn.ReLU(), ml.nn.GlobalAvgPool(), ml.nn.Linear { 2, 5 } }
+  local net = ml.nn.Sequential { ml.nn.Conv2d { 1, 2, kernel = 3, padding = "same" }, ml.nn.ReLU(),
+    ml.nn.GlobalAvgPool(), ml.nn.Linear { 2, 5 } }
   check.equal(keys(net:named_parameters()), { "1.bias", "1.weight", "4.bias", "4.weight" })
   check.equal(#net:parameters(), 4)
   check.equal(net(ml.zeros { 3, 6, 6, 1, dtype = "f32" }):shape(), { 3, 5 })
@@ -38,18 +41,23 @@ end
 function T.test_module_of_ones_own_shares_parameters()
   local shared = ml.nn.Linear { 2, 2, dtype = "f64" }
   local net = ml.nn.Module {
-    a = shared, b = shared, scale = ml.param(ml.ones { 1 }), table_of = { inner = ml.nn.Linear { 2, 1, dtype = "f64" } },
+    a = shared, b = shared, scale = ml.param(ml.ones { 1 }),
+    table_of = { inner = ml.nn.Linear { 2, 1, dtype = "f64" } },
     forward = function(self, x) return self.table_of.inner(self.b(self.a(x)) * self.scale) end,
   }
-  check.equal(keys(net:named_parameters()), { "a.bias", "a.weight", "scale", "table_of.inner.bias", "table_of.inner.weight" })
+  check.equal(keys(net:named_parameters()),
+    { "a.bias", "a.weight", "scale", "table_of.inner.bias", "table_of.inner.weight" })
   net(ml.ones { 4, 2 }):sum():backward()
   for name, p in pairs(net:named_parameters()) do check.is_true(p:grad() ~= nil, name) end
 end
 
 function T.test_gradients_of_a_convolutional_net_by_differences() -- gradient
   local net = ml.nn.Sequential {
-    ml.nn.Conv2d { 2, 3, kernel = 3, padding = "same", dtype = "f64", seed = 1 }, ml.nn.Tanh(), ml.nn.AvgPool2d { kernel = 2 },
-    ml.nn.LocallyConnected2d { 3, 2, input = 2, kernel = 2, padding = "same", dtype = "f64", seed = 2 }, ml.nn.Flatten(),
+    ml.nn.Conv2d { 2, 3, kernel = 3, padding = "same", dtype = "f64", seed = 1 }, ml.nn.Tanh(),
+    ml.nn.AvgPool2d { kernel = 2 },
+    ml.nn.LocallyConnected2d { 3, 2, input = 2, kernel = 2, padding = "same", dtype = "f64",
+      seed = 2 },
+    ml.nn.Flatten(),
     ml.nn.LayerNorm { 8, dtype = "f64" }, ml.nn.Linear { 8, 3, dtype = "f64", seed = 3 },
   }
   local x = ml.rng(5):normal { 2, 4, 4, 2 }
@@ -87,23 +95,28 @@ end
 function T.test_files()
   check.in_folder(function(dir)
     local function make(seed)
-      return ml.nn.Sequential { ml.nn.Linear { 3, 4, seed = seed }, ml.nn.RMSNorm { 4 }, ml.nn.Embedding { 5, 4, seed = seed } }
+      return ml.nn.Sequential { ml.nn.Linear { 3, 4, seed = seed }, ml.nn.RMSNorm { 4 },
+        ml.nn.Embedding { 5, 4, seed = seed } }
     end
     local a, b = make(1), make(2)
     a:save(dir .. "/net.safetensors")
     b:load(dir .. "/net.safetensors")
-    for name, p in pairs(a:named_parameters()) do check.equal(b:named_parameters()[name]:detach(), p:detach()) end
+    for name, p in pairs(a:named_parameters()) do
+      check.equal(b:named_parameters()[name]:detach(), p:detach())
+    end
     check.raises("'1.bias' is f32 [4], wanted f32 [5]", function()
       ml.nn.Sequential { ml.nn.Linear { 3, 5 } }:load(dir .. "/net.safetensors")
     end)
-    check.raises("that the module lacks", function() ml.nn.Sequential { ml.nn.Linear { 3, 4 } }:load(dir .. "/net.safetensors") end)
+    check.raises("that the module lacks",
+      function() ml.nn.Sequential { ml.nn.Linear { 3, 4 } }:load(dir .. "/net.safetensors") end)
   end)
 end
 
 function T.test_modules_outlive_the_scope_they_were_made_in()
   local net
   ml.scope(function()
-    net = ml.nn.Module { table = ml.rng(1):normal { 2, 2 }, forward = function(self, x) return x:matmul(self.table) end }
+    net = ml.nn.Module { table = ml.rng(1):normal { 2, 2 },
+      forward = function(self, x) return x:matmul(self.table) end }
   end)
   check.equal(net(ml.ones { 1, 2 }):shape(), { 1, 2 })
 end

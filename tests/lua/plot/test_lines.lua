@@ -11,7 +11,9 @@ function T.test_points_land_where_the_axes_say() -- analytic: a log-log power la
   end
   local svg = ml.plot.lines({ x = x, y = y, log = "xy" }):svg()
   local px, py = {}, {}
-  for a, b in svg:match('polyline points="([^"]*)"'):gmatch("([%d.]+),([%d.]+)") do px[#px + 1], py[#py + 1] = tonumber(a), tonumber(b) end
+  for a, b in svg:match('polyline points="([^"]*)"'):gmatch("([%d.]+),([%d.]+)") do
+    px[#px + 1], py[#py + 1] = tonumber(a), tonumber(b)
+  end
   check.equal(#px, 20)
   local slope = (py[20] - py[1]) / (px[20] - px[1])
   for i = 2, 20 do check.close(py[i] - py[1], slope * (px[i] - px[1]), { atol = 0.11 }) end
@@ -53,7 +55,8 @@ function T.test_thinning_keeps_the_spike() -- property
 end
 
 function T.test_the_terminal_stays_in_its_columns()
-  for line in ml.plot.lines({ y = { 1, 5, 2, 8 }, title = "t", xlabel = "x" }):text(60, 12):gmatch("[^\n]+") do
+  local fig = ml.plot.lines { y = { 1, 5, 2, 8 }, title = "t", xlabel = "x" }
+  for line in fig:text(60, 12):gmatch("[^\n]+") do
     check.is_true(utf8.len(line) <= 60)
   end
 end

@@ -13,11 +13,13 @@ function T.test_warmup_cosine() -- analytic
   check.close(s.warmup_cosine(5000, o), 0.1)
 end
 
-function T.test_an_absolute_floor() -- analytic, Wortsman et al. 2023: lr = 1e-5 + (eta - 1e-5) (1 + cos) / 2
+-- analytic, Wortsman et al. 2023: lr = 1e-5 + (eta - 1e-5) (1 + cos) / 2
+function T.test_an_absolute_floor()
   local eta, t = 3e-3, 370
   local x = (t - 50) / 950
   local wanted = (1e-5 + (eta - 1e-5) * 0.5 * (1 + math.cos(math.pi * x))) / eta
-  check.close(s.warmup_cosine(t, { warmup = 50, total = 1000, floor_lr = 1e-5, peak_lr = eta }), wanted, { rtol = 1e-13 })
+  check.close(s.warmup_cosine(t, { warmup = 50, total = 1000, floor_lr = 1e-5, peak_lr = eta }),
+    wanted, { rtol = 1e-13 })
 end
 
 function T.test_the_others() -- analytic
@@ -32,7 +34,8 @@ function T.test_errors()
   check.raises("at least warmup", s.warmup_cosine, 1, { warmup = 10, total = 5 })
   check.raises("the step is 0", s.warmup_cosine, 0, { total = 5 })
   check.raises("did you mean 'warmup'", s.warmup_cosine, 1, { wramup = 10, total = 20 })
-  check.raises("not both", s.warmup_cosine, 1, { total = 20, floor = 0.1, floor_lr = 1, peak_lr = 2 })
+  check.raises("not both", s.warmup_cosine, 1,
+    { total = 20, floor = 0.1, floor_lr = 1, peak_lr = 2 })
 end
 
 return T

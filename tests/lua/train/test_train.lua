@@ -5,7 +5,8 @@ local lfs = require "lfs"
 local T = {}
 
 local function problem(seed)
-  local net = ml.nn.Sequential { ml.nn.Linear { 4, 8, seed = seed }, ml.nn.Tanh(), ml.nn.Dropout { 0.2, seed = seed }, ml.nn.Linear { 8, 1, seed = seed + 1 } }
+  local net = ml.nn.Sequential { ml.nn.Linear { 4, 8, seed = seed }, ml.nn.Tanh(),
+    ml.nn.Dropout { 0.2, seed = seed }, ml.nn.Linear { 8, 1, seed = seed + 1 } }
   local key = ml.rng(seed)
   local data = { batch = function(_, i)
     local x = key:fold("x", i):normal { 16, 4, dtype = "f32" }
@@ -21,8 +22,8 @@ end
 
 local function options(dir, extra)
   local net, data = problem(3)
-  local o = { model = net, data = data, opt = ml.optim.adamw(net:named_parameters(), { lr = 0.01 }), steps = 40, loss = loss, dir = dir,
-    clip = 1, checkpoint = { every = 7 }, eval_every = 10,
+  local o = { model = net, data = data, opt = ml.optim.adamw(net:named_parameters(), { lr = 0.01 }),
+    steps = 40, loss = loss, dir = dir, clip = 1, checkpoint = { every = 7 }, eval_every = 10,
     schedule = function(t) return ml.schedule.warmup_cosine(t, { warmup = 5, total = 40 }) end,
     eval = function(model) return { error = loss(model, data:batch(1000)):item() } end }
   for key, value in pairs(extra or {}) do o[key] = value end
@@ -40,7 +41,9 @@ function T.test_it_learns_and_records()
   local r = ml.train(options(nil))
   check.equal(r.state, "done")
   local evals = {}
-  for _, record in ipairs(r.history) do if record.kind == "eval" then evals[#evals + 1] = record end end
+  for _, record in ipairs(r.history) do
+    if record.kind == "eval" then evals[#evals + 1] = record end
+  end
   check.equal(#evals, 5)
   check.equal(#r.history, 45)
   check.is_true(evals[5].error < evals[1].error)
@@ -57,7 +60,8 @@ function T.test_accumulation_averages_gradients() -- property: four batches of 4
       local x = key:fold("x", 0):normal { 64, 4 }[{ { first % 64 + 1, first % 64 + size } }]
       return { x = x, y = x:sum(2):reshape { size, 1 } }
     end }
-    ml.train { model = net, data = data, opt = ml.optim.sgd(net:parameters(), { lr = 0.1 }), steps = 4, loss = loss, accumulate = accumulate }
+    ml.train { model = net, data = data, opt = ml.optim.sgd(net:parameters(), { lr = 0.1 }),
+      steps = 4, loss = loss, accumulate = accumulate }
     return net.weight:detach()
   end
   check.close(run(4), run(1), { rtol = 1e-13 })
@@ -67,7 +71,8 @@ function T.test_nan_stops_or_is_skipped()
   local function run(on_nan)
     local net, data = problem(1)
     local calls = 0
-    return net, ml.train { model = net, data = data, opt = ml.optim.sgd(net:parameters(), { lr = 0.01 }), steps = 6, on_nan = on_nan,
+    return net, ml.train { model = net, data = data,
+      opt = ml.optim.sgd(net:parameters(), { lr = 0.01 }), steps = 6, on_nan = on_nan,
       loss = function(model, batch)
         calls = calls + 1
         local l = loss(model, batch)
@@ -92,7 +97,8 @@ function T.test_a_finished_run_is_returned_and_another_configuration_raises()
     local again = ml.train(o)
     check.equal(again.resumed_at, 40)
     check.equal(again.history[45].error, first.history[45].error)
-    check.raises("another configuration (steps was 40, is 41)", ml.train, options(dir, { steps = 41 }))
+    check.raises("another configuration (steps was 40, is 41)", ml.train,
+      options(dir, { steps = 41 }))
   end)
 end
 
@@ -103,15 +109,18 @@ function T.test_interrupt_saves_and_resume_is_bit_for_bit()
     for _, at in ipairs { 1, 9, 20, 33 } do
       local cut = dir .. "/cut" .. at
       local n = 0
-      check.raises("interrupted", ml.train, options(cut, { log = function() n = n + 1 if n == at then testing.cancel() end end }))
+      check.raises("interrupted", ml.train, options(cut,
+        { log = function() n = n + 1 if n == at then testing.cancel() end end }))
       ml.train(options(cut))
       check.equal(read(cut .. "/metrics.jsonl"), read(dir .. "/whole/metrics.jsonl"))
-      check.equal(read(cut .. "/checkpoint.safetensors"), read(dir .. "/whole/checkpoint.safetensors"))
+      check.equal(read(cut .. "/checkpoint.safetensors"),
+        read(dir .. "/whole/checkpoint.safetensors"))
     end
   end)
 end
 
--- kill -9 at random moments, start again, until it is done; every file is that of the run that was never killed.
+-- kill -9 at random moments, start again, until it is done; every file is that of the run that was
+-- never killed.
 function T.test_kill_9_and_resume_is_bit_for_bit()
   check.in_folder(function(dir)
     local script = dir .. "/run.lua"
@@ -131,13 +140,16 @@ function T.test_kill_9_and_resume_is_bit_for_bit()
     end
     local exe = arg and host() or "build/bin/moonlab"
     if not exe:find("/", 1, true) then exe = "build/bin/moonlab" end
-    local function command(target) return ("env LUA_PATH='tests/support/?.lua;;' '%s' '%s' '%s'"):format(exe, script, target) end
+    local function command(target)
+      return ("env LUA_PATH='tests/support/?.lua;;' '%s' '%s' '%s'"):format(exe, script, target)
+    end
     check.is_true(os.execute(command(dir .. "/whole")))
     local g = ml.rng(os.time())
     local kills = 0
     for _ = 1, 200 do
       local delay = ml.scope(function() return g:uniform({ 1 })[1] end) * 0.12 + 0.03
-      local ok, _, code = os.execute(("{ timeout -s KILL %.3f %s; } 2>/dev/null"):format(delay, command(dir .. "/cut")))
+      local ok, _, code = os.execute(("{ timeout -s KILL %.3f %s; } 2>/dev/null"):format(delay,
+        command(dir .. "/cut")))
       if ok then break end
       check.equal(code, 137) -- killed, not failed
       kills = kills + 1
@@ -145,16 +157,22 @@ function T.test_kill_9_and_resume_is_bit_for_bit()
     check.is_true(os.execute(command(dir .. "/cut")))
     check.is_true(kills > 0)
     check.equal(read(dir .. "/cut/metrics.jsonl"), read(dir .. "/whole/metrics.jsonl"))
-    check.equal(read(dir .. "/cut/checkpoint.safetensors"), read(dir .. "/whole/checkpoint.safetensors"))
+    check.equal(read(dir .. "/cut/checkpoint.safetensors"),
+      read(dir .. "/whole/checkpoint.safetensors"))
     for entry in lfs.dir(dir .. "/cut") do
-      check.is_true(entry == "." or entry == ".." or entry == "config.json" or entry == "metrics.jsonl" or entry == "checkpoint.safetensors"
+      check.is_true(entry == "." or entry == ".." or entry == "config.json"
+        or entry == "metrics.jsonl" or entry == "checkpoint.safetensors"
         or entry:find("^%.") ~= nil or entry:find("tmp") ~= nil)
     end
   end)
 end
 
-function T.options_for_kill(dir) return options(dir, { steps = 3000, checkpoint = { every = 50 }, eval_every = 500,
-  schedule = function(t) return ml.schedule.warmup_cosine(t, { warmup = 5, total = 3000 }) end }) end
+function T.options_for_kill(dir)
+  return options(dir, { steps = 3000, checkpoint = { every = 50 }, eval_every = 500,
+    schedule = function(t)
+      return ml.schedule.warmup_cosine(t, { warmup = 5, total = 3000 })
+    end })
+end
 
 function T.test_a_steady_step_allocates_nothing() -- property
   local net, data = problem(2)
@@ -183,7 +201,8 @@ function T.test_errors()
   check.raises("option 'opt'", ml.train, with("opt", {}))
   check.raises("schedule returned nil at step 1", ml.train, with("schedule", function() end))
   check.raises("eval gave", ml.train, with("eval", function() return { note = "text" } end))
-  check.raises("of shape [16x1]", ml.train, with("loss", function(model, batch) return model(batch.x) end))
+  check.raises("of shape [16x1]", ml.train,
+    with("loss", function(model, batch) return model(batch.x) end))
 end
 
 return T
