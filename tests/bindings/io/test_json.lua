@@ -121,4 +121,25 @@ function T.test_no_leak()
   end
 end
 
+-- property: with { nan = "exact" } every number and every text comes back, keys stay as they are
+function T.test_exact_gives_back_every_value()
+  local inf = math.huge
+  local wanted = { "nan", "inf", "-inf", "'nan", "''-inf", "infinity", "-nan", "'", "", "NaN",
+    inf, -inf, 1.0, 1, -0.0, true, { nan = "nan", inf = { -inf } } }
+  local text = json.encode(wanted, { nan = "exact" })
+  check.equal(json.decode(text, { nan = "exact" }), wanted)
+  check.equal(json.encode({ 0 / 0, inf, -inf, "inf" }, { nan = "exact" }),
+    [=[["nan","inf","-inf","'inf"]]=])
+  local back = json.decode('{"nan":"nan"}', { nan = "exact" })
+  check.is_true(back.nan ~= back.nan)
+  check.equal(json.decode('["nan","\'inf"]'), { "nan", "'inf" }) -- only where it is asked for
+  check.in_folder(function(dir)
+    json.write(dir .. "/x.json", { a = -inf, b = "-inf" }, { nan = "exact" })
+    check.equal(json.read(dir .. "/x.json", { nan = "exact" }), { a = -inf, b = "-inf" })
+    check.equal(json.read(dir .. "/x.json"), { a = "-inf", b = "'-inf" })
+  end)
+  check.raises("unknown option 'nann'; did you mean 'nan'?", json.decode, "1", { nann = "exact" })
+  check.raises("option 'nan'", json.read, "x", { nan = "exakt" })
+end
+
 return T
