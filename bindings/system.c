@@ -65,7 +65,7 @@ static int l_lease(lua_State *L) {
   double timeout = mll_opt_number(L, 2, "timeout", ML_LEASE_TIMEOUT);
   double interval = mll_opt_number(
       L, 2, "interval", timeout / 4 < ML_LEASE_INTERVAL ? timeout / 4 : ML_LEASE_INTERVAL);
-  ml_lease **box = lua_newuserdatauv(L, sizeof *box, 0);
+  ml_lease **box = lua_newuserdatauv(L, sizeof(ml_lease *), 0);
   *box = NULL;
   luaL_setmetatable(L, LEASE);
   ml_lease_info holder;
@@ -142,7 +142,7 @@ static int l_log(lua_State *L) {
   const char *path = mll_check_path(L, 1);
   mll_check_opts(L, 2, names);
   bool lines = mll_opt_boolean(L, 2, "lines", false);
-  ml_log **box = lua_newuserdatauv(L, sizeof *box, 0);
+  ml_log **box = lua_newuserdatauv(L, sizeof(ml_log *), 0);
   *box = NULL;
   luaL_setmetatable(L, LOG);
   ml_error err;
@@ -245,8 +245,7 @@ static const mll_fn functions[] = {
     {"make_dirs", l_make_dirs,
      "system.make_dirs(path)\nMakes a folder and those above it; one that is there is "
      "fine.\n@param path string"},
-    {"sleep", l_sleep,
-     "system.sleep(seconds)\nWaits; Ctrl-C ends it.\n@param seconds number"},
+    {"sleep", l_sleep, "system.sleep(seconds)\nWaits; Ctrl-C ends it.\n@param seconds number"},
     {"process", l_process,
      "system.process()\nThis process.\n@return table { host, pid, start: clock ticks after boot }"},
     {"hash", l_hash,

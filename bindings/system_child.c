@@ -127,7 +127,7 @@ static int l_spawn(lua_State *L) {
                         .group = mll_opt_boolean(L, 1, "group", false)};
   o.argv = push_argv(L);
   o.env = push_env(L);
-  ml_child **box = lua_newuserdatauv(L, sizeof *box, 0);
+  ml_child **box = lua_newuserdatauv(L, sizeof(ml_child *), 0);
   *box = NULL;
   luaL_setmetatable(L, CHILD);
   ml_error err;
@@ -177,7 +177,7 @@ static int l_wait_any(lua_State *L) {
     return mll_arg_error(L, 2, "timeout is %g, wanted >= 0", timeout);
   lua_settop(L, 1);
   int n = (int)lua_rawlen(L, 1);
-  ml_child **children = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof *children, 0);
+  ml_child **children = lua_newuserdatauv(L, (size_t)(n + 1) * sizeof(ml_child *), 0);
   for (int i = 0; i < n; i++) {
     lua_rawgeti(L, 1, i + 1);
     ml_child **box = luaL_testudata(L, -1, CHILD);

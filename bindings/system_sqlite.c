@@ -43,7 +43,7 @@ static int l_sqlite(lua_State *L) {
   mll_check_opts(L, 2, names);
   bool read_only = mll_opt_boolean(L, 2, "read_only", false);
   double wait = mll_opt_number(L, 2, "wait", 30);
-  ml_db **box = lua_newuserdatauv(L, sizeof *box, 0);
+  ml_db **box = lua_newuserdatauv(L, sizeof(ml_db *), 0);
   *box = NULL;
   luaL_setmetatable(L, DB);
   ml_error err;
@@ -65,7 +65,7 @@ static int db_exec(lua_State *L) {
 static int db_prepare(lua_State *L) {
   check_db(L);
   const char *sql = mll_check_path(L, 2);
-  ml_stmt **box = lua_newuserdatauv(L, sizeof *box, 1);
+  ml_stmt **box = lua_newuserdatauv(L, sizeof(ml_stmt *), 1);
   *box = NULL;
   luaL_setmetatable(L, STMT);
   lua_pushvalue(L, 1);

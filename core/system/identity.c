@@ -26,7 +26,7 @@ static void read_word(char *text, size_t size, const char *path) {
  * or only its corpse. */
 static int64_t start_of(int64_t pid) {
   char path[64], text[1024];
-  snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", pid);
+  (void)snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", pid);
   read_word(text, sizeof text, path);
   if (!text[0]) {
     if (access("/proc/self/stat", R_OK) == 0)
@@ -52,7 +52,7 @@ void ml_process_self(ml_process_id *id) {
   if (self.pid != getpid()) {
     memset(&self, 0, sizeof self);
     if (gethostname(self.host, sizeof self.host - 1) || !self.host[0])
-      strcpy(self.host, "localhost");
+      memcpy(self.host, "localhost", sizeof "localhost");
     for (char *p = self.host; *p; p++) {
       if ((unsigned char)*p <= ' ')
         *p = '-';
@@ -83,8 +83,8 @@ bool ml_file_stamp(const char *path, char stamp[ML_STAMP_MAX]) {
   struct stat now;
   if (stat(path, &now))
     return false;
-  snprintf(stamp, ML_STAMP_MAX, "%llx-%llx-%llx.%lx", (unsigned long long)now.st_ino,
-           (unsigned long long)now.st_size, (unsigned long long)now.st_mtim.tv_sec,
-           (unsigned long)now.st_mtim.tv_nsec);
+  (void)snprintf(stamp, ML_STAMP_MAX, "%llx-%llx-%llx.%lx", (unsigned long long)now.st_ino,
+                 (unsigned long long)now.st_size, (unsigned long long)now.st_mtim.tv_sec,
+                 (unsigned long)now.st_mtim.tv_nsec);
   return true;
 }

@@ -46,7 +46,7 @@ static double clock_now(void) {
 static double seconds(struct timespec t) { return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec; }
 
 static void name_of(char name[NAME_MAX_], int64_t generation) {
-  snprintf(name, NAME_MAX_, PREFIX "%" PRId64, generation);
+  (void)snprintf(name, NAME_MAX_, PREFIX "%" PRId64, generation);
 }
 
 /* N of "lease.N", 0 for other names. */
@@ -79,11 +79,11 @@ static int64_t walk(int dir, int64_t below, double now, double timeout) {
     if (n > largest)
       largest = n;
     struct stat old;
-    if (n && n < below)
-      (void)unlinkat(dir, entry->d_name, 0);
-    else if (below && !n && strncmp(entry->d_name, TEMP_PREFIX, strlen(TEMP_PREFIX)) == 0 &&
-             fstatat(dir, entry->d_name, &old, AT_SYMLINK_NOFOLLOW) == 0 &&
-             now - seconds(old.st_mtim) > timeout)
+    bool leftover = n ? n < below
+                      : below && strncmp(entry->d_name, TEMP_PREFIX, strlen(TEMP_PREFIX)) == 0 &&
+                            fstatat(dir, entry->d_name, &old, AT_SYMLINK_NOFOLLOW) == 0 &&
+                            now - seconds(old.st_mtim) > timeout;
+    if (leftover)
       (void)unlinkat(dir, entry->d_name, 0);
   }
   closedir(list);
@@ -295,8 +295,8 @@ static int make_temp(int dir, char name[2 * NAME_MAX_ + ML_HOST_MAX], double *no
   char text[CONTENT];
   ml_process_self(&self);
   size_t n = write_content(text, &self);
-  snprintf(name, 2 * NAME_MAX_ + ML_HOST_MAX, TEMP_PREFIX "%s-%" PRId64 "-%u", self.host, self.pid,
-           serial++);
+  (void)snprintf(name, 2 * NAME_MAX_ + ML_HOST_MAX, TEMP_PREFIX "%s-%" PRId64 "-%u", self.host,
+                 self.pid, serial++);
   for (char *p = name; *p; p++) {
     if (*p == '/')
       *p = '-';

@@ -55,9 +55,9 @@ ml_status ml_log_open(ml_log **out, const char *path, bool lines, ml_error *err)
   ml_log *log = ml_alloc(sizeof *log);
   if (!log)
     return ml_fail(err, ML_ENOMEM, 0, "no memory to write '%s'", ml_shown(path));
-  strcpy(log->path, path);
+  memcpy(log->path, path, strlen(path) + 1);
   log->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
-  struct stat now;
+  struct stat now = {0};
   int code = 0;
   if (log->fd < 0 || fstat(log->fd, &now))
     code = errno;

@@ -221,6 +221,13 @@ static bool same_name(const char *entry, const char *name) {
   return strncmp(entry, name, n) == 0 && entry[n] == '=';
 }
 
+/* posix_spawn takes strings that it could change, and does not. */
+static char *unconst(const char *text) {
+  char *same;
+  memcpy(&same, &text, sizeof same);
+  return same;
+}
+
 /* Our environment with the changes; NULL when out of memory. The strings are not copied. */
 static char **make_environment(const char *const *changes) {
   size_t n = 0, m = 0, used = 0;
@@ -244,7 +251,7 @@ static char **make_environment(const char *const *changes) {
       last = strcspn(changes[j], "=") != strcspn(changes[k], "=") ||
              strncmp(changes[j], changes[k], strcspn(changes[j], "=")) != 0;
     if (last)
-      env[used++] = (char *)(uintptr_t)changes[j];
+      env[used++] = unconst(changes[j]);
   }
   env[used] = NULL;
   return env;
@@ -262,6 +269,8 @@ static int start(ml_child *child, const ml_spawn_options *o, char **env, const i
     posix_spawn_file_actions_destroy(&actions);
     return code;
   }
+  char *const *argv;
+  memcpy(&argv, &o->argv, sizeof argv);
   sigset_t all, none;
   sigfillset(&all);
   sigdelset(&all, SIGKILL);
@@ -288,8 +297,7 @@ static int start(ml_child *child, const ml_spawn_options *o, char **env, const i
   if (!code)
     code = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
   if (!code)
-    code = posix_spawnp(&child->pid, o->argv[0], &actions, &attributes,
-                        (char *const *)(uintptr_t)o->argv, env);
+    code = posix_spawnp(&child->pid, o->argv[0], &actions, &attributes, argv, env);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   return code;

@@ -73,7 +73,7 @@ ml_status ml_db_open(ml_db **out, const char *path, bool read_only, double wait,
     code = sqlite3_busy_handler(db->handle, on_busy, db);
   if (code != SQLITE_OK) {
     char what[ML_PATH_SHOWN + 16];
-    snprintf(what, sizeof what, "open '%s'", ml_shown(path));
+    (void)snprintf(what, sizeof what, "open '%s'", ml_shown(path));
     ml_status status = fail(err, db->handle, code, what);
     ml_db_close(db);
     return status;
