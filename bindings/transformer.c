@@ -588,7 +588,11 @@ static ml_samples *push_samples(lua_State *L) {
 
 /* { [11] = true }: a set of ids on top becomes the list of its keys. */
 static void list_of_set(lua_State *L) {
-  if (!lua_istable(L, -1) || lua_rawlen(L, -1))
+  if (!lua_istable(L, -1))
+    return;
+  const bool list = lua_rawgeti(L, -1, 1) != LUA_TNIL && !lua_isboolean(L, -1);
+  lua_pop(L, 1);
+  if (list)
     return;
   lua_newtable(L);
   lua_Integer n = 0;
@@ -753,7 +757,8 @@ static const mll_fn methods[] = {
      "targets; the loss is "
      "sum(mask (ce + z_loss logZ^2)) / count(mask ~= 0)\n"
      "@param opts.segments tensor index [B,T] on the inputs: attention and positions restart with "
-     "each segment\n"
+     "each segment; tokens of a row with the same id are one segment, even where another stands "
+     "between\n"
      "@param opts.embeddings tensor [B,T,width]: differentiable input in place of the embedding of "
      "ids\n"
      "@param opts.probes boolean =false adds the per-layer numbers to info\n"

@@ -1123,7 +1123,7 @@ ml.optim = {}
 ---ml.optim.adafactor(params, { lr, factored, min_dim, clip, decay_exponent, eps1, eps2,
 ---scale_parameter, weight_decay, decay })
 ---Adafactor without momentum; matrices whose sides are both >= min_dim keep factored second
----moments.
+---moments; a tensor of more axes is the matrix [product of its leading axes, last axis].
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-2, times max(RMS(w), eps2) when scale_parameter
@@ -3325,7 +3325,8 @@ function transformer_methods:logprob(...) end
 ---opts.z_loss number =0 weight of (log Z)^2, >= 0
 ---opts.mask tensor [B,T] of the model's dtype: weights of any sign, aligned with the targets; the
 ---loss is sum(mask (ce + z_loss logZ^2)) / count(mask ~= 0)
----opts.segments tensor index [B,T] on the inputs: attention and positions restart with each segment
+---opts.segments tensor index [B,T] on the inputs: attention and positions restart with each
+---segment; tokens of a row with the same id are one segment, even where another stands between
 ---opts.embeddings tensor [B,T,width]: differentiable input in place of the embedding of ids
 ---opts.probes boolean =false adds the per-layer numbers to info
 ---@return tensor loss, 0-d

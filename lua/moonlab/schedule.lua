@@ -4,6 +4,7 @@ local options = require "moonlab.options"
 local schedule = {}
 
 local function multiplier_floor(where, o)
+  local floor, name = options.field(where, o, "floor", "number", 0.0), "floor"
   if o.floor_lr ~= nil then
     if o.floor ~= nil then
       error(("bad argument to '%s' (give floor or floor_lr, not both)"):format(where), 3)
@@ -12,9 +13,13 @@ local function multiplier_floor(where, o)
     if not (peak > 0) then
       error(("bad argument to '%s' (option 'peak_lr' is %g, wanted > 0)"):format(where, peak), 3)
     end
-    return options.field(where, o, "floor_lr", "number") / peak
+    floor, name = options.field(where, o, "floor_lr", "number") / peak, "floor_lr"
   end
-  return options.field(where, o, "floor", "number", 0.0)
+  if not (floor >= 0 and floor <= 1) then
+    error(("bad argument to '%s' (option '%s' makes the least multiplier %g, wanted 0..1)"):format(
+      where, name, floor), 3)
+  end
+  return floor
 end
 
 local function warmup_of(where, t, o)

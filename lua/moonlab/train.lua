@@ -103,12 +103,7 @@ local function rng_states(rngs)
 end
 
 local function restore_rngs(rngs, states)
-  for name, g in pairs(rngs) do
-    if not states[name] then
-      error(("%s: the checkpoint has no state of the generator '%s'"):format(where, name), 0)
-    end
-    g:load_state(states[name])
-  end
+  for name, g in pairs(rngs) do g:load_state(states[name]) end
 end
 
 -- ---- checkpoints --------------------------------------------------------------------------------
@@ -132,23 +127,50 @@ local function save_checkpoint(run, state)
   })
 end
 
+local function described(t) return ("%s [%s]"):format(t:dtype(), table.concat(t:shape(), "x")) end
+
+-- What of a checkpoint belongs to the model: pairs { to, from }, all of them checked.
+local function model_tensors(run, tensors)
+  local path, pairs_of = path_of(run.dir, "checkpoint.safetensors"), {}
+  for prefix, list in sorted { ["model."] = run.params, ["buffer."] = run.buffers } do
+    for name, t in sorted(list) do
+      local found = tensors[prefix .. name]
+      if not found then
+        error(("%s: %s has no tensor '%s'"):format(where, path, prefix .. name), 0)
+      end
+      if described(found) ~= described(t) then
+        error(("%s: %s: '%s' is %s, wanted %s"):format(where, path, prefix .. name,
+          described(found), described(t)), 0)
+      end
+      pairs_of[#pairs_of + 1] = { t, found }
+    end
+  end
+  return pairs_of
+end
+
+-- Nothing of the run changes before all of the checkpoint has been found whole.
 local function load_checkpoint(run)
   local tensors, metadata = core.load(path_of(run.dir, "checkpoint.safetensors"))
   if not tensors then error(("%s: %s"):format(where, metadata), 0) end
-  local saved = metadata and metadata.moonlab and core.json.decode(metadata.moonlab)
-  if not saved then
+  local ok, saved = pcall(core.json.decode, metadata and metadata.moonlab or "")
+  if not ok or type(saved) ~= "table" or math.type(saved.step) ~= "integer" then
     error(("%s: %s/checkpoint.safetensors is not a training checkpoint"):format(where, run.dir), 0)
   end
+  local found = model_tensors(run, tensors)
   local state = {}
-  core.no_grad(function()
-    for name, t in pairs(run.params) do t:copy_(tensors["model." .. name]) end
-    for name, t in pairs(run.buffers) do t:copy_(tensors["buffer." .. name]) end
-  end)
   for name, t in pairs(tensors) do
     local key = name:match("^optimizer%.(.*)$")
     if key then state[key] = t end
   end
+  for name in sorted(run.rngs) do
+    if not (saved.rngs and saved.rngs[name]) then
+      error(("%s: the checkpoint has no state of the generator '%s'"):format(where, name), 0)
+    end
+  end
   run.opt:load_state(state)
+  core.no_grad(function()
+    for _, both in ipairs(found) do both[1]:copy_(both[2]) end
+  end)
   restore_rngs(run.rngs, saved.rngs or {})
   run.states = rng_states(run.rngs)
   run.step, run.skipped, run.reason = saved.step, saved.skipped or 0, saved.reason

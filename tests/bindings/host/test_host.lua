@@ -82,7 +82,8 @@ function T.test_exit_status()
   check.is_true(out:find("nothing.lua", 1, true) ~= nil)
 end
 
-function T.test_blas_kernels_follow_the_instruction_set() -- property: also on processors that BLAS does not know
+-- property: also on processors that BLAS does not know
+function T.test_blas_kernels_follow_the_instruction_set()
   local report = "-e \"local v = require 'moonlab'.version(); print(v.cpu_features, v.blas)\""
   local out = run(("env -u OPENBLAS_CORETYPE '%s' %s"):format(host, report))
   if out:find("avx2", 1, true) then check.is_true(out:find("kernel Prescott", 1, true) == nil) end

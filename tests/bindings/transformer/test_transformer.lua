@@ -131,6 +131,9 @@ function T.test_stop_is_returned_last()
   check.equal(greedy[1], best[{ 1 }]:argmax(1):item())
   local stopped = lm:generate({ { 1 } }, { greedy = true, max_new = 4, stop = greedy[1] })[1][1]
   check.equal(stopped:totable(), { greedy[1] })
+  local as_set = lm:generate({ { 1 } }, -- a set, the first id in it
+    { greedy = true, max_new = 4, stop = { [1] = true, [greedy[1]] = true } })[1][1]
+  check.equal(as_set:totable(), { greedy[1] })
 end
 
 function T.test_logprob_from_lists()

@@ -36,6 +36,9 @@ function T.test_errors()
   check.raises("did you mean 'warmup'", s.warmup_cosine, 1, { wramup = 10, total = 20 })
   check.raises("not both", s.warmup_cosine, 1,
     { total = 20, floor = 0.1, floor_lr = 1, peak_lr = 2 })
+  check.raises("least multiplier 2, wanted 0..1", s.warmup_cosine, 3, { total = 10, floor = 2 })
+  check.raises("'floor_lr' makes the least multiplier 3", s.warmup_linear, 3,
+    { total = 10, floor_lr = 3, peak_lr = 1 })
 end
 
 return T

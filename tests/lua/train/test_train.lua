@@ -102,6 +102,37 @@ function T.test_a_finished_run_is_returned_and_another_configuration_raises()
   end)
 end
 
+-- error: a checkpoint that lacks something changes neither the model nor the optimizer
+function T.test_a_damaged_checkpoint_changes_nothing()
+  check.in_folder(function(dir)
+    local o = options(dir, { steps = 14 })
+    local data = o.data
+    o.data = { batch = function(_, i)
+      if i == 10 then error("stop here", 0) end
+      return data:batch(i)
+    end }
+    check.raises("stop here", ml.train, o)
+    local path = dir .. "/checkpoint.safetensors"
+    local whole, metadata = ml.load(path)
+    local function damaged(name, value, said)
+      local parts = {}
+      for key, t in pairs(whole) do parts[key] = t end
+      parts[name] = value
+      ml.save(path, parts, { metadata = metadata })
+      local again = options(dir, { steps = 14 })
+      local before = {}
+      for key, p in pairs(again.model:named_parameters()) do before[key] = p:detach():clone() end
+      check.raises(said, ml.train, again)
+      for key, p in pairs(again.model:named_parameters()) do
+        check.is_true(p:detach():equal(before[key]))
+      end
+    end
+    damaged("model.1.weight", nil, "has no tensor 'model.1.weight'")
+    damaged("model.1.weight", ml.zeros { 3, 3, dtype = "f32" }, "'model.1.weight' is f32 [3x3]")
+    damaged("optimizer.4.bias.v", nil, "4.bias.v")
+  end)
+end
+
 function T.test_interrupt_saves_and_resume_is_bit_for_bit()
   check.in_folder(function(dir)
     local testing = require("moonlab.core").testing
