@@ -89,6 +89,11 @@ static void read_options(lua_State *L, int arg, ml_optim_options *o) {
 
 /* ---- parameters ---- */
 
+static void set_number(lua_State *L, const char *name, double value) {
+  lua_pushnumber(L, value);
+  lua_setfield(L, -2, name);
+}
+
 /* Adds the tensor on top under `key` (prefixed by `prefix` when not ""); keys is the stack index of
  * the key array. */
 static void add_parameter(lua_State *L, optimizer *o, int keys, const char *prefix, const char *key,
@@ -110,6 +115,13 @@ static void add_parameter(lua_State *L, optimizer *o, int keys, const char *pref
   if (status)
     mll_raise(L, &err);
   lua_pushfstring(L, "%s%s", prefix, key);
+  static const char *const names[] = {"lr_scale", "eps_scale", "decay_scale"};
+  lua_createtable(L, 0, 3); /* name -> scales, beside place -> name */
+  for (int i = 0; i < 3; i++)
+    set_number(L, names[i], scale[i]);
+  lua_pushvalue(L, -2);
+  lua_insert(L, -2);
+  lua_rawset(L, keys);
   lua_rawseti(L, keys, ml_optim_count(o->optim));
 }
 
@@ -378,16 +390,14 @@ static int l_load_state(lua_State *L) {
         lua_pop(L, 1);
       }
       const ml_tensor *step = fetch_state(L, key, "step", ML_F64, &scalar);
+      const double count = *ML_DATA(double, step);
+      if (!(count >= 0 && count <= 0x1p53 && count == floor(count)))
+        return mll_arg_error(L, 2, "state %s.step is %f, wanted a whole number >= 0", key, count);
       if (pass == 1)
-        ml_optim_set_steps(o->optim, i, (int64_t)*ML_DATA(double, step));
+        ml_optim_set_steps(o->optim, i, (int64_t)count);
       lua_pop(L, 1);
     }
   return 0;
-}
-
-static void set_number(lua_State *L, const char *name, double value) {
-  lua_pushnumber(L, value);
-  lua_setfield(L, -2, name);
 }
 
 static int l_options(lua_State *L) {
@@ -440,6 +450,16 @@ static int l_options(lua_State *L) {
       lua_setfield(L, -2, *name);
     }
   }
+  lua_getiuservalue(L, 1, 1);
+  lua_createtable(L, 0, o->count);
+  for (int i = 1; i <= o->count; i++) {
+    lua_rawgeti(L, -2, i);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, -4);
+    lua_rawset(L, -3);
+  }
+  lua_setfield(L, -3, "parameters");
+  lua_pop(L, 1);
   return 1;
 }
 
@@ -579,7 +599,8 @@ static const mll_fn methods[] = {
      "t table as opt:state() or ml.load returns it\n"
      "@source -"},
     {"options", l_options,
-     "opt:options()\n@return table rule, lr, and the other options in force\n@source -"},
+     "opt:options()\n@return table rule, lr, and the other options in force; parameters: name -> { "
+     "lr_scale, eps_scale, decay_scale }\n@source -"},
     {NULL, NULL, NULL}};
 
 static const mll_fn meta[] = {

@@ -45,9 +45,14 @@ static ml_status init(ml_tensor *out, ml_dtype dtype, const ml_shape *shape, ml_
   ml_storage *storage = ml_block_new(HEADER + bytes);
   if (!storage) {
     char text[ML_DESCRIBE];
-    return ml_fail(err, ML_ENOMEM, 0, "out of memory: no room for %s %s (%.1f MiB)",
-                   ml_dtype_name(dtype), ml_describe_shape(text, shape),
-                   (double)bytes / (1024.0 * 1024.0));
+    const double mib = 1024.0 * 1024.0;
+    ml_memory_info memory;
+    ml_memory(&memory);
+    return ml_fail(err, ML_ENOMEM, 0,
+                   "out of memory: no room for %s %s (%.1f MiB) beside %.1f MiB in use; "
+                   "the limit, ml.memory{ limit = bytes }, is %.1f MiB",
+                   ml_dtype_name(dtype), ml_describe_shape(text, shape), (double)bytes / mib,
+                   (double)memory.live / mib, (double)memory.limit / mib);
   }
   storage->refs = 1;
   storage->version = 0;

@@ -1246,7 +1246,8 @@ local optimizer_methods = {}
 function optimizer_methods:load_state(...) end
 
 ---opt:options()
----@return table rule, lr, and the other options in force
+---@return table rule, lr, and the other options in force; parameters: name -> { lr_scale,
+---eps_scale, decay_scale }
 ---source: -
 function optimizer_methods:options(...) end
 

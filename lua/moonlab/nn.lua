@@ -23,6 +23,8 @@ local function is_userdata(x, name)
   return type(meta) == "table" and meta.__name == name
 end
 local function is_tensor(x) return is_userdata(x, "ml.tensor") end
+-- A decoder has the methods of a module but no fields.
+local function is_decoder(x) return is_userdata(x, "ml.transformer") end
 
 -- Calls visit(kind, name, value, owner, key) for every parameter, buffer, generator and module
 -- below `self`, in a fixed order.
@@ -38,6 +40,10 @@ local function walk(self, prefix, visit, seen)
       walk(value, name .. ".", visit, seen)
     elseif is_userdata(value, "ml.rng") then
       visit("rng", name, value, self, key)
+    elseif is_decoder(value) then
+      for inner, p in sorted(value:named_parameters()) do
+        visit("parameter", name .. "." .. inner, p, value, inner)
+      end
     elseif type(value) == "table" and key ~= "options" and getmetatable(value) == nil then
       walk(value, name .. ".", visit, seen)
     end

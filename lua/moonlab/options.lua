@@ -65,10 +65,11 @@ options.describe = describe
 --- its default.
 function options.field(where, t, name, wanted, default)
   local value = t[name]
+  local article = wanted:find "^[aeiou]" and "an" or "a"
   if value == nil then
     if default == nil then
-      error(("bad argument to '%s' (option '%s' is missing, wanted a %s)"):format(where, name,
-        wanted), 3)
+      error(("bad argument to '%s' (option '%s' is missing, wanted %s %s)"):format(where, name,
+        article, wanted), 3)
     end
     return default
   end
@@ -80,8 +81,8 @@ function options.field(where, t, name, wanted, default)
     ok = type(value) == wanted
   end
   if not ok then
-    error(("bad argument to '%s' (option '%s' is %s, wanted a %s)"):format(where, name,
-      describe(value), wanted), 3)
+    error(("bad argument to '%s' (option '%s' is %s, wanted %s %s)"):format(where, name,
+      describe(value), article, wanted), 3)
   end
   return value
 end

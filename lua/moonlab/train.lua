@@ -230,10 +230,10 @@ local function micro_step(o, index)
   local batch = o.data:batch(index)
   local loss = o.loss(o.model, batch)
   local meta = type(loss) == "userdata" and getmetatable(loss)
-  if not (type(meta) == "table" and meta.__name == "ml.tensor" and loss:numel() == 1) then
-    error(("%s: loss returned a %s%s, wanted a 0-d tensor"):format(where, type(loss),
-      type(meta) == "table" and meta.__name == "ml.tensor"
-        and " of shape [" .. table.concat(loss:shape(), "x") .. "]" or ""), 0)
+  local is_tensor = type(meta) == "table" and meta.__name == "ml.tensor"
+  if not (is_tensor and loss:numel() == 1) then
+    error(("%s: loss returned %s, wanted a 0-d tensor"):format(where, is_tensor
+      and "a tensor of shape [" .. table.concat(loss:shape(), "x") .. "]" or "a " .. type(loss)), 0)
   end
   local value = loss:item()
   if finite(value) then
@@ -253,8 +253,8 @@ local function one_step(run, o)
     ok = ok and finite(value)
   end
   local record = { step = t, loss = total }
-  if ok and o.clip then
-    record.grad_norm = core.optim.clip_grad_norm(run.list, o.clip)
+  if ok then -- a gradient may be NaN where the loss is not
+    record.grad_norm = core.optim.clip_grad_norm(run.list, o.clip or math.huge)
     ok = finite(record.grad_norm)
   end
   local s = 1.0
@@ -379,6 +379,10 @@ local function check(o)
   c.checkpoint_every = options.range(where, "checkpoint.every",
     options.field(where, checkpoint, "every", "integer", math.max(1, c.steps // 10)), 1)
   if o.dir ~= nil then options.field(where, o, "dir", "string") end
+  if o.checkpoint and not o.dir then
+    error(("bad argument to '%s' (option 'checkpoint' without 'dir': there is no folder for it)")
+      :format(where), 3)
+  end
   return c
 end
 

@@ -323,4 +323,12 @@ function T.test_a_failed_allocation_leaks_nothing()
   end)
 end
 
+function T.test_a_state_with_an_impossible_step_is_refused() -- error
+  local opt = ml.optim.adam({ ml.param(ml.ones { 2 }) }, { lr = 0.1 })
+  for _, step in ipairs { 0 / 0, -1, 1.5, 1e300 } do
+    check.raises("state 1.step", opt.load_state, opt,
+      { ["1.m"] = ml.zeros { 2 }, ["1.v"] = ml.zeros { 2 }, ["1.step"] = ml.f64(step) })
+  end
+end
+
 return T

@@ -132,4 +132,24 @@ function T.test_errors()
   check.raises("f32 [2x3]", ml.nn.Linear { 4, 2 }, ml.zeros { 2, 3, dtype = "f32" })
 end
 
+function T.test_a_decoder_inside_a_module_is_part_of_it() -- property
+  local function build(seed)
+    return ml.nn.Module {
+      lm = ml.transformer { vocab = 11, context = 8, depth = 1, width = 8, heads = 1, seed = seed },
+      scale = ml.nn.Linear { 2, 2, seed = seed },
+      forward = function(self, tokens) return (self.lm:loss(tokens)) end,
+    }
+  end
+  local net = build(1)
+  local named, own = net:named_parameters(), net.lm:named_parameters()
+  for name in pairs(own) do check.is_true(named["lm." .. name] ~= nil) end
+  check.is_true(named["scale.weight"] ~= nil)
+  check.in_folder(function(dir)
+    net:save(dir .. "/net.safetensors")
+    local other = build(2)
+    other:load(dir .. "/net.safetensors")
+    check.is_true(other.lm:named_parameters().tokens:equal(own.tokens))
+  end)
+end
+
 return T

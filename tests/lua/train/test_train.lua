@@ -23,7 +23,8 @@ end
 local function options(dir, extra)
   local net, data = problem(3)
   local o = { model = net, data = data, opt = ml.optim.adamw(net:named_parameters(), { lr = 0.01 }),
-    steps = 40, loss = loss, dir = dir, clip = 1, checkpoint = { every = 7 }, eval_every = 10,
+    steps = 40, loss = loss, dir = dir, clip = 1, checkpoint = dir and { every = 7 },
+    eval_every = 10,
     schedule = function(t) return ml.schedule.warmup_cosine(t, { warmup = 5, total = 40 }) end,
     eval = function(model) return { error = loss(model, data:batch(1000)):item() } end }
   for key, value in pairs(extra or {}) do o[key] = value end
@@ -215,6 +216,54 @@ function T.test_a_steady_step_allocates_nothing() -- property
   check.equal(ml.memory().system_allocations, before)
 end
 
+-- a NaN gradient behind a finite loss is a NaN: no update, with and without clipping
+function T.test_nan_gradients_are_not_applied()
+  for _, clip in ipairs { false, 1 } do
+    local o = options(nil, { steps = 12, on_nan = "skip", clip = clip or nil, eval_every = 12 })
+    if not clip then o.clip = nil end
+    local plain, data = o.loss, o.data
+    o.data = { batch = function(_, i) return { inner = data:batch(i), bad = i == 7 } end }
+    o.loss = function(model, batch)
+      local l = plain(model, batch.inner)
+      if not batch.bad then return l end
+      return ml.where(l:gt(-1), l, (l - l):sqrt() * (0 / 0))
+    end
+    o.eval = nil
+    local r = ml.train(o)
+    check.equal(r.skipped, 1)
+    check.equal(r.history[7].skipped, 1)
+    for _, p in ipairs(o.model:parameters()) do check.equal(p:isnan():any():item(), 0) end
+    o = options(nil, { steps = 12, clip = clip or nil })
+    o.loss = function(model, batch)
+      local l = plain(model, batch)
+      return ml.where(l:gt(-1), l, (l - l):sqrt() * (0 / 0))
+    end
+    r = ml.train(o)
+    check.equal(r.state, "diverged")
+    check.equal(r.step, 1)
+  end
+end
+
+-- error: groups are part of what a run is
+function T.test_other_group_scales_are_another_configuration()
+  check.in_folder(function(dir)
+    local function with_scale(scale)
+      local o = options(dir, { steps = 10 })
+      o.opt = ml.optim.sgd({ { params = o.model:parameters(), lr_scale = scale } }, { lr = 0.01 })
+      return o
+    end
+    local o = with_scale(1)
+    local data = o.data
+    o.data = { batch = function(_, i)
+      if i == 9 then error("stop here", 0) end
+      return data:batch(i)
+    end }
+    check.raises("stop here", ml.train, o)
+    check.raises("optimizer.parameters.1.lr_scale was 1.0, is 5.0", ml.train, with_scale(5))
+    check.equal(ml.train(with_scale(1)).resumed_at, 7)
+  end)
+end
+
 function T.test_errors()
   local o = options(nil)
   local function with(key, value)
@@ -232,7 +281,8 @@ function T.test_errors()
   check.raises("option 'opt'", ml.train, with("opt", {}))
   check.raises("schedule returned nil at step 1", ml.train, with("schedule", function() end))
   check.raises("eval gave", ml.train, with("eval", function() return { note = "text" } end))
-  check.raises("of shape [16x1]", ml.train,
+  check.raises("there is no folder for it", ml.train, with("checkpoint", { every = 5 }))
+  check.raises("a tensor of shape [16x1]", ml.train,
     with("loss", function(model, batch) return model(batch.x) end))
 end
 
