@@ -17,6 +17,7 @@ local modules = {
   data = "moonlab.data",
   plot = "moonlab.plot",
   sorted = "moonlab.sorted",
+  fit = "moonlab.fit",
   stats = "moonlab.stats",
 }
 ml.modules = modules

@@ -265,6 +265,124 @@ ml.f32 = function(...) end
 ---@return tensor
 ---source: -
 ml.f64 = function(...) end
+ml.fit = {}
+
+---ml.fit.local_slopes(x, y, { window, log, range, sigma, weights })
+---The slope of the line through each run of `window` consecutive points: local exponents, d log y
+---/ d log x. Raises when a window has one x only.
+---@param x list or tensor [n], any order; > 0 with log x
+---@param y list or tensor [n], finite; > 0 with log y
+---opts.window integer =3 points per slope, 2 to n
+---opts.log string ="xy" axes that are logarithmic: "x", "y", "xy" or ""
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
+---@return list slopes, n - window + 1 of them, ascending x
+---@return list their standard errors; nan for windows of two without sigma; neighbours share
+---points
+---@return table info: x (list of centres: the mean of the window on the fitted axis), n
+---source: moving least squares lines
+ml.fit.local_slopes = function(...) end
+
+---ml.fit.parabola(x, y, { log, points, maximum, range, sigma, weights, level })
+---The x at which y is least, by a parabola through the points, as for the best learning rate:
+---ml.fit.parabola(lr, loss, { log = "x", points = 3 }). Points whose y is not finite (diverged
+---runs) are dropped and listed in info.dropped. When the parabola opens the wrong way or its
+---vertex is not strictly between the least and largest x fitted, or with points when the least y
+---is at an end, the result is nil, "not bracketed", info.
+---@param x list or tensor [n], any order, several y at one x are allowed; > 0 with log x
+---@param y list or tensor [n]; nan and infinities are dropped; > 0 with log y
+---opts.log string ="" axes that are logarithmic: "x", "y", "xy" or ""
+---opts.points integer =nil (all) odd, >= 3: fit only the x of the least y and (points -
+---1)/2 neighbours on each side
+---opts.maximum boolean =false look for the largest y instead
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
+---opts.level number =0.95
+---@return number x of the optimum, in the unit of x, or nil with "not bracketed"
+---@return number its standard error by the delta method, in the unit of x; nan with three points
+---and no sigma
+---@return table info: value (fitted y there) and value_stderr, curvature (second derivative in the
+---fitted axes, natural logarithms) and curvature_stderr, log_stderr (of log x, with log x), low
+---and high (interval of the optimum), reason (when not bracketed), dropped (list of x), and
+---residual_std, r2, n, dof, x_min, x_max, predict, band, prediction_band as ml.fit.power_law has
+---them
+---source: vertex of least squares, delta method: Casella & Berger 2002, section 5.5.4
+ml.fit.parabola = function(...) end
+
+---ml.fit.power_law(x, y, { range, sigma, weights, level })
+---Fits y = coefficient x^exponent by least squares of log y on log x. Points stay out of the fit
+---when range excludes them or their weight is 0. The standard error comes from the residuals, or
+---from sigma alone when sigma is given. With two points and no sigma it is nan: nothing is left to
+---estimate it from. Raises for x or y in range that is not > 0 or not finite (naming the entry),
+---and for lengths that disagree.
+---@param x list or tensor [n], > 0, at least two different values
+---@param y list or tensor [n], > 0, finite
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x: only
+---these points are fitted
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights of log y, >= 0; not beside sigma
+---opts.level number =0.95 of the intervals and bands
+---@return number exponent
+---@return number its standard error
+---@return table info: coefficient (y at x = 1) and coefficient_stderr, low and high (the interval
+---of the exponent), residual_std (of log y, natural), r2, n, dof, chi2 (with sigma), x_min, x_max,
+---predict(x), band(x, level) -> low, high (of the fitted curve, Student t), prediction_band(x,
+---level) (of one new point; absent with sigma); x of the three a number, a list or a tensor [m]
+---source: ordinary least squares, Draper & Smith 1998, chapters 1 and 3
+ml.fit.power_law = function(...) end
+
+---ml.fit.quadratic_loglog(x, y, { holdout, range, sigma, weights, level })
+---Fits log y = a + b log x + c (log x)^2 without the `holdout` points of largest x and predicts
+---the last one: does what small models show foretell the large one? With holdout = 0 every point
+---is fitted, and the first two results are nil.
+---@param x list or tensor [n], > 0, any order
+---@param y list or tensor [n], > 0, finite
+---opts.holdout integer =1 how many points of largest x are kept out, >= 0; at least three
+---different x remain
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights of log y, >= 0; not beside sigma
+---opts.level number =0.95
+---@return number prediction: y foretold at the largest x
+---@return number its relative error: prediction / observed - 1
+---@return table info: factor (the larger of prediction/observed and its inverse), holdout (list of
+---{ x, observed, predicted, error, factor }, ascending x), coefficients { a, b, c } (natural
+---logarithms), coefficient_stderrs, crossings(y) (list of the x where the fit reaches y,
+---ascending; may be empty), and residual_std, r2, n, dof, x_min, x_max, predict, band,
+---prediction_band as ml.fit.power_law has them
+---source: log-log quadratic of Wortsman et al. 2023 (extrapolated instabilities); least squares
+ml.fit.quadratic_loglog = function(...) end
+
+---ml.fit.segmented(x, y, { breaks, at, log, range, sigma, weights, level })
+---A continuous line of breaks + 1 pieces through the points, in log-log axes a broken power law:
+---the slopes of the pieces and where they meet, by least squares over both. Breaks are sought
+---among the interior points and then between them; every piece holds two different x at least.
+---Standard errors include the breaks' uncertainty.
+---@param x list or tensor [n], any order; > 0 with log x; at least 2 breaks + 2 different values
+---@param y list or tensor [n], finite; > 0 with log y
+---opts.breaks integer =1 0 to 4
+---opts.at list =nil known breaks, in the unit of x, instead of sought ones
+---opts.log string ="xy" axes that are logarithmic: "x", "y", "xy" or ""
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
+---opts.level number =0.95
+---@return list slopes, ascending x
+---@return list their standard errors; nan when no degree of freedom is left or a break cannot be
+---told from the data
+---@return table info: breaks (list, in the unit of x) and break_stderrs (0 for known ones), rss,
+---bic (n log(rss/n) + p log n with p free parameters: compare numbers of breaks), and
+---residual_std, r2, n, dof, x_min, x_max, predict, band, prediction_band as ml.fit.power_law has
+---them
+---source: Muggeo 2003; start by enumeration
+ml.fit.segmented = function(...) end
 
 ---flatten(x, first, last)
 ---Joins the axes first..last into one.
