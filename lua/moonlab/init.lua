@@ -18,6 +18,8 @@ local modules = {
   plot = "moonlab.plot",
   runs = "moonlab.runs",
   sorted = "moonlab.sorted",
+  fit = "moonlab.fit",
+  stats = "moonlab.stats",
 }
 ml.modules = modules
 

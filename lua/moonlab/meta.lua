@@ -265,6 +265,124 @@ ml.f32 = function(...) end
 ---@return tensor
 ---source: -
 ml.f64 = function(...) end
+ml.fit = {}
+
+---ml.fit.local_slopes(x, y, { window, log, range, sigma, weights })
+---The slope of the line through each run of `window` consecutive points: local exponents, d log y
+---/ d log x. Raises when a window has one x only.
+---@param x list or tensor [n], any order; > 0 with log x
+---@param y list or tensor [n], finite; > 0 with log y
+---opts.window integer =3 points per slope, 2 to n
+---opts.log string ="xy" axes that are logarithmic: "x", "y", "xy" or ""
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
+---@return list slopes, n - window + 1 of them, ascending x
+---@return list their standard errors; nan for windows of two without sigma; neighbours share
+---points
+---@return table info: x (list of centres: the mean of the window on the fitted axis), n
+---source: moving least squares lines
+ml.fit.local_slopes = function(...) end
+
+---ml.fit.parabola(x, y, { log, points, maximum, range, sigma, weights, level })
+---The x at which y is least, by a parabola through the points, as for the best learning rate:
+---ml.fit.parabola(lr, loss, { log = "x", points = 3 }). Points whose y is not finite (diverged
+---runs) are dropped and listed in info.dropped. When the parabola opens the wrong way or its
+---vertex is not strictly between the least and largest x fitted, or with points when the least y
+---is at an end, the result is nil, "not bracketed", info.
+---@param x list or tensor [n], any order, several y at one x are allowed; > 0 with log x
+---@param y list or tensor [n]; nan and infinities are dropped; > 0 with log y
+---opts.log string ="" axes that are logarithmic: "x", "y", "xy" or ""
+---opts.points integer =nil (all) odd, >= 3: fit only the x of the least y and (points -
+---1)/2 neighbours on each side
+---opts.maximum boolean =false look for the largest y instead
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
+---opts.level number =0.95
+---@return number x of the optimum, in the unit of x, or nil with "not bracketed"
+---@return number its standard error by the delta method, in the unit of x; nan with three points
+---and no sigma
+---@return table info: value (fitted y there) and value_stderr, curvature (second derivative in the
+---fitted axes, natural logarithms) and curvature_stderr, log_stderr (of log x, with log x), low
+---and high (interval of the optimum), reason (when not bracketed), dropped (list of x), and
+---residual_std, r2, n, dof, x_min, x_max, predict, band, prediction_band as ml.fit.power_law has
+---them
+---source: vertex of least squares, delta method: Casella & Berger 2002, section 5.5.4
+ml.fit.parabola = function(...) end
+
+---ml.fit.power_law(x, y, { range, sigma, weights, level })
+---Fits y = coefficient x^exponent by least squares of log y on log x. Points stay out of the fit
+---when range excludes them or their weight is 0. The standard error comes from the residuals, or
+---from sigma alone when sigma is given. With two points and no sigma it is nan: nothing is left to
+---estimate it from. Raises for x or y in range that is not > 0 or not finite (naming the entry),
+---and for lengths that disagree.
+---@param x list or tensor [n], > 0, at least two different values
+---@param y list or tensor [n], > 0, finite
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x: only
+---these points are fitted
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights of log y, >= 0; not beside sigma
+---opts.level number =0.95 of the intervals and bands
+---@return number exponent
+---@return number its standard error
+---@return table info: coefficient (y at x = 1) and coefficient_stderr, low and high (the interval
+---of the exponent), residual_std (of log y, natural), r2, n, dof, chi2 (with sigma), x_min, x_max,
+---predict(x), band(x, level) -> low, high (of the fitted curve, Student t), prediction_band(x,
+---level) (of one new point; absent with sigma); x of the three a number, a list or a tensor [m]
+---source: ordinary least squares, Draper & Smith 1998, chapters 1 and 3
+ml.fit.power_law = function(...) end
+
+---ml.fit.quadratic_loglog(x, y, { holdout, range, sigma, weights, level })
+---Fits log y = a + b log x + c (log x)^2 without the `holdout` points of largest x and predicts
+---the last one: does what small models show foretell the large one? With holdout = 0 every point
+---is fitted, and the first two results are nil.
+---@param x list or tensor [n], > 0, any order
+---@param y list or tensor [n], > 0, finite
+---opts.holdout integer =1 how many points of largest x are kept out, >= 0; at least three
+---different x remain
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights of log y, >= 0; not beside sigma
+---opts.level number =0.95
+---@return number prediction: y foretold at the largest x
+---@return number its relative error: prediction / observed - 1
+---@return table info: factor (the larger of prediction/observed and its inverse), holdout (list of
+---{ x, observed, predicted, error, factor }, ascending x), coefficients { a, b, c } (natural
+---logarithms), coefficient_stderrs, crossings(y) (list of the x where the fit reaches y,
+---ascending; may be empty), and residual_std, r2, n, dof, x_min, x_max, predict, band,
+---prediction_band as ml.fit.power_law has them
+---source: log-log quadratic of Wortsman et al. 2023 (extrapolated instabilities); least squares
+ml.fit.quadratic_loglog = function(...) end
+
+---ml.fit.segmented(x, y, { breaks, at, log, range, sigma, weights, level })
+---A continuous line of breaks + 1 pieces through the points, in log-log axes a broken power law:
+---the slopes of the pieces and where they meet, by least squares over both. Breaks are sought
+---among the interior points and then between them; every piece holds two different x at least.
+---Standard errors include the breaks' uncertainty.
+---@param x list or tensor [n], any order; > 0 with log x; at least 2 breaks + 2 different values
+---@param y list or tensor [n], finite; > 0 with log y
+---opts.breaks integer =1 0 to 4
+---opts.at list =nil known breaks, in the unit of x, instead of sought ones
+---opts.log string ="xy" axes that are logarithmic: "x", "y", "xy" or ""
+---opts.range table ={ -inf, inf } { low, high }, ends included, in the unit of x
+---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
+---rescaled by the residuals
+---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
+---opts.level number =0.95
+---@return list slopes, ascending x
+---@return list their standard errors; nan when no degree of freedom is left or a break cannot be
+---told from the data
+---@return table info: breaks (list, in the unit of x) and break_stderrs (0 for known ones), rss,
+---bic (n log(rss/n) + p log n with p free parameters: compare numbers of breaks), and
+---residual_std, r2, n, dof, x_min, x_max, predict, band, prediction_band as ml.fit.power_law has
+---them
+---source: Muggeo 2003; start by enumeration
+ml.fit.segmented = function(...) end
 
 ---flatten(x, first, last)
 ---Joins the axes first..last into one.
@@ -1937,6 +2055,288 @@ ml.squeeze = function(...) end
 ---@return tensor, differentiable
 ---source: -
 ml.stack = function(...) end
+ml.stats = {}
+
+---ml.stats.average_precision(scores, labels, { ties, base_rate, weights })
+---The area under the precision-recall curve as the sum of precision x step of recall, scores
+---descending. Equal scores are one step (ties = "grouped"), or averaged over all their orders
+---(ties = "expected"). A useless detector scores the base rate: compare data of different base
+---rates by base_rate, or by info.lift.
+---@param scores list or tensor [n], higher means more likely positive; infinities are allowed, nan
+---is not
+---@param labels list or tensor [n] of true and false, or 1 and 0
+---opts.ties string ="grouped" or "expected" (without weights and base_rate)
+---opts.base_rate number =nil reweights the positives so that this is their share, between 0
+---and 1
+---opts.weights list or tensor [n] =nil weights >= 0 of the entries
+---@return number average precision in (0, 1], or nil with "no positive labels"
+---@return table info: base_rate (share of positives, in weight), lift ((ap - base_rate)/(1 -
+---base_rate); nan without negatives), positives and negatives (their weight as given), thresholds
+---(descending) with precision and recall of the rule score >= threshold
+---source: grouped: Zhu 2004; expected: McSherry & Najork 2008
+ml.stats.average_precision = function(...) end
+
+---ml.stats.beta_cdf(x, { a, b })
+---The probability that a beta variable is at most x: the regularized incomplete beta function
+---I_x(a, b).
+---@param x number below 0 counts as 0, above 1 as 1
+---@param shape table { a, b }, both > 0
+---@return number
+---source: Press et al. 2007, section 6.4 (Lentz's continued fraction); front factor as in Loader
+---2000
+ml.stats.beta_cdf = function(...) end
+
+---ml.stats.beta_quantile(p, { a, b })
+---The x below which a beta variable falls with probability p.
+---@param p number 0 to 1
+---@param shape table { a, b }, both > 0
+---@return number 0 to 1
+---source: the root of beta_cdf by Newton's method inside a bracket
+ml.stats.beta_quantile = function(...) end
+
+---ml.stats.bootstrap(x, { statistic, resamples, level, method, seed | rng })
+---An interval for a statistic of a sample, from resamples of its entries with replacement. Samples
+---that belong together (scores and labels) go in as a list and are resampled by the same
+---positions: ml.stats.bootstrap({ s, l }, { statistic = ml.stats.average_precision }).
+---@param x list or tensor [n] or [n,...] (rows are entries), or a list of several of them; n >= 2,
+---finite
+---opts.statistic string|function ="mean" also sum, median, var, std (divisor n - 1); or a
+---function of one f64 tensor per sample that returns a number first, or nil or nan where it has no
+---value (left out and counted in info.invalid)
+---opts.resamples integer =10000
+---opts.level number =0.95
+---opts.method string ="percentile", "basic", or "bca" (n further evaluations)
+---opts.seed integer =1
+---opts.rng ml.rng =nil advanced by the draws; instead of seed
+---@return number low
+---@return number high
+---@return table info: estimate (on x itself), stderr (standard deviation over resamples), bias
+---(mean over resamples - estimate), distribution (tensor f64 [resamples]), invalid, resamples,
+---level, method
+---source: Efron 1979; bca: Efron 1987
+ml.stats.bootstrap = function(...) end
+
+---ml.stats.brier(p, outcomes)
+---The mean squared difference between the probability of an event and whether it happened.
+---@param p list or tensor [n], 0 to 1
+---@param outcomes list or tensor [n] of true and false, or 1 and 0
+---@return number 0 (best) to 1
+---source: Brier 1950, in the form for one event
+ml.stats.brier = function(...) end
+
+---ml.stats.calibration(p, outcomes, { bins, strategy })
+---Do events of probability p happen in a share p of cases? The expected calibration error:
+---|outcome rate - mean p| per bin, averaged with the bins' shares. For many classes give the
+---confidence and whether the answer was right.
+---@param p list or tensor [n], 0 to 1
+---@param outcomes list or tensor [n] of true and false, or 1 and 0
+---opts.bins integer =10
+---opts.strategy string ="width" (bins ](i-1)/bins, i/bins], 0 in the first) or "mass"
+---(nearly equal counts, equal p together)
+---@return number expected calibration error, 0 to 1
+---@return table info: mce (the largest gap of a bin), brier, n, and reliability: a list of { low,
+---high, n, confidence (mean p), rate (share of outcomes), gap (rate - confidence) } of the bins
+---that are not empty, low and high the bin's ends (of "mass": its least and largest p)
+---source: Guo et al. 2017
+ml.stats.calibration = function(...) end
+
+---ml.stats.clopper_pearson(k, n, { level })
+---The exact interval of a proportion from k successes in n trials: covers at least `level`, and is
+---wide.
+---@param k integer 0 to n
+---@param n integer >= 1
+---opts.level number =0.95
+---@return number low
+---@return number high
+---source: Clopper & Pearson 1934
+ml.stats.clopper_pearson = function(...) end
+
+---ml.stats.kendall(x, y)
+---Kendall's tau-b: concordant less discordant pairs, over the geometric mean of the pairs that x
+---and y tell apart.
+---@param x list or tensor [n], n >= 2; infinities are allowed, nan is not
+---@param y list or tensor [n]
+---@return number tau in [-1, 1], or nil with "x is constant" or "y is constant"
+---@return table info: p (two-sided, normal approximation with ties), concordant, discordant,
+---ties_x, ties_y (pairs; a pair equal in both counts in both), n
+---source: Kendall 1945; counted as in Knight 1966
+ml.stats.kendall = function(...) end
+
+---ml.stats.majority_vote(answers, { normalize, n })
+---The most frequent answer; ties go to the one that came first. false does not vote (no parsable
+---answer).
+---@param answers list or tensor [n] of strings, numbers, true, or false for an abstention
+---opts.normalize function =nil answer -> answer that is counted; nil or false: abstains
+---opts.n integer =#answers reads answers[1..n], where nil abstains too
+---@return any the winner (as normalized), or nil with "no votes"
+---@return table info: count (votes of the winner), voters, n, share (count / n), tied (another
+---answer has as many), votes (table answer -> count)
+---source: Wang et al. 2023 (self-consistency)
+ml.stats.majority_vote = function(...) end
+
+---ml.stats.mean(x, { level })
+---The mean and its standard error, std / sqrt(n), as seeds or problems are summed up.
+---@param x list or tensor [n], finite, n >= 1
+---opts.level number =0.95 of the interval
+---@return number mean
+---@return number standard error; nan when n is 1
+---@return table info: std (divisor n - 1), low and high (Student's t interval), n
+---source: Student 1908
+ml.stats.mean = function(...) end
+
+---ml.stats.normal_cdf(z)
+---The probability that a standard normal variable is at most z.
+---@param z number
+---@return number
+---source: erfc of the C library
+ml.stats.normal_cdf = function(...) end
+
+---ml.stats.normal_quantile(p)
+---The z below which a standard normal variable falls with probability p; -inf at 0 and inf at 1.
+---@param p number 0 to 1
+---@return number about 16 digits
+---source: Wichura 1988 (algorithm AS 241, PPND16)
+ml.stats.normal_quantile = function(...) end
+
+---ml.stats.paired(a, b, { statistic, resamples, level, method, seed | rng })
+---Does a beat b on the same problems? The paired bootstrap of the difference: problems are
+---resampled, a and b keep together, so that the difficulty they share cancels.
+---@param a list or tensor [n], finite, n >= 2: results of one model
+---@param b list or tensor [n] of another on the same problems, in the same order
+---opts.statistic string|function ="mean" of a - b; also sum, median, var, std; or a
+---function of the resampled a and b, f64 tensors [n], that returns a number
+---opts.resamples integer =10000
+---opts.level number =0.95
+---opts.method string ="percentile", "basic" or "bca"
+---opts.seed integer =1
+---opts.rng ml.rng =nil advanced by the draws; instead of seed
+---@return number low, of the interval of the difference
+---@return number high
+---@return table info as ml.stats.bootstrap has it, and: p (two-sided: how often the difference,
+---centred on 0, is as large as that found, counting the one found) and wins (share of resamples
+---where it is positive, ties one half)
+---source: Efron & Tibshirani 1993; p as in Berg-Kirkpatrick, Burkett & Klein 2012
+ml.stats.paired = function(...) end
+
+---ml.stats.pass_at_k(n, c, { k })
+---The probability that at least one of k samples is right, estimated without bias from n samples
+---of which c are right: 1 - C(n - c, k) / C(n, k). With a list of c, one per problem, the mean
+---over problems.
+---@param n integer, or list or tensor [problems] of them: samples drawn, >= k
+---@param c integer, or list or tensor [problems] of them: right ones, 0 to n
+---opts.k integer =1 or a list of them, 1 to n; a list gives lists
+---@return number pass@k, or list of them as k is
+---@return number with several problems: the standard error over problems, std / sqrt(problems);
+---nil for a single count
+---@return table with several problems, info: problems (their number), values (list of pass@k per
+---problem; a list of such lists when k is one)
+---source: Chen et al. 2021, section 2.1
+ml.stats.pass_at_k = function(...) end
+
+---ml.stats.pearson(x, y)
+---The linear correlation coefficient.
+---@param x list or tensor [n], finite, n >= 2
+---@param y list or tensor [n], finite
+---@return number r in [-1, 1], or nil with "x is constant" or "y is constant"
+---@return table info: p (two-sided, Student's t with n - 2 degrees of freedom; nan for n = 2), n
+---source: Pearson 1895
+ml.stats.pearson = function(...) end
+
+---ml.stats.permutation_test(a, b, { paired, alternative, resamples, seed | rng })
+---Is the difference of means more than chance? Exchanges the labels a and b: within each pair
+---(paired), or among all entries. All exchanges are counted when there are at most `resamples` of
+---them, else that many are drawn.
+---@param a list or tensor [n], finite
+---@param b list or tensor [m], finite; [n] when paired
+---opts.paired boolean =false
+---opts.alternative string ="two-sided", "greater" (a above b) or "less"
+---opts.resamples integer =10000
+---opts.seed integer =1
+---opts.rng ml.rng =nil advanced by the draws; instead of seed
+---@return number p: the share of exchanges whose difference is as extreme as that found; when
+---drawn, (1 + count)/(1 + resamples)
+---@return table info: estimate (mean of a - mean of b), exact (boolean), resamples (exchanges
+---looked at)
+---source: Fisher 1935; drawn ones: Phipson & Smyth 2010
+ml.stats.permutation_test = function(...) end
+
+---ml.stats.quantile(x, q)
+---Quantiles, linear between order statistics; ml.stats.quantile(x, 0.5) is the median.
+---@param x list or tensor [n], n >= 1; infinities are allowed, nan is not
+---@param q number, or list of numbers, 0 to 1
+---@return number, or list of numbers as q is
+---source: Hyndman & Fan 1996, definition 7 (NumPy's default)
+ml.stats.quantile = function(...) end
+
+---ml.stats.ranks(x)
+---Ranks from 1 in ascending order; equal values share the mean of their ranks.
+---@param x list or tensor [n]; infinities are allowed, nan is not
+---@return list of n numbers
+---source: Kendall 1945
+ml.stats.ranks = function(...) end
+
+---ml.stats.risk_coverage(confidence, correct)
+---What is gained by abstaining: the error rate among the answers of highest confidence, for every
+---coverage. Equal confidences are taken or left together.
+---@param confidence list or tensor [n]; infinities are allowed, nan is not
+---@param correct list or tensor [n] of true and false, or 1 and 0
+---@return number area under the curve: risk averaged over the answers taken, from the most
+---confident on
+---@return table info: the lists coverage (ascending to 1), risk, thresholds (answers of confidence
+--->= threshold are given)
+---source: Geifman & El-Yaniv 2017
+ml.stats.risk_coverage = function(...) end
+
+---ml.stats.roc(scores, labels, { weights })
+---The area under the ROC curve: the probability that a positive scores above a negative, ties
+---counting one half; and the curve.
+---@param scores list or tensor [n], higher means more likely positive; infinities are allowed, nan
+---is not
+---@param labels list or tensor [n] of true and false, or 1 and 0
+---opts.weights list or tensor [n] =nil weights >= 0 of the entries
+---@return number area in [0, 1], or nil with "no positive labels" or "no negative labels"
+---@return table info: stderr (DeLong; nan with weights or fewer than two of a class), positives
+---and negatives (their weight), and the lists fpr, tpr, thresholds from (0, 0, inf) to (1, 1,
+---least score) of the rule score >= threshold
+---source: Fawcett 2006; standard error: DeLong, DeLong & Clarke-Pearson 1988
+ml.stats.roc = function(...) end
+
+---ml.stats.spearman(x, y)
+---Spearman's rank correlation: Pearson's of the ranks, equal values sharing their mean rank.
+---@param x list or tensor [n], n >= 2; infinities are allowed, nan is not
+---@param y list or tensor [n]
+---@return number rho in [-1, 1], or nil with "x is constant" or "y is constant"
+---@return table info: p (two-sided, Student's t with n - 2 degrees of freedom; nan for n = 2), n
+---source: Spearman 1904
+ml.stats.spearman = function(...) end
+
+---ml.stats.t_cdf(t, dof)
+---The probability that Student's t with dof degrees of freedom is at most t.
+---@param t number
+---@param dof number > 0, need not be whole; math.huge is the normal distribution
+---@return number
+---source: Abramowitz & Stegun 1964, 26.7.1 through the incomplete beta function
+ml.stats.t_cdf = function(...) end
+
+---ml.stats.t_quantile(p, dof)
+---The t below which Student's t with dof degrees of freedom falls with probability p; -inf at 0
+---and inf at 1.
+---@param p number 0 to 1
+---@param dof number > 0, need not be whole; math.huge is the normal distribution
+---@return number
+---source: Abramowitz & Stegun 1964, 26.7.1; the root by Newton's method inside a bracket
+ml.stats.t_quantile = function(...) end
+
+---ml.stats.wilson(k, n, { level })
+---The score interval of a proportion from k successes in n trials. Holds at the ends: 0 of n gives
+---low = 0.
+---@param k integer 0 to n
+---@param n integer >= 1
+---opts.level number =0.95
+---@return number low
+---@return number high
+---source: Wilson 1927
+ml.stats.wilson = function(...) end
 
 ---std(x, axes, opts)
 ---The standard deviation, sqrt(var) over the given axes, or over all elements.

@@ -1,0 +1,322 @@
+--- Normal, Student t and beta distributions: probabilities and quantiles in double precision.
+local core = require "moonlab.core"
+local samples = require "moonlab.samples"
+samples.mark()
+
+local distributions = {}
+local fail = samples.fail
+
+-- ---- the gamma function -------------------------------------------------------------------------
+
+local lanczos = {
+  0.99999999999980993, 676.5203681218851, -1259.1392167224028, 771.32342877765313,
+  -176.61502916214059, 12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6,
+  1.5056327351493116e-7,
+}
+local half_log_2pi = 0.5 * math.log(2 * math.pi)
+
+-- log Gamma(z), z > 0: Lanczos 1964 with the coefficients of Godfrey (g = 7, n = 9).
+local function log_gamma(z)
+  local sum = lanczos[1]
+  for i = 2, 9 do sum = sum + lanczos[i] / (z + i - 2) end
+  local t = z + 6.5
+  return half_log_2pi + (z - 0.5) * math.log(t) - t + math.log(sum)
+end
+
+-- The remainder of Stirling's formula: log Gamma(z) - ((z - 1/2) log z - z + log(2 pi)/2).
+local function stirling_rest(z)
+  if z < 10 then return log_gamma(z) - ((z - 0.5) * math.log(z) - z + half_log_2pi) end
+  local r = 1 / (z * z)
+  return (1 / 12 - r * (1 / 360 - r * (1 / 1260 - r * (1 / 1680 - r * (1 / 1188
+    - r * (691 / 360360 - r / 156)))))) / z
+end
+
+local function log1p(x)
+  local u = 1 + x
+  if u == 1 then return x end
+  return math.log(u) * (x / (u - 1)) -- Kahan
+end
+
+-- log(x / m) where d = x - m is known to full precision.
+local function log_ratio(x, m, d)
+  if math.abs(d) < 0.5 * m then return log1p(d / m) end
+  return math.log(x / m)
+end
+
+-- ---- the incomplete beta function ---------------------------------------------------------------
+
+-- log of x^a y^b / B(a, b), x + y = 1, without the cancellation of large log-gammas (as in Loader
+-- 2000).
+local function log_beta_front(x, y, a, b)
+  local c = a + b
+  local d = x * b - y * a -- c (x - a/c)
+  local power = a * log_ratio(x, a / c, d / c) + b * log_ratio(y, b / c, -d / c)
+  return power + 0.5 * math.log(a * (b / c) / (2 * math.pi))
+    + stirling_rest(c) - stirling_rest(a) - stirling_rest(b)
+end
+
+-- The continued fraction of I_x(a, b) by Lentz's method (Press et al. 2007, section 6.4).
+local function beta_fraction(x, a, b)
+  local tiny = 1e-300
+  local c, d = 1.0, 1 - (a + b) * x / (a + 1)
+  if math.abs(d) < tiny then d = tiny end
+  d = 1 / d
+  local h = d
+  for m = 1, 100000 do
+    local even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+    d, c = 1 + even * d, 1 + even / c
+    if math.abs(d) < tiny then d = tiny end
+    if math.abs(c) < tiny then c = tiny end
+    d = 1 / d
+    h = h * d * c
+    local odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+    d, c = 1 + odd * d, 1 + odd / c
+    if math.abs(d) < tiny then d = tiny end
+    if math.abs(c) < tiny then c = tiny end
+    d = 1 / d
+    local step = d * c
+    h = h * step
+    if math.abs(step - 1) < 1e-16 then break end
+  end
+  return h
+end
+
+-- I_x(a, b) and 1 - I_x(a, b), each to full relative precision where it is the smaller one; x + y =
+-- 1.
+local function beta_both(x, y, a, b)
+  if not (x > 0) then return 0.0, 1.0 end
+  if not (y > 0) then return 1.0, 0.0 end
+  local front = math.exp(log_beta_front(x, y, a, b))
+  if x < (a + 1) / (a + b + 2) then
+    local p = math.min(1, front * beta_fraction(x, a, b) / a)
+    return p, 1 - p
+  end
+  local q = math.min(1, front * beta_fraction(y, b, a) / b)
+  return 1 - q, q
+end
+
+-- The x <= 1/2 with I_x(a, b) = p, q = 1 - p: Newton in log x, kept inside a shrinking bracket. The
+-- smaller of p and q decides, so that it may be tiny.
+local function beta_root(p, q, a, b)
+  local low, high = -745.0, math.log(0.5)
+  local log_beta = (a + b) * math.log(0.5) - log_beta_front(0.5, 0.5, a, b)
+  local guess = (math.log(p) + math.log(a) + log_beta) / a -- I ~ x^a / (a B) for small x
+  local z = (guess > low and guess < high) and guess or 0.5 * (low + high)
+  for _ = 1, 400 do
+    local x = math.exp(z)
+    local below, above = beta_both(x, 1 - x, a, b)
+    local f = p <= q and below - p or q - above
+    if f == 0 then break end
+    if f > 0 then high = z else low = z end
+    -- dI/dlog x = x^a (1-x)^(b-1) / B
+    local slope = math.exp(log_beta_front(x, 1 - x, a, b)) / (1 - x)
+    local next_z = z - f / slope
+    if not (next_z > low and next_z < high) then next_z = 0.5 * (low + high) end
+    local done = math.abs(next_z - z) <= 4e-16 * math.max(1, math.abs(z))
+    z = next_z
+    if done then break end
+  end
+  return math.exp(z)
+end
+
+local function beta_quantile(p, a, b)
+  if p == 0 then return 0.0 end
+  if p == 1 then return 1.0 end
+  if p <= beta_both(0.5, 0.5, a, b) then return beta_root(p, 1 - p, a, b) end
+  return 1 - beta_root(1 - p, p, b, a)
+end
+distributions.raw_beta_quantile = beta_quantile
+
+-- ---- Student's t --------------------------------------------------------------------------------
+
+local function erfc(x) return core.erfc(core.tensor(x)):item() end
+
+local function normal_tail(z) return 0.5 * erfc(z / math.sqrt(2)) end -- P(Z > z)
+
+-- P(T > t) for t >= 0.
+local function t_tail(t, dof)
+  if dof == math.huge then return normal_tail(t) end
+  local square = t * t
+  if square == math.huge then return 0.0 end
+  local tail = beta_both(dof / (dof + square), square / (dof + square), dof / 2, 0.5)
+  return 0.5 * tail
+end
+
+local function t_cdf(t, dof)
+  if t >= 0 then return 1 - t_tail(t, dof) end
+  return t_tail(-t, dof)
+end
+
+-- Algorithm AS 241 (Wichura 1988), PPND16: about 16 digits.
+local function ratio(r, top, bottom)
+  local a, b = 0.0, 0.0
+  for i = #top, 1, -1 do a = a * r + top[i] end
+  for i = #bottom, 1, -1 do b = b * r + bottom[i] end
+  return a / b
+end
+
+local central = {
+  { 3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
+    1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
+    3.3430575583588128105e4, 2.5090809287301226727e3 },
+  { 1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
+    2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4,
+    5.2264952788528545610e3 },
+}
+local middle = {
+  { 1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0,
+    3.64784832476320460504e0, 1.27045825245236838258e0, 2.41780725177450611770e-1,
+    2.27238449892691845833e-2, 7.74545014278341407640e-4 },
+  { 1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
+    1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4,
+    1.05075007164441684324e-9 },
+}
+local far = {
+  { 6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0,
+    2.96560571828504891230e-1, 2.65321895265761230930e-2, 1.24266094738807843860e-3,
+    2.71155556874348757815e-5, 2.01033439929228813265e-7 },
+  { 1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
+    7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7,
+    2.04426310338993978564e-15 },
+}
+
+local function normal_quantile(p)
+  local q = p - 0.5
+  if math.abs(q) <= 0.425 then return q * ratio(0.180625 - q * q, central[1], central[2]) end
+  local tail = q < 0 and p or 1 - p
+  if not (tail > 0) then return q < 0 and -math.huge or math.huge end
+  local r = math.sqrt(-math.log(tail))
+  local z = r <= 5 and ratio(r - 1.6, middle[1], middle[2]) or ratio(r - 5, far[1], far[2])
+  return q < 0 and -z or z
+end
+distributions.raw_normal_quantile = normal_quantile
+distributions.raw_normal_tail = normal_tail
+distributions.raw_t_tail = t_tail
+
+-- P(T > t) = tail, 0 < tail < 1/2: T^2 / (dof + T^2) is beta(1/2, dof/2).
+local function t_upper(tail, dof)
+  if dof == math.huge then return -normal_quantile(tail) end
+  -- y = dof / (dof + t^2) is beta(dof/2, 1/2) and has probability 2 tail below
+  local below = beta_both(0.5, 0.5, dof / 2, 0.5)
+  if 2 * tail <= below then
+    local y = beta_root(2 * tail, 1 - 2 * tail, dof / 2, 0.5)
+    return math.sqrt(dof * (1 - y) / y)
+  end
+  local x = beta_root(1 - 2 * tail, 2 * tail, 0.5, dof / 2)
+  return math.sqrt(dof * x / (1 - x))
+end
+
+local function t_quantile(p, dof)
+  if p == 0.5 then return 0.0 end
+  if p == 0 then return -math.huge end
+  if p == 1 then return math.huge end
+  if p < 0.5 then return -t_upper(p, dof) end
+  return t_upper(1 - p, dof)
+end
+distributions.raw_t_quantile = t_quantile
+
+-- ---- public functions ---------------------------------------------------------------------------
+
+local function number(where, position, name, x)
+  if type(x) ~= "number" or x ~= x then
+    fail(where, position, "%s is %s, wanted a number", name, samples.shown(x))
+  end
+  return x
+end
+
+local function probability(where, position, p)
+  if not (number(where, position, "p", p) >= 0 and p <= 1) then
+    fail(where, position, "p is %.14g, wanted a probability, 0 to 1", p)
+  end
+  return p
+end
+
+local function positive(where, position, name, x)
+  if not (number(where, position, name, x) > 0) then
+    fail(where, position, "%s is %.14g, wanted > 0", name, x)
+  end
+  return x
+end
+
+local function shape(where, position, name, x)
+  if positive(where, position, name, x) == math.huge then
+    fail(where, position, "%s is inf, wanted a finite number > 0", name)
+  end
+  return x
+end
+
+--- ml.stats.normal_cdf(z)
+--- The probability that a standard normal variable is at most z.
+--- @param z number
+--- @return number
+--- @source erfc of the C library
+function distributions.normal_cdf(z)
+  return normal_tail(-number("ml.stats.normal_cdf", 1, "z", z))
+end
+
+--- ml.stats.normal_quantile(p)
+--- The z below which a standard normal variable falls with probability p; -inf at 0 and inf at 1.
+--- @param p number 0 to 1
+--- @return number about 16 digits
+--- @source Wichura 1988 (algorithm AS 241, PPND16)
+function distributions.normal_quantile(p)
+  return normal_quantile(probability("ml.stats.normal_quantile", 1, p))
+end
+
+--- ml.stats.t_cdf(t, dof)
+--- The probability that Student's t with dof degrees of freedom is at most t.
+--- @param t number
+--- @param dof number > 0, need not be whole; math.huge is the normal distribution
+--- @return number
+--- @source Abramowitz & Stegun 1964, 26.7.1 through the incomplete beta function
+function distributions.t_cdf(t, dof)
+  local where = "ml.stats.t_cdf"
+  return t_cdf(number(where, 1, "t", t), positive(where, 2, "dof", dof))
+end
+
+--- ml.stats.t_quantile(p, dof)
+--- The t below which Student's t with dof degrees of freedom falls with probability p; -inf at 0
+--- and inf at 1.
+--- @param p number 0 to 1
+--- @param dof number > 0, need not be whole; math.huge is the normal distribution
+--- @return number
+--- @source Abramowitz & Stegun 1964, 26.7.1; the root by Newton's method inside a bracket
+function distributions.t_quantile(p, dof)
+  local where = "ml.stats.t_quantile"
+  return t_quantile(probability(where, 1, p), positive(where, 2, "dof", dof))
+end
+
+--- ml.stats.beta_cdf(x, { a, b })
+--- The probability that a beta variable is at most x: the regularized incomplete beta function
+--- I_x(a, b).
+--- @param x number below 0 counts as 0, above 1 as 1
+--- @param shape table { a, b }, both > 0
+--- @return number
+--- @source Press et al. 2007, section 6.4 (Lentz's continued fraction); front factor as in Loader
+--- 2000
+function distributions.beta_cdf(x, ab)
+  local where = "ml.stats.beta_cdf"
+  number(where, 1, "x", x)
+  if type(ab) ~= "table" then
+    fail(where, 2, "%s, wanted the shape { a, b }", samples.shown(ab))
+  end
+  local p = beta_both(x, 1 - x, shape(where, 2, "a", ab[1]), shape(where, 2, "b", ab[2]))
+  return p
+end
+
+--- ml.stats.beta_quantile(p, { a, b })
+--- The x below which a beta variable falls with probability p.
+--- @param p number 0 to 1
+--- @param shape table { a, b }, both > 0
+--- @return number 0 to 1
+--- @source the root of beta_cdf by Newton's method inside a bracket
+function distributions.beta_quantile(p, ab)
+  local where = "ml.stats.beta_quantile"
+  probability(where, 1, p)
+  if type(ab) ~= "table" then
+    fail(where, 2, "%s, wanted the shape { a, b }", samples.shown(ab))
+  end
+  return beta_quantile(p, shape(where, 2, "a", ab[1]), shape(where, 2, "b", ab[2]))
+end
+
+return distributions
