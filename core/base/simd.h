@@ -39,6 +39,13 @@ typedef double real;
 typedef real ml_vec __attribute__((vector_size(ML_VECTOR_BYTES)));
 typedef real ml_vecu __attribute__((vector_size(ML_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
+/* A whole vector at any place, and one of equal lanes. */
+static inline __attribute__((always_inline)) ml_vec ml_vget(const real *p) {
+  return *(const ml_vecu *)p;
+}
+static inline __attribute__((always_inline)) void ml_vput(real *p, ml_vec v) { *(ml_vecu *)p = v; }
+static inline __attribute__((always_inline)) ml_vec ml_vsplat(real x) { return x - (ml_vec){0}; }
+
 /* Past the caches, to an aligned place that is not read soon. */
 static inline __attribute__((always_inline)) void ml_vstream(real *p, ml_vec v) {
 #if ML_ISA_LEVEL == 2
@@ -48,7 +55,7 @@ static inline __attribute__((always_inline)) void ml_vstream(real *p, ml_vec v) 
 #elif defined(__SSE2__)
   _mm_stream_si128((void *)p, (__m128i)v);
 #else
-  *(ml_vecu *)p = v;
+  ml_vput(p, v);
 #endif
 }
 

@@ -4,173 +4,148 @@
 
 #include <string.h>
 
-#define TASK_ELEMENTS ((int64_t)1 << 17)  /* patches of one task, in the worker's scratch */
-#define BLOCK_ELEMENTS ((int64_t)1 << 20) /* patches of one block of the weight gradient, shared   \
-                                           */
+/* patches of one task, in the worker's scratch; of one block of the weight gradient, shared */
+#define TASK_ELEMENTS ((int64_t)1 << 17)
+#define BLOCK_ELEMENTS ((int64_t)1 << 20)
 
 typedef struct {
-  ml_dtype dtype;
-  ml_nn_window w;
-  int64_t O, rows, chunk; /* outputs; positions of all images; of one task */
-  const void *x, *W, *b, *dy;
-  void *y, *dx, *patches;
-  char *scratch; /* workers * bytes */
-  size_t bytes;
-  bool direct, add; /* direct: a patch is a pixel and x itself the matrix of patches */
-  int64_t band, bands,
-      band_outputs; /* input rows of a task of dx; tasks per image; output rows that touch one */
-  int64_t first_row, row_count; /* weight gradient: the block being gathered */
+  ml_nn_patches p;
+  int64_t rows, chunk;               /* positions of all images; of one task */
+  bool direct;                       /* a patch is a pixel, and x itself the matrix of patches */
+  int64_t band, bands, band_outputs; /* input rows of a task of dx; tasks per image; output rows
+                                        that touch one */
+  void *patches;                     /* weight gradient: the block being gathered */
+  int64_t first_row, row_count;
 } conv;
 
 static int64_t chunk_of(int64_t patch) {
   return 8 * ml_nn_min(128, ml_nn_max(2, TASK_ELEMENTS / 8 / patch));
 }
 
-static void *scratch_of(const conv *t, int worker) {
-  return t->scratch + (size_t)worker * t->bytes;
-}
-
 /* patches of positions [r0, r0 + count) */
 static void gather(const conv *t, void *patches, int64_t r0, int64_t count) {
-  const ml_nn_window *w = &t->w;
+  const ml_nn_window *w = &t->p.w;
   for (int64_t i = 0; i < count; i++) {
     int64_t r = r0 + i, image = r / (w->oh * w->ow), at = r % (w->oh * w->ow);
-    ml_nn_window_gather(w, ml_nn_at(patches, t->dtype, i * w->patch),
-                        ml_nn_cat(t->x, t->dtype, image * w->H * w->W * w->C), at / w->ow,
+    ml_nn_window_gather(w, ml_nn_at(patches, t->p.dtype, i * w->patch),
+                        ml_nn_cat(t->p.x, t->p.dtype, image * w->H * w->W * w->C), at / w->ow,
                         at % w->ow);
   }
 }
 
-/* ---- forward
- * -------------------------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 static void forward_body(void *ctx, int64_t i, int worker) {
   const conv *t = ctx;
   if (ml_cancelled())
     return;
-  int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0), patch = t->w.patch;
-  const void *A = ml_nn_cat(t->x, t->dtype, r0 * patch);
+  int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0), patch = t->p.w.patch;
+  const void *A = ml_nn_cat(t->p.x, t->p.dtype, r0 * patch);
   if (!t->direct) {
-    void *patches = scratch_of(t, worker);
+    void *patches = ml_nn_patches_scratch(&t->p, worker);
     gather(t, patches, r0, rows);
     A = patches;
   }
-  void *y = ml_nn_at(t->y, t->dtype, r0 * t->O);
-  if (t->b)
-    ml_nn_row(t->dtype)->fill(rows, t->O, 1, t->b, y);
-  ml_gemm(t->dtype, false, false, rows, t->O, patch, 1, A, patch, t->W, t->O, t->b ? 1 : 0, y,
-          t->O);
+  void *y = ml_nn_at(t->p.y, t->p.dtype, r0 * t->p.O);
+  if (t->p.b)
+    ml_nn_row(t->p.dtype)->fill(rows, t->p.O, 1, t->p.b, y);
+  ml_gemm(t->p.dtype, false, false, rows, t->p.O, patch, 1, A, patch, t->p.W, t->p.O,
+          t->p.b ? 1 : 0, y, t->p.O);
 }
 
-/* ---- gradient of x
- * ---------------------------------------------------------------------------------------- */
+/* ---- gradient of x --------------------------------------------------------------------------- */
 
 /* A band of input rows of one image gathers from all positions that touch it, so that bands are
  * independent. */
 static void dx_body(void *ctx, int64_t i, int worker) {
   const conv *t = ctx;
-  const ml_nn_window *w = &t->w;
+  const ml_nn_window *w = &t->p.w;
   if (ml_cancelled())
     return;
   int64_t n = i / t->bands, y0 = i % t->bands * t->band, y1 = ml_nn_min(w->H, y0 + t->band);
-  void *image = ml_nn_at(t->dx, t->dtype, n * w->H * w->W * w->C), *patches = scratch_of(t, worker);
-  if (!t->add)
-    memset(ml_nn_at(image, t->dtype, y0 * w->W * w->C), 0,
+  void *image = ml_nn_at(t->p.dx, t->p.dtype, n * w->H * w->W * w->C),
+       *patches = ml_nn_patches_scratch(&t->p, worker);
+  if (!t->p.add)
+    memset(ml_nn_at(image, t->p.dtype, y0 * w->W * w->C), 0,
            (size_t)((y1 - y0) * w->W * w->C) * w->item);
   int64_t o0 = ml_nn_window_first(y0, w->sh, w->top, w->kh),
           o1 = ml_nn_window_end(y1 - 1, w->sh, w->top, w->oh);
   if (o1 <= o0)
     return;
-  ml_gemm(t->dtype, false, true, (o1 - o0) * w->ow, w->patch, t->O, 1,
-          ml_nn_cat(t->dy, t->dtype, (n * w->oh + o0) * w->ow * t->O), t->O, t->W, t->O, 0, patches,
-          w->patch);
+  ml_gemm(t->p.dtype, false, true, (o1 - o0) * w->ow, w->patch, t->p.O, 1,
+          ml_nn_cat(t->p.dy, t->p.dtype, (n * w->oh + o0) * w->ow * t->p.O), t->p.O, t->p.W, t->p.O,
+          0, patches, w->patch);
   for (int64_t r = 0; r < (o1 - o0) * w->ow; r++)
-    ml_nn_window_scatter(w, t->dtype, image, ml_nn_cat(patches, t->dtype, r * w->patch),
+    ml_nn_window_scatter(w, t->p.dtype, image, ml_nn_cat(patches, t->p.dtype, r * w->patch),
                          o0 + r / w->ow, r % w->ow, y0, y1);
 }
 
-/* ---- gradient of W
- * ---------------------------------------------------------------------------------------- */
+/* ---- gradient of W --------------------------------------------------------------------------- */
 
 static void gather_body(void *ctx, int64_t i, int worker) {
   (void)worker;
   const conv *t = ctx;
   int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->row_count - r0);
-  gather(t, ml_nn_at(t->patches, t->dtype, r0 * t->w.patch), t->first_row + r0, rows);
+  gather(t, ml_nn_at(t->patches, t->p.dtype, r0 * t->p.w.patch), t->first_row + r0, rows);
 }
 
 /* dW (+)= patches^T dy, block after block of positions */
-static ml_status run_dw(conv *t, void *dW, bool add, ml_arena *arena, ml_error *err) {
-  int64_t patch = t->w.patch,
+static ml_status run_dW(void *ctx, ml_arena *arena, ml_error *err) {
+  conv *t = ctx;
+  int64_t patch = t->p.w.patch,
           block =
               t->direct ? t->rows : t->chunk * ml_nn_max(1, BLOCK_ELEMENTS / (t->chunk * patch));
   block = ml_nn_min(block, t->rows);
   if (!t->direct)
-    ML_TRY(ml_nn_take(&t->patches, arena, block * patch, t->w.item, err));
+    ML_TRY(ml_nn_take(&t->patches, arena, block * patch, t->p.w.item, err));
   for (int64_t r0 = 0; r0 < t->rows && !ml_cancelled(); r0 += block) {
     t->first_row = r0;
     t->row_count = ml_nn_min(block, t->rows - r0);
-    const void *A = ml_nn_cat(t->x, t->dtype, r0 * patch);
+    const void *A = ml_nn_cat(t->p.x, t->p.dtype, r0 * patch);
     if (!t->direct) {
       ml_parallel_for(ml_nn_ceil_div(t->row_count, t->chunk), (double)(t->chunk * patch),
                       gather_body, t);
       A = t->patches;
     }
-    ml_gemm(t->dtype, true, false, patch, t->O, t->row_count, 1, A, patch,
-            ml_nn_cat(t->dy, t->dtype, r0 * t->O), t->O, add || r0 > 0 ? 1 : 0, dW, t->O);
+    ml_gemm(t->p.dtype, true, false, patch, t->p.O, t->row_count, 1, A, patch,
+            ml_nn_cat(t->p.dy, t->p.dtype, r0 * t->p.O), t->p.O, t->p.add || r0 > 0 ? 1 : 0,
+            t->p.dW, t->p.O);
   }
   return ML_OK;
 }
 
-/* ---- the op
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- the op ---------------------------------------------------------------------------------- */
 
 static void describe(conv *t, const ml_shape *x, const ml_shape *W, ml_dtype dtype,
                      ml_conv_options options) {
   memset(t, 0, sizeof *t);
-  t->dtype = dtype;
-  ml_nn_window_of(&t->w, x, dtype, W->size[0], W->size[1], options);
-  t->O = W->size[3];
-  t->rows = t->w.N * t->w.oh * t->w.ow;
-  t->chunk = chunk_of(t->w.patch);
-  t->direct = t->w.kh == 1 && t->w.kw == 1 && t->w.sh == 1 && t->w.sw == 1;
+  t->p.dtype = dtype;
+  ml_nn_window_of(&t->p.w, x, dtype, W->size[0], W->size[1], options);
+  t->p.O = W->size[3];
+  t->rows = t->p.w.N * t->p.w.oh * t->p.w.ow;
+  t->chunk = chunk_of(t->p.w.patch);
+  t->direct = t->p.w.kh == 1 && t->p.w.kw == 1 && t->p.w.sh == 1 && t->p.w.sw == 1;
 }
 
-static ml_status take_scratch(conv *t, ml_arena *arena, int64_t elements, ml_error *err) {
-  void *scratch;
-  t->bytes = ((size_t)elements * t->w.item + 63) / 64 * 64;
-  ML_TRY(ml_nn_take(&scratch, arena, ml_threads(), t->bytes, err));
-  t->scratch = scratch;
+static ml_status run_forward(void *ctx, ml_arena *arena, ml_error *err) {
+  conv *t = ctx;
+  if (!t->direct)
+    ML_TRY(ml_nn_patches_take(&t->p, t->chunk * t->p.w.patch, arena, err));
+  ml_parallel_for(ml_nn_ceil_div(t->rows, t->chunk),
+                  2 * (double)(t->chunk * t->p.w.patch) * (double)t->p.O, forward_body, t);
   return ML_OK;
 }
 
-static ml_status run_forward(conv *t, ml_error *err) {
-  ml_arena *arena;
-  size_t mark;
-  if (t->rows * t->O == 0)
-    return ML_OK;
-  ML_TRY(ml_nn_scratch(&arena, &mark, err));
-  ml_status status = t->direct ? ML_OK : take_scratch(t, arena, t->chunk * t->w.patch, err);
-  if (!status) {
-    ml_parallel_for(ml_nn_ceil_div(t->rows, t->chunk),
-                    2 * (double)(t->chunk * t->w.patch) * (double)t->O, forward_body, t);
-    if (ml_cancelled())
-      status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
-  }
-  ml_arena_release(arena, mark);
-  return status;
-}
-
-static ml_status run_dx(conv *t, ml_arena *arena, ml_error *err) {
-  const ml_nn_window *w = &t->w;
+static ml_status run_dx(void *ctx, ml_arena *arena, ml_error *err) {
+  conv *t = ctx;
+  const ml_nn_window *w = &t->p.w;
   int64_t outputs = ml_nn_max(1, TASK_ELEMENTS / (w->ow * w->patch));
   t->band = outputs >= w->oh ? w->H : ml_nn_max(w->sh, outputs * w->sh - w->kh + 1);
   t->bands = ml_nn_ceil_div(w->H, t->band);
   t->band_outputs = ml_nn_min(w->oh, (t->band + w->kh - 2) / w->sh + 1);
-  ML_TRY(take_scratch(t, arena, t->band_outputs * w->ow * w->patch, err));
-  ml_parallel_for(w->N * t->bands, 2 * (double)(t->band_outputs * w->ow * w->patch) * (double)t->O,
-                  dx_body, t);
+  ML_TRY(ml_nn_patches_take(&t->p, t->band_outputs * w->ow * w->patch, arena, err));
+  ml_parallel_for(w->N * t->bands,
+                  2 * (double)(t->band_outputs * w->ow * w->patch) * (double)t->p.O, dx_body, t);
   return ML_OK;
 }
 
@@ -191,65 +166,17 @@ ml_status ml_nn_conv2d_forward(ml_tensor *out, const ml_tensor *const *in, int n
   ml_shape bias = ml_shape_make(1, W->size[3]),
            shape = ml_shape_make(4, w.N, w.oh, w.ow, W->size[3]);
   ML_TRY(ml_nn_check_like("conv2d", "b", b, "W", W, &bias, 3, err));
-  ml_tensor t[4] = {{0}};
-  ml_status status = ML_OK;
-  for (int i = 0; i < 3 && !status; i++)
-    if (in[i])
-      status = ml_tensor_contiguous(&t[i], in[i], err);
-  if (!status)
-    status = ml_tensor_init(&t[3], x->dtype, &shape, err);
-  if (!status) {
-    conv c;
-    ml_shape xs = ml_shape_of(x), ws = ml_shape_of(W);
-    describe(&c, &xs, &ws, x->dtype, attr->options);
-    c.x = ml_data(&t[0]), c.W = ml_data(&t[1]), c.b = b ? ml_data(&t[2]) : NULL,
-    c.y = ml_data(&t[3]);
-    status = run_forward(&c, err);
-  }
-  for (int i = 0; i < 2 && !status; i++)
-    status = ml_save_tensor(save, &t[i], err);
-  if (!status)
-    ml_tensor_move(out, &t[3]);
-  for (int i = 0; i < 4; i++)
-    ml_tensor_clear(&t[i]);
-  return status;
+  conv t;
+  ml_shape xs = ml_shape_of(x), ws = ml_shape_of(W);
+  describe(&t, &xs, &ws, x->dtype, attr->options);
+  return ml_nn_patches_forward(out, in, &shape, &t, run_forward, save, err);
 }
 
 ml_status ml_nn_conv2d_vjp(ml_vjp *c, ml_error *err) {
   const ml_nn_window_attr *attr = c->attr;
-  ml_tensor *dst[3] = {NULL, NULL, NULL}, dy = {0};
-  bool add[3] = {false, false, false};
-  for (int i = 0; i < 3; i++)
-    if (c->wanted[i])
-      ML_TRY(ml_vjp_target(c, i, &dst[i], &add[i], err));
-  ML_TRY(ml_tensor_contiguous(&dy, &c->gout[0], err));
   conv t;
   describe(&t, &c->in_shape[0], &c->in_shape[1], c->in_dtype[0], attr->options);
-  t.x = ml_data(&c->saved[0]), t.W = ml_data(&c->saved[1]), t.dy = ml_data(&dy);
-  ml_arena *arena;
-  size_t mark;
-  ml_status status = ml_nn_scratch(&arena, &mark, err);
-  if (!status) {
-    if (dst[0]) {
-      t.dx = ml_data(dst[0]);
-      t.add = add[0];
-      status = run_dx(&t, arena, err);
-      ml_arena_release(arena, mark);
-    }
-    if (dst[1] && !status) {
-      if (t.rows == 0 && !add[1])
-        memset(ml_data(dst[1]), 0, (size_t)ml_numel(dst[1]) * t.w.item);
-      status = run_dw(&t, ml_data(dst[1]), add[1], arena, err);
-      ml_arena_release(arena, mark);
-    }
-    if (dst[2] && !status)
-      status = ml_nn_column_sums(t.dtype, t.rows, t.O, t.dy, ml_data(dst[2]), add[2], arena, err);
-    ml_arena_release(arena, mark);
-  }
-  if (!status && ml_cancelled())
-    status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
-  ml_tensor_clear(&dy);
-  return status;
+  return ml_nn_patches_vjp(c, &t, run_dx, run_dW, t.rows, t.p.O, err);
 }
 
 ml_status ml_nn_conv2d_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,

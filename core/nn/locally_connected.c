@@ -7,26 +7,16 @@
 #define IMAGES 64 /* images of one product */
 
 typedef struct {
-  ml_dtype dtype;
-  ml_nn_window w;
-  int64_t O, positions;
-  const void *x, *W, *b, *dy;
-  void *y, *dx, *dW;
-  char *scratch; /* workers * bytes: patches [IMAGES, patch] */
-  size_t bytes;
-  bool add;
+  ml_nn_patches p; /* scratch: patches [IMAGES, patch] */
+  int64_t positions;
 } local;
-
-static void *scratch_of(const local *t, int worker) {
-  return t->scratch + (size_t)worker * t->bytes;
-}
 
 /* The patches at position p of images [n0, n0 + count). */
 static void gather(const local *t, void *patches, int64_t p, int64_t n0, int64_t count) {
-  const ml_nn_window *w = &t->w;
+  const ml_nn_window *w = &t->p.w;
   for (int64_t i = 0; i < count; i++)
-    ml_nn_window_gather(w, ml_nn_at(patches, t->dtype, i * w->patch),
-                        ml_nn_cat(t->x, t->dtype, (n0 + i) * w->H * w->W * w->C), p / w->ow,
+    ml_nn_window_gather(w, ml_nn_at(patches, t->p.dtype, i * w->patch),
+                        ml_nn_cat(t->p.x, t->p.dtype, (n0 + i) * w->H * w->W * w->C), p / w->ow,
                         p % w->ow);
 }
 
@@ -34,91 +24,90 @@ static void forward_body(void *ctx, int64_t p, int worker) {
   const local *t = ctx;
   if (ml_cancelled())
     return;
-  const int64_t O = t->O, line = t->positions * O, patch = t->w.patch;
-  void *patches = scratch_of(t, worker);
-  for (int64_t n0 = 0; n0 < t->w.N; n0 += IMAGES) {
-    int64_t count = ml_nn_min(IMAGES, t->w.N - n0);
+  const int64_t O = t->p.O, line = t->positions * O, patch = t->p.w.patch;
+  void *patches = ml_nn_patches_scratch(&t->p, worker);
+  for (int64_t n0 = 0; n0 < t->p.w.N; n0 += IMAGES) {
+    int64_t count = ml_nn_min(IMAGES, t->p.w.N - n0);
     gather(t, patches, p, n0, count);
-    void *y = ml_nn_at(t->y, t->dtype, n0 * line + p * O);
-    for (int64_t i = 0; t->b && i < count; i++)
-      memcpy(ml_nn_at(y, t->dtype, i * line), ml_nn_cat(t->b, t->dtype, p * O),
-             (size_t)O * t->w.item);
-    ml_gemm(t->dtype, false, false, count, O, patch, 1, patches, patch,
-            ml_nn_cat(t->W, t->dtype, p * patch * O), O, t->b ? 1 : 0, y, line);
+    void *y = ml_nn_at(t->p.y, t->p.dtype, n0 * line + p * O);
+    for (int64_t i = 0; t->p.b && i < count; i++)
+      memcpy(ml_nn_at(y, t->p.dtype, i * line), ml_nn_cat(t->p.b, t->p.dtype, p * O),
+             (size_t)O * t->p.w.item);
+    ml_gemm(t->p.dtype, false, false, count, O, patch, 1, patches, patch,
+            ml_nn_cat(t->p.W, t->p.dtype, p * patch * O), O, t->p.b ? 1 : 0, y, line);
   }
 }
 
-static void dw_body(void *ctx, int64_t p, int worker) {
+static void dW_body(void *ctx, int64_t p, int worker) {
   const local *t = ctx;
   if (ml_cancelled())
     return;
-  const int64_t O = t->O, line = t->positions * O, patch = t->w.patch;
-  void *patches = scratch_of(t, worker);
-  for (int64_t n0 = 0; n0 < t->w.N; n0 += IMAGES) {
-    int64_t count = ml_nn_min(IMAGES, t->w.N - n0);
+  const int64_t O = t->p.O, line = t->positions * O, patch = t->p.w.patch;
+  void *patches = ml_nn_patches_scratch(&t->p, worker);
+  for (int64_t n0 = 0; n0 < t->p.w.N; n0 += IMAGES) {
+    int64_t count = ml_nn_min(IMAGES, t->p.w.N - n0);
     gather(t, patches, p, n0, count);
-    ml_gemm(t->dtype, true, false, patch, O, count, 1, patches, patch,
-            ml_nn_cat(t->dy, t->dtype, n0 * line + p * O), line, t->add || n0 > 0 ? 1 : 0,
-            ml_nn_at(t->dW, t->dtype, p * patch * O), O);
+    ml_gemm(t->p.dtype, true, false, patch, O, count, 1, patches, patch,
+            ml_nn_cat(t->p.dy, t->p.dtype, n0 * line + p * O), line, t->p.add || n0 > 0 ? 1 : 0,
+            ml_nn_at(t->p.dW, t->p.dtype, p * patch * O), O);
   }
 }
 
 /* A task owns the gradients of a block of images. */
 static void dx_body(void *ctx, int64_t i, int worker) {
   const local *t = ctx;
-  const ml_nn_window *w = &t->w;
-  const int64_t O = t->O, line = t->positions * O, patch = w->patch, size = w->H * w->W * w->C;
+  const ml_nn_window *w = &t->p.w;
+  const int64_t O = t->p.O, line = t->positions * O, patch = w->patch, size = w->H * w->W * w->C;
   const int64_t n0 = i * IMAGES, count = ml_nn_min(IMAGES, w->N - n0);
-  void *patches = scratch_of(t, worker);
-  if (!t->add)
-    memset(ml_nn_at(t->dx, t->dtype, n0 * size), 0, (size_t)(count * size) * w->item);
+  void *patches = ml_nn_patches_scratch(&t->p, worker);
+  if (!t->p.add)
+    memset(ml_nn_at(t->p.dx, t->p.dtype, n0 * size), 0, (size_t)(count * size) * w->item);
   for (int64_t p = 0; p < t->positions && !ml_cancelled(); p++) {
-    ml_gemm(t->dtype, false, true, count, patch, O, 1,
-            ml_nn_cat(t->dy, t->dtype, n0 * line + p * O), line,
-            ml_nn_cat(t->W, t->dtype, p * patch * O), O, 0, patches, patch);
+    ml_gemm(t->p.dtype, false, true, count, patch, O, 1,
+            ml_nn_cat(t->p.dy, t->p.dtype, n0 * line + p * O), line,
+            ml_nn_cat(t->p.W, t->p.dtype, p * patch * O), O, 0, patches, patch);
     for (int64_t r = 0; r < count; r++)
-      ml_nn_window_scatter(w, t->dtype, ml_nn_at(t->dx, t->dtype, (n0 + r) * size),
-                           ml_nn_cat(patches, t->dtype, r * patch), p / w->ow, p % w->ow, 0, w->H);
+      ml_nn_window_scatter(w, t->p.dtype, ml_nn_at(t->p.dx, t->p.dtype, (n0 + r) * size),
+                           ml_nn_cat(patches, t->p.dtype, r * patch), p / w->ow, p % w->ow, 0,
+                           w->H);
   }
 }
 
-/* ---- the op
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- the op ---------------------------------------------------------------------------------- */
 
 static void describe(local *t, const ml_shape *x, const ml_shape *W, ml_dtype dtype,
                      const ml_nn_window_attr *attr) {
   memset(t, 0, sizeof *t);
-  t->dtype = dtype;
-  ml_nn_window_of(&t->w, x, dtype, attr->kh, attr->kw, attr->options);
-  t->O = W->size[3];
-  t->positions = t->w.oh * t->w.ow;
-  t->bytes = ((size_t)(IMAGES * t->w.patch) * t->w.item + 63) / 64 * 64;
+  t->p.dtype = dtype;
+  ml_nn_window_of(&t->p.w, x, dtype, attr->kh, attr->kw, attr->options);
+  t->p.O = W->size[3];
+  t->positions = t->p.w.oh * t->p.w.ow;
 }
 
 static double cost_of(const local *t, int64_t images) {
-  return 2 * (double)(images * t->w.patch) * (double)t->O;
+  return 2 * (double)(images * t->p.w.patch) * (double)t->p.O;
 }
 
-static ml_status take_scratch(local *t, ml_arena *arena, ml_error *err) {
-  void *scratch;
-  ML_TRY(ml_nn_take(&scratch, arena, ml_threads(), t->bytes, err));
-  t->scratch = scratch;
+static ml_status run_forward(void *ctx, ml_arena *arena, ml_error *err) {
+  local *t = ctx;
+  ML_TRY(ml_nn_patches_take(&t->p, IMAGES * t->p.w.patch, arena, err));
+  ml_parallel_for(t->positions, cost_of(t, t->p.w.N), forward_body, t);
   return ML_OK;
 }
 
-static ml_status run_forward(local *t, ml_error *err) {
-  ml_arena *arena;
-  size_t mark;
-  ML_TRY(ml_nn_scratch(&arena, &mark, err));
-  ml_status status = take_scratch(t, arena, err);
-  if (!status) {
-    ml_parallel_for(t->positions, cost_of(t, t->w.N), forward_body, t);
-    if (ml_cancelled())
-      status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
-  }
-  ml_arena_release(arena, mark);
-  return status;
+static ml_status run_dx(void *ctx, ml_arena *arena, ml_error *err) {
+  local *t = ctx;
+  ML_TRY(ml_nn_patches_take(&t->p, IMAGES * t->p.w.patch, arena, err));
+  ml_parallel_for(ml_nn_ceil_div(t->p.w.N, IMAGES), (double)t->positions * cost_of(t, IMAGES),
+                  dx_body, t);
+  return ML_OK;
+}
+
+static ml_status run_dW(void *ctx, ml_arena *arena, ml_error *err) {
+  local *t = ctx;
+  ML_TRY(ml_nn_patches_take(&t->p, IMAGES * t->p.w.patch, arena, err));
+  ml_parallel_for(t->positions, cost_of(t, t->p.w.N), dW_body, t);
+  return ML_OK;
 }
 
 ml_status ml_nn_locally_connected2d_forward(ml_tensor *out, const ml_tensor *const *in, int n,
@@ -138,67 +127,16 @@ ml_status ml_nn_locally_connected2d_forward(ml_tensor *out, const ml_tensor *con
                    ml_describe(d, x), ml_describe(e, W), ml_describe_shape(s, &want));
   ml_shape bias = ml_shape_make(3, w.oh, w.ow, O), shape = ml_shape_make(4, w.N, w.oh, w.ow, O);
   ML_TRY(ml_nn_check_like("locally_connected2d", "b", b, "W", W, &bias, 3, err));
-  ml_tensor t[4] = {{0}};
-  ml_status status = ML_OK;
-  for (int i = 0; i < 3 && !status; i++)
-    if (in[i])
-      status = ml_tensor_contiguous(&t[i], in[i], err);
-  if (!status)
-    status = ml_tensor_init(&t[3], x->dtype, &shape, err);
-  if (!status) {
-    local c;
-    ml_shape xs = ml_shape_of(x);
-    describe(&c, &xs, &want, x->dtype, attr);
-    c.x = ml_data(&t[0]), c.W = ml_data(&t[1]), c.b = b ? ml_data(&t[2]) : NULL,
-    c.y = ml_data(&t[3]);
-    status = run_forward(&c, err);
-  }
-  for (int i = 0; i < 2 && !status; i++)
-    status = ml_save_tensor(save, &t[i], err);
-  if (!status)
-    ml_tensor_move(out, &t[3]);
-  for (int i = 0; i < 4; i++)
-    ml_tensor_clear(&t[i]);
-  return status;
+  local t;
+  ml_shape xs = ml_shape_of(x);
+  describe(&t, &xs, &want, x->dtype, attr);
+  return ml_nn_patches_forward(out, in, &shape, &t, run_forward, save, err);
 }
 
 ml_status ml_nn_locally_connected2d_vjp(ml_vjp *c, ml_error *err) {
-  ml_tensor *dst[3] = {NULL, NULL, NULL}, dy = {0};
-  bool add[3] = {false, false, false};
-  for (int i = 0; i < 3; i++)
-    if (c->wanted[i])
-      ML_TRY(ml_vjp_target(c, i, &dst[i], &add[i], err));
-  ML_TRY(ml_tensor_contiguous(&dy, &c->gout[0], err));
   local t;
   describe(&t, &c->in_shape[0], &c->in_shape[1], c->in_dtype[0], c->attr);
-  t.x = ml_data(&c->saved[0]), t.W = ml_data(&c->saved[1]), t.dy = ml_data(&dy);
-  ml_arena *arena;
-  size_t mark;
-  ml_status status = ml_nn_scratch(&arena, &mark, err);
-  if (!status) {
-    status = take_scratch(&t, arena, err);
-    if (dst[0] && !status) {
-      t.dx = ml_data(dst[0]);
-      t.add = add[0];
-      ml_parallel_for(ml_nn_ceil_div(t.w.N, IMAGES), (double)t.positions * cost_of(&t, IMAGES),
-                      dx_body, &t);
-    }
-    if (dst[1] && !status) {
-      t.dW = ml_data(dst[1]);
-      t.add = add[1];
-      if (t.w.N == 0 && !t.add)
-        memset(t.dW, 0, (size_t)ml_numel(dst[1]) * t.w.item);
-      ml_parallel_for(t.positions, cost_of(&t, t.w.N), dw_body, &t);
-    }
-    if (dst[2] && !status)
-      status = ml_nn_column_sums(t.dtype, t.w.N, t.positions * t.O, t.dy, ml_data(dst[2]), add[2],
-                                 arena, err);
-    ml_arena_release(arena, mark);
-  }
-  if (!status && ml_cancelled())
-    status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
-  ml_tensor_clear(&dy);
-  return status;
+  return ml_nn_patches_vjp(c, &t, run_dx, run_dW, t.p.w.N, t.positions * t.p.O, err);
 }
 
 ml_status ml_nn_locally_connected2d_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,

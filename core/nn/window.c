@@ -1,4 +1,5 @@
-/* Windows sliding over images: geometry, patches out of an image and back. */
+/* Windows sliding over images: geometry, patches out of an image and back, and the frame of the
+ * layers that multiply patches by weights. */
 #include "window.h"
 
 #include <string.h>
@@ -82,4 +83,94 @@ void ml_nn_window_scatter(const ml_nn_window *w, ml_dtype dtype, void *image, co
   for (int64_t ky = ml_nn_max(0, y0 - y); ky < ml_nn_min(w->kh, y1 - y); ky++)
     rows->add((x1 - x0) * w->C, ml_nn_cat(patch, dtype, (ky * w->kw + x0 - x) * w->C),
               ml_nn_at(image, dtype, ((y + ky) * w->W + x0) * w->C));
+}
+
+/* ---- layers y = patches W + b ------------------------------------------------------------------
+ */
+
+ml_status ml_nn_patches_take(ml_nn_patches *t, int64_t elements, ml_arena *arena, ml_error *err) {
+  void *scratch;
+  t->bytes = ((size_t)elements * t->w.item + 63) / 64 * 64;
+  ML_TRY(ml_nn_take(&scratch, arena, ml_threads(), t->bytes, err));
+  t->scratch = scratch;
+  return ML_OK;
+}
+
+/* The part, with an arena; interrupted parts fail. */
+static ml_status run_part(void *t, ml_nn_patches_part part, ml_error *err) {
+  ml_arena *arena;
+  size_t mark;
+  ML_TRY(ml_nn_scratch(&arena, &mark, err));
+  ml_status status = part(t, arena, err);
+  ml_arena_release(arena, mark);
+  if (!status && ml_cancelled())
+    status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
+  return status;
+}
+
+ml_status ml_nn_patches_forward(ml_tensor *out, const ml_tensor *const in[3], const ml_shape *shape,
+                                void *layer, ml_nn_patches_part run, ml_save *save, ml_error *err) {
+  ml_nn_patches *t = layer;
+  ml_tensor dense[3] = {{0}}, y = {0};
+  ml_status status = ML_OK;
+  for (int i = 0; i < 3 && !status; i++)
+    if (in[i])
+      status = ml_tensor_contiguous(&dense[i], in[i], err);
+  if (!status)
+    status = ml_tensor_init(&y, t->dtype, shape, err);
+  if (!status) {
+    t->x = ml_data(&dense[0]), t->W = ml_data(&dense[1]);
+    t->b = in[2] ? ml_data(&dense[2]) : NULL;
+    t->y = ml_data(&y);
+    if (ml_numel(&y) > 0)
+      status = run_part(t, run, err);
+  }
+  for (int i = 0; i < 2 && !status; i++)
+    status = ml_save_tensor(save, &dense[i], err);
+  if (!status)
+    ml_tensor_move(out, &y);
+  for (int i = 0; i < 3; i++)
+    ml_tensor_clear(&dense[i]);
+  ml_tensor_clear(&y);
+  return status;
+}
+
+ml_status ml_nn_patches_vjp(ml_vjp *c, void *layer, ml_nn_patches_part run_dx,
+                            ml_nn_patches_part run_dW, int64_t rows, int64_t columns,
+                            ml_error *err) {
+  ml_nn_patches *t = layer;
+  ml_tensor *dst[3] = {NULL, NULL, NULL}, dy = {0};
+  bool add[3] = {false, false, false};
+  for (int i = 0; i < 3; i++)
+    if (c->wanted[i])
+      ML_TRY(ml_vjp_target(c, i, &dst[i], &add[i], err));
+  ML_TRY(ml_tensor_contiguous(&dy, &c->gout[0], err));
+  t->x = ml_data(&c->saved[0]), t->W = ml_data(&c->saved[1]), t->dy = ml_data(&dy);
+  ml_status status = ML_OK;
+  if (dst[0]) {
+    t->dx = ml_data(dst[0]);
+    t->add = add[0];
+    status = run_part(t, run_dx, err);
+  }
+  if (dst[1] && !status) {
+    t->dW = ml_data(dst[1]);
+    t->add = add[1];
+    if (rows == 0 && !add[1])
+      memset(t->dW, 0, (size_t)ml_numel(dst[1]) * t->w.item);
+    status = run_part(t, run_dW, err);
+  }
+  if (dst[2] && !status) {
+    ml_arena *arena;
+    size_t mark;
+    status = ml_nn_scratch(&arena, &mark, err);
+    if (!status) {
+      status =
+          ml_nn_column_sums(t->dtype, rows, columns, t->dy, ml_data(dst[2]), add[2], arena, err);
+      ml_arena_release(arena, mark);
+    }
+  }
+  if (!status && ml_cancelled())
+    status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
+  ml_tensor_clear(&dy);
+  return status;
 }

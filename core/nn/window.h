@@ -1,4 +1,5 @@
-/* Private to the nn room: the geometry of windows sliding over images N, H, W, C. */
+/* Private to the nn room: windows sliding over images N, H, W, C, and what the two layers
+ * that multiply their patches by weights share. */
 #ifndef MOONLAB_NN_WINDOW_H
 #define MOONLAB_NN_WINDOW_H
 
@@ -42,5 +43,41 @@ void ml_nn_window_gather(const ml_nn_window *w, void *patch, const void *image, 
 /* Rows [y0, y1) of image += the window's patch. [any thread] */
 void ml_nn_window_scatter(const ml_nn_window *w, ml_dtype dtype, void *image, const void *patch,
                           int64_t oy, int64_t ox, int64_t y0, int64_t y1);
+
+/* ---- layers y = patches W + b ------------------------------------------------------------------
+ */
+
+typedef struct {
+  ml_dtype dtype;
+  ml_nn_window w;
+  int64_t O; /* outputs of a position */
+  const void *x, *W, *b, *dy;
+  void *y, *dx, *dW;
+  bool add;      /* to what dx or dW holds */
+  char *scratch; /* workers * bytes */
+  size_t bytes;
+} ml_nn_patches;
+
+static inline void *ml_nn_patches_scratch(const ml_nn_patches *t, int worker) {
+  return t->scratch + (size_t)worker * t->bytes;
+}
+/* Scratch of so many elements for each worker. */
+ml_status ml_nn_patches_take(ml_nn_patches *t, int64_t elements, ml_arena *arena,
+                             ml_error *err) ML_MUST_CHECK;
+
+/* One part of a layer's work; t is the layer's own struct, which starts with an ml_nn_patches. The
+ * arena is released behind it. */
+typedef ml_status (*ml_nn_patches_part)(void *t, ml_arena *arena, ml_error *err);
+
+/* *out = the result of run, of this shape, for inputs x, W and b (or NULL) that are checked; saves
+ * x and W. */
+ml_status ml_nn_patches_forward(ml_tensor *out, const ml_tensor *const in[3], const ml_shape *shape,
+                                void *t, ml_nn_patches_part run, ml_save *save,
+                                ml_error *err) ML_MUST_CHECK;
+/* The wanted gradients: dx and dW by their parts (dW is 0 already when there are no images), that
+ * of b as sums over rows of dy [rows,columns]. */
+ml_status ml_nn_patches_vjp(ml_vjp *c, void *t, ml_nn_patches_part run_dx,
+                            ml_nn_patches_part run_dW, int64_t rows, int64_t columns,
+                            ml_error *err) ML_MUST_CHECK;
 
 #endif

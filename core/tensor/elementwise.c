@@ -112,6 +112,27 @@ static bool dense_alike(const ml_tensor *a, const ml_tensor *b) {
   return ml_is_contiguous(a) && ml_is_contiguous(b);
 }
 
+/* a and b of one dtype that broadcast to shape; dense: their steps and the result's, when all run
+ * through memory alike, which small ones do without a loop. */
+static ml_status run_binary(ml_tensor *out, ml_binary_op op, const ml_tensor *a, const ml_tensor *b,
+                            const ml_shape *shape, const int64_t *dense, ml_error *err) {
+  ml_tensor result;
+  ML_TRY(ml_tensor_init(&result, op >= ML_LT ? ML_U8 : a->dtype, shape, err));
+  binary_job job = {op, a->dtype, ml_kernels(a->dtype)};
+  int64_t n = ml_numel(&result);
+  if (dense && n <= ML_LOOP_CHUNK) {
+    char *p[3] = {ml_data(&result), ml_data(a), ml_data(b)};
+    segment(&job, p, dense, n);
+  } else if (n > 0) {
+    ml_loop loop;
+    ml_loop_init(&loop, shape, 3, (const ml_tensor *const[]){&result, a, b});
+    loop.plain = true;
+    ml_loop_run(&loop, cost(op), segment, &job);
+  }
+  *out = result;
+  return ML_OK;
+}
+
 ml_status ml_tensor_binary(ml_tensor *out, ml_binary_op op, const ml_tensor *a, const ml_tensor *b,
                            ml_error *err) {
   if (a->dtype != b->dtype) {
@@ -130,21 +151,7 @@ ml_status ml_tensor_binary(ml_tensor *out, ml_binary_op op, const ml_tensor *a, 
                      ml_describe(ta, a), ml_describe(tb, b));
     }
   }
-  ml_tensor result;
-  ML_TRY(ml_tensor_init(&result, op >= ML_LT ? ML_U8 : a->dtype, &shape, err));
-  binary_job job = {op, a->dtype, ml_kernels(a->dtype)};
-  int64_t n = ml_numel(&result);
-  if (dense && n <= ML_LOOP_CHUNK) {
-    char *p[3] = {ml_data(&result), ml_data(a), ml_data(b)};
-    segment(&job, p, (const int64_t[]){1, 1, 1}, n);
-  } else if (n > 0) {
-    ml_loop loop;
-    ml_loop_init(&loop, &shape, 3, (const ml_tensor *const[]){&result, a, b});
-    loop.plain = true;
-    ml_loop_run(&loop, cost(op), segment, &job);
-  }
-  *out = result;
-  return ML_OK;
+  return run_binary(out, op, a, b, &shape, dense ? (const int64_t[]){1, 1, 1} : NULL, err);
 }
 
 /* The number as an element of dtype; false when it has none. */
@@ -200,21 +207,8 @@ ml_status ml_tensor_binary_number(ml_tensor *out, ml_binary_op op, const ml_tens
   ml_tensor one = scalar_of(&here, &e, t->dtype);
   const ml_tensor *a = reverse ? &one : t, *b = reverse ? t : &one;
   ml_shape shape = ml_shape_of(t);
-  ml_tensor result;
-  ML_TRY(ml_tensor_init(&result, op >= ML_LT ? ML_U8 : t->dtype, &shape, err));
-  binary_job job = {op, t->dtype, ml_kernels(t->dtype)};
-  int64_t n = ml_numel(&result);
-  if (n <= ML_LOOP_CHUNK && ml_is_contiguous(t)) {
-    char *p[3] = {ml_data(&result), ml_data(a), ml_data(b)};
-    segment(&job, p, (const int64_t[]){1, !reverse, reverse}, n);
-  } else if (n > 0) {
-    ml_loop loop;
-    ml_loop_init(&loop, &shape, 3, (const ml_tensor *const[]){&result, a, b});
-    loop.plain = true;
-    ml_loop_run(&loop, cost(op), segment, &job);
-  }
-  *out = result;
-  return ML_OK;
+  const int64_t strides[] = {1, !reverse, reverse};
+  return run_binary(out, op, a, b, &shape, ml_is_contiguous(t) ? strides : NULL, err);
 }
 
 /* ---- in place -------------------------------------------------------------------------------- */

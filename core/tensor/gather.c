@@ -1,5 +1,6 @@
 /* Reading and writing at positions: gather, scatter, index_select, index_add, one_hot. */
 #include "kernels.h"
+#include "layout.h"
 #include "loop.h"
 
 #include <inttypes.h>
@@ -42,19 +43,10 @@ static ml_status check_ids(const ml_tensor *ids, int64_t n, int arg, const char 
   return ML_OK;
 }
 
-static ml_status check_axis(const ml_tensor *t, int axis, int arg, const char *what,
-                            ml_error *err) {
-  if (axis >= 0 && axis < t->rank)
-    return ML_OK;
-  char text[ML_DESCRIBE];
-  return ml_fail(err, ML_EARG, arg, "%s: axis %d out of range for %s", what, axis + 1,
-                 ml_describe(text, t));
-}
-
 /* ids has t's rank and, off the axis, no larger sizes; in range along it. */
 static ml_status check_gather(const ml_tensor *t, const ml_tensor *ids, int axis, int axis_arg,
                               const char *what, ml_error *err) {
-  ML_TRY(check_axis(t, axis, axis_arg, what, err));
+  ML_TRY(ml_check_axis(t, axis, what, axis_arg, err));
   bool good = ids->rank == t->rank;
   for (int k = 0; good && k < t->rank; k++)
     good = k == axis || ids->size[k] <= t->size[k];
@@ -229,7 +221,7 @@ static ml_status selected_shape(ml_shape *shape, const ml_tensor *t, const ml_te
 
 ml_status ml_tensor_index_select(ml_tensor *out, const ml_tensor *t, const ml_tensor *ids, int axis,
                                  ml_error *err) {
-  ML_TRY(check_axis(t, axis, 3, "index_select", err));
+  ML_TRY(ml_check_axis(t, axis, "index_select", 3, err));
   ML_TRY(check_ids(ids, t->size[axis], 2, "index_select", err));
   ml_shape shape;
   ML_TRY(selected_shape(&shape, t, ids, axis, "index_select", err));
@@ -272,7 +264,7 @@ static void add_rows(void *ctx, int64_t i, int worker) {
 ml_status ml_tensor_index_add_into(ml_tensor *dst, const ml_tensor *ids, const ml_tensor *src,
                                    int axis, ml_error *err) {
   char ta[ML_DESCRIBE], tb[ML_DESCRIBE];
-  ML_TRY(check_axis(dst, axis, 4, "index_add", err));
+  ML_TRY(ml_check_axis(dst, axis, "index_add", 4, err));
   ML_TRY(check_ids(ids, dst->size[axis], 2, "index_add", err));
   if (!ml_is_real(dst->dtype) || src->dtype != dst->dtype)
     return ml_fail(err, ML_EDTYPE, 3, "index_add: dtypes disagree: %s takes no values of %s",

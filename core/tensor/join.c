@@ -1,5 +1,5 @@
 /* Joining tensors, and the parts of matrices. */
-#include "tensor.h"
+#include "layout.h"
 
 #include <string.h>
 
@@ -9,9 +9,7 @@ ml_status ml_tensor_concat(ml_tensor *out, const ml_tensor *const *t, int n, int
   if (n < 1)
     return ml_fail(err, ML_EARG, 1, "concat of no tensors");
   const ml_tensor *first = t[0];
-  if (axis < 0 || axis >= first->rank)
-    return ml_fail(err, ML_EARG, 2, "concat: axis %d out of range for %s", axis + 1,
-                   ml_describe(ta, first));
+  ML_TRY(ml_check_axis(first, axis, "concat", 2, err));
   ml_shape shape = ml_shape_of(first);
   for (int i = 1; i < n; i++) {
     if (t[i]->dtype != first->dtype)

@@ -3,6 +3,14 @@
 
 #include <string.h>
 
+ml_status ml_check_axis(const ml_tensor *t, int axis, const char *what, int arg, ml_error *err) {
+  if (axis >= 0 && axis < t->rank)
+    return ML_OK;
+  char text[ML_DESCRIBE];
+  return ml_fail(err, ML_EARG, arg, "%s: axis %d out of range for %s", what, axis + 1,
+                 ml_describe(text, t));
+}
+
 typedef struct {
   int64_t size, stride;
   bool reduced;

@@ -1,8 +1,12 @@
-/* A reduction of any axes as one over the middle axis of three. */
+/* Axes: checks, and a reduction of any axes as one over the middle axis of three. */
 #ifndef MOONLAB_TENSOR_LAYOUT_H
 #define MOONLAB_TENSOR_LAYOUT_H
 
 #include "tensor.h"
+
+/* axis is one of t's; `what` names the operation, arg the position of the axis in its call. */
+ml_status ml_check_axis(const ml_tensor *t, int axis, const char *what, int arg,
+                        ml_error *err) ML_MUST_CHECK;
 
 /* t as [outer, n, inner]: n reduced; inner 1 or dense, rows dense when inner is 1. */
 typedef struct {

@@ -3,14 +3,6 @@
 #include "layout.h"
 #include "loop.h"
 
-static ml_status check_axis(const ml_tensor *t, int axis, const char *what, ml_error *err) {
-  if (axis >= 0 && axis < t->rank)
-    return ML_OK;
-  char text[ML_DESCRIBE];
-  return ml_fail(err, ML_EARG, 2, "%s: axis %d out of range for %s", what, axis + 1,
-                 ml_describe(text, t));
-}
-
 typedef struct {
   const ml_layout *p;
   const ml_tensor_kernels *kernels;
@@ -64,7 +56,7 @@ static void arg_integer(int64_t *out, bool max, const ml_layout *p) {
 ml_status ml_tensor_arg(ml_tensor *out, bool max, const ml_tensor *t, int axis, bool keepdims,
                         ml_error *err) {
   const char *name = max ? "argmax" : "argmin";
-  ML_TRY(check_axis(t, axis, name, err));
+  ML_TRY(ml_check_axis(t, axis, name, 2, err));
   ml_shape shape = ml_reduced_shape(t, 1u << axis, keepdims);
   ml_tensor result = {0};
   ML_TRY(ml_tensor_init(&result, ML_INDEX, &shape, err));
@@ -116,7 +108,7 @@ ml_status ml_tensor_cumsum(ml_tensor *out, const ml_tensor *t, int axis, ml_erro
   char text[ML_DESCRIBE];
   if (!ml_is_real(t->dtype))
     return ml_fail(err, ML_EDTYPE, 1, "cumsum wants f64 or f32, got %s", ml_describe(text, t));
-  ML_TRY(check_axis(t, axis, "cumsum", err));
+  ML_TRY(ml_check_axis(t, axis, "cumsum", 2, err));
   ml_tensor x = {0}, result = {0};
   ML_TRY(ml_tensor_contiguous(&x, t, err));
   ml_shape shape = ml_shape_of(t);

@@ -1,5 +1,5 @@
 /* Stable sorting and the largest k along an axis, by keys that order as unsigned integers. */
-#include "tensor.h"
+#include "layout.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -242,24 +242,15 @@ static ml_status order(ml_tensor *values, ml_tensor *indices, const ml_tensor *t
   return ML_OK;
 }
 
-static ml_status check_axis(const ml_tensor *t, int axis, const char *what, int arg,
-                            ml_error *err) {
-  if (axis >= 0 && axis < t->rank)
-    return ML_OK;
-  char text[ML_DESCRIBE];
-  return ml_fail(err, ML_EARG, arg, "%s: axis %d out of range for %s", what, axis + 1,
-                 ml_describe(text, t));
-}
-
 ml_status ml_tensor_sort(ml_tensor *values, ml_tensor *indices, const ml_tensor *t, int axis,
                          bool descending, ml_error *err) {
-  ML_TRY(check_axis(t, axis, "sort", 2, err));
+  ML_TRY(ml_check_axis(t, axis, "sort", 2, err));
   return order(values, indices, t, axis, t->size[axis], descending, err);
 }
 
 ml_status ml_tensor_topk(ml_tensor *values, ml_tensor *indices, const ml_tensor *t, int64_t k,
                          int axis, ml_error *err) {
-  ML_TRY(check_axis(t, axis, "topk", 3, err));
+  ML_TRY(ml_check_axis(t, axis, "topk", 3, err));
   if (k < 0 || k > t->size[axis]) {
     char text[ML_DESCRIBE];
     return ml_fail(err, ML_EARG, 2, "topk: k is %" PRId64 ", wanted 0 to %" PRId64 " for %s", k,

@@ -1,8 +1,7 @@
 /* Configuration of the decoder: one table of options, their checks with suggestions, and JSON in
  * and out. */
-#include "transformer.h"
+#include "internal.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
@@ -300,6 +299,20 @@ ml_status ml_transformer_config_check(ml_transformer_config *c, ml_error *err) {
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
+char *ml_transformer_json_text(json_t *object) {
+  if (!object)
+    return NULL;
+  size_t flags = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17);
+  size_t bytes = json_dumpb(object, NULL, 0, flags);
+  char *text = bytes ? ml_alloc(bytes + 1) : NULL;
+  if (text && json_dumpb(object, text, bytes, flags) != bytes) {
+    ml_free(text);
+    text = NULL;
+  }
+  json_decref(object);
+  return text;
+}
+
 char *ml_transformer_config_json(const ml_transformer_config *config) {
   json_t *object = json_object();
   for (int i = 0; object && i < N_FIELDS; i++) {
@@ -314,17 +327,7 @@ char *ml_transformer_config_json(const ml_transformer_config *config) {
       object = NULL;
     }
   }
-  if (!object)
-    return NULL;
-  size_t flags = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17);
-  size_t bytes = json_dumpb(object, NULL, 0, flags);
-  char *text = bytes ? ml_alloc(bytes + 1) : NULL;
-  if (text && json_dumpb(object, text, bytes, flags) != bytes) {
-    ml_free(text);
-    text = NULL;
-  }
-  json_decref(object);
-  return text;
+  return ml_transformer_json_text(object);
 }
 
 static ml_status parse_field(ml_transformer_config *config, const char *key, const json_t *value,

@@ -3,7 +3,6 @@
 #include "../io/io.h"
 #include "internal.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
@@ -21,15 +20,7 @@ static char *multipliers_json(const ml_transformer *m) {
       object = NULL;
     }
   }
-  if (!object)
-    return NULL;
-  size_t flags = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17);
-  size_t bytes = json_dumpb(object, NULL, 0, flags);
-  char *text = bytes ? ml_alloc(bytes + 1) : NULL;
-  if (text)
-    json_dumpb(object, text, bytes, flags);
-  json_decref(object);
-  return text;
+  return ml_transformer_json_text(object);
 }
 
 ml_status ml_transformer_save(const ml_transformer *m, const char *path, ml_error *err) {

@@ -4,6 +4,8 @@
 
 #include "transformer.h"
 
+#include <jansson.h>
+
 /* Positions of a block's parameters in the table; -1: the configuration has none. */
 typedef struct {
   int64_t norm1_gain, norm1_shift;
@@ -75,5 +77,9 @@ static inline const ml_tensor *ml_head_weight(const ml_transformer *m) {
 
 /* Root mean square of all entries, off the tape. */
 ml_status ml_probe_rms(double *rms, const ml_tensor *x, ml_error *err) ML_MUST_CHECK;
+
+/* One line with every digit and sorted keys, to be given to ml_free; takes the object. NULL: no
+ * object, or out of memory. */
+char *ml_transformer_json_text(json_t *object);
 
 #endif

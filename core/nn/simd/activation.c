@@ -1,7 +1,7 @@
 /* Activations: value and derivative together, so that a pass that needs both computes what they
  * share once. */
 #include "nn/kernels.h"
-#include "nn/simd/vector.h"
+#include "base/simd_vector.h"
 
 #define L ML_LANES
 

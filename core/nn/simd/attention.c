@@ -90,21 +90,21 @@ static size_t forward_bytes(int64_t rows, int64_t D, bool probe) {
 
 /* S[n] = 2^(S - top), lanes of the sum added to sum */
 INLINE void exponentiate(real *S, int64_t n, real top, real *sum, real factor) {
-  ml_vec t = load(sum) * factor, u = {0};
+  ml_vec t = ml_vget(sum) * factor, u = {0};
   int64_t c = 0;
   for (; c + 2 * LANES <= n; c += 2 * LANES) {
-    ml_vec x = exp2_vec(load(S + c) - top), y = exp2_vec(load(S + c + LANES) - top);
+    ml_vec x = exp2_vec(ml_vget(S + c) - top), y = exp2_vec(ml_vget(S + c + LANES) - top);
     t += x;
     u += y;
-    store(S + c, x);
-    store(S + c + LANES, y);
+    ml_vput(S + c, x);
+    ml_vput(S + c + LANES, y);
   }
   if (c < n) {
-    ml_vec x = exp2_vec(load(S + c) - top);
+    ml_vec x = exp2_vec(ml_vget(S + c) - top);
     t += x;
-    store(S + c, x);
+    ml_vput(S + c, x);
   }
-  store(sum, t + u);
+  ml_vput(sum, t + u);
 }
 
 static void probe_scores(ml_attention_part *part, const real *S, int64_t n) {
@@ -130,9 +130,9 @@ static void softmax_strip(forward_scratch *s, int64_t lds, int64_t r, int64_t M,
   real top[STRIP + LANES];
   for (int64_t m = 0; m < M; m++) {
     const real *S = s->S + m * lds;
-    ml_vec t = load(S);
+    ml_vec t = ml_vget(S);
     for (int64_t c = LANES; c < n; c += LANES)
-      t = vec_max(load(S + c), t);
+      t = vec_max(ml_vget(S + c), t);
     real old = s->top[r + m], new = max_of(t);
     new = new > old ? new : old;
     factor[m] = old - new;
@@ -141,7 +141,7 @@ static void softmax_strip(forward_scratch *s, int64_t lds, int64_t r, int64_t M,
   for (int64_t m = M; m < STRIP + LANES; m++)
     factor[m] = 0;
   for (int64_t m = 0; m < M; m += LANES)
-    store(factor + m, exp2_vec(load(factor + m)));
+    ml_vput(factor + m, exp2_vec(ml_vget(factor + m)));
   for (int64_t m = 0; m < M; m++) {
     real *S = s->S + m * lds, *sum = s->sum + (r + m) * LANES;
     if (part) {
@@ -305,9 +305,9 @@ static void row_products(real *delta, const real *dy, int64_t dy_stride, const r
     ml_vec sum = {0};
     int64_t d = 0;
     for (; d + LANES <= D; d += LANES)
-      sum += load(dy + d) * load(y + d);
+      sum += ml_vget(dy + d) * ml_vget(y + d);
     real lane[LANES];
-    store(lane, sum);
+    ml_vput(lane, sum);
     for (; d < D; d++)
       lane[d % LANES] += dy[d] * y[d];
     delta[t] = sum_of(lane);
@@ -317,9 +317,9 @@ static void row_products(real *delta, const real *dy, int64_t dy_stride, const r
 /* P = 2^(P - lse) and dS = P (dS - delta), n a multiple of LANES */
 INLINE void score_gradient(real *P, real *dS, int64_t n, real lse, real delta) {
   for (int64_t c = 0; c < n; c += LANES) {
-    ml_vec p = exp2_vec(load(P + c) - lse);
-    store(P + c, p);
-    store(dS + c, p * (load(dS + c) - delta));
+    ml_vec p = exp2_vec(ml_vget(P + c) - lse);
+    ml_vput(P + c, p);
+    ml_vput(dS + c, p * (ml_vget(dS + c) - delta));
   }
 }
 

@@ -1,7 +1,7 @@
 /* Layer norm and RMS norm of rows, and their gradients in one visit of each row while it is in L1.
  */
 #include "nn/kernels.h"
-#include "nn/simd/vector.h"
+#include "base/simd_vector.h"
 
 #define L ML_LANES
 #define INLINE static inline __attribute__((always_inline))

@@ -5,9 +5,6 @@
 #define L ML_LANES
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
-INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
-
 static void fill(int64_t rows, int64_t n, double scale, const void *b_, void *y_) {
   const real *restrict b = b_;
   real *restrict y = y_;
@@ -22,20 +19,20 @@ INLINE void column_tile(int64_t rows, int64_t n, const real *x, real *sums, bool
                         const int nv) {
   ml_vec total[8];
   for (int v = 0; v < nv; v++)
-    total[v] = add ? load(sums + v * L) : (ml_vec){0};
+    total[v] = add ? ml_vget(sums + v * L) : (ml_vec){0};
   for (int64_t i0 = 0; i0 < rows; i0 += 64) {
     int64_t i1 = i0 + 64 < rows ? i0 + 64 : rows;
     ml_vec acc[8] = {{0}};
     for (int64_t i = i0; i < i1; i++)
 #pragma GCC unroll 8
       for (int v = 0; v < nv; v++)
-        acc[v] += load(x + i * n + v * L);
+        acc[v] += ml_vget(x + i * n + v * L);
 #pragma GCC unroll 8
     for (int v = 0; v < nv; v++)
       total[v] += acc[v];
   }
   for (int v = 0; v < nv; v++)
-    store(sums + v * L, total[v]);
+    ml_vput(sums + v * L, total[v]);
 }
 
 static void column_sums(int64_t rows, int64_t n, const void *x_, void *sums_, bool add) {

@@ -28,10 +28,6 @@ typedef int64_t bits_t;
 typedef bits_t vec_bits __attribute__((vector_size(ML_VECTOR_BYTES)));
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
-INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
-INLINE ml_vec splat(real x) { return x - (ml_vec){0}; }
-
 /* a > b ? a : b per lane; b when either is NaN */
 INLINE ml_vec vec_max(ml_vec a, ml_vec b) {
 #if ML_ISA_LEVEL == 2
@@ -68,10 +64,10 @@ INLINE ml_vec exp2_vec(ml_vec x) {
   enum { DEGREE = 11, MANTISSA = 52, BIAS = 1023 };
   const real magic = 6755399441055744.0; /* 1.5 * 2^52 */
 #endif
-  x = vec_max(splat((real)-BIAS), x);
+  x = vec_max(ml_vsplat((real)-BIAS), x);
   ml_vec shifted = x + magic;
   ml_vec r = x - (shifted - magic);
-  ml_vec p = splat(c[DEGREE - 1]);
+  ml_vec p = ml_vsplat(c[DEGREE - 1]);
 #pragma GCC unroll 16
   for (int k = DEGREE - 2; k >= 0; k--)
     p = p * r + c[k];
@@ -82,7 +78,7 @@ INLINE ml_vec exp2_vec(ml_vec x) {
 
 INLINE real max_of(ml_vec v) {
   real lane[LANES];
-  store(lane, v);
+  ml_vput(lane, v);
 #pragma GCC unroll 8
   for (int half = LANES / 2; half > 0; half /= 2) {
 #pragma GCC unroll 16
@@ -140,7 +136,7 @@ INLINE void tile(const product *p, int64_t n, const int M, const int V) {
       real factor = p->start == SCALE_ADD ? p->factor[m] : (real)1;
 #pragma GCC unroll 2
       for (int v = 0; v < V; v++)
-        acc[m][v] = load(C + m * p->ldc + v * LANES) * factor;
+        acc[m][v] = ml_vget(C + m * p->ldc + v * LANES) * factor;
     }
   }
   const real *A = p->A, *B = p->B + n;
@@ -149,10 +145,10 @@ INLINE void tile(const product *p, int64_t n, const int M, const int V) {
     ml_vec b[2];
 #pragma GCC unroll 2
     for (int v = 0; v < V; v++)
-      b[v] = load(B + v * LANES);
+      b[v] = ml_vget(B + v * LANES);
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++) {
-      ml_vec a = splat(A[m * row]);
+      ml_vec a = ml_vsplat(A[m * row]);
 #pragma GCC unroll 2
       for (int v = 0; v < V; v++)
         acc[m][v] += a * b[v];
@@ -164,7 +160,7 @@ INLINE void tile(const product *p, int64_t n, const int M, const int V) {
   for (int m = 0; m < M; m++) {
 #pragma GCC unroll 2
     for (int v = 0; v < V; v++)
-      store(C + m * p->ldc + v * LANES, acc[m][v]);
+      ml_vput(C + m * p->ldc + v * LANES, acc[m][v]);
   }
 }
 
@@ -183,7 +179,8 @@ static void strip(int64_t M, int64_t N, product p) {
     STRIP_OF(2)
     STRIP_OF(3)
     STRIP_OF(4)
-    STRIP_OF(5) STRIP_OF(6)
+    STRIP_OF(5)
+    STRIP_OF(6)
 #undef STRIP_OF
         default : break;
   }
@@ -208,7 +205,7 @@ static void pack_rows(real *out, const real *in, int64_t stride, int64_t rows, i
     prefetch_row(in, stride, D, rows - r);
     int64_t d = 0;
     for (; d + LANES <= D; d += LANES)
-      store(out + d, load(in + d));
+      ml_vput(out + d, ml_vget(in + d));
     for (; d < D; d++)
       out[d] = in[d];
     for (; d < Dp; d++)
@@ -243,7 +240,7 @@ INLINE void transpose_block(real *out, int64_t ldo, const real *in, int64_t ldi,
   ml_vec a[LANES], b[LANES];
 #pragma GCC unroll 16
   for (int i = 0; i < LANES; i++)
-    a[i] = load(in + i * ldi) * alpha;
+    a[i] = ml_vget(in + i * ldi) * alpha;
 #pragma GCC unroll 4
   for (int width = 1; width < LANES; width *= 2) {
 #pragma GCC unroll 8
@@ -257,7 +254,7 @@ INLINE void transpose_block(real *out, int64_t ldo, const real *in, int64_t ldi,
   }
 #pragma GCC unroll 16
   for (int i = 0; i < LANES; i++)
-    store(out + i * ldo, a[i]);
+    ml_vput(out + i * ldo, a[i]);
 }
 
 /* out[d, r] = alpha in[r, d] for d < D, zeros for r in [rows, padded(rows)) */

@@ -1,6 +1,5 @@
 /* Attention of one query over its cache: scores as vectors over positions, softmax, weighted sum of
  * values. */
-#include "base/simd.h"
 #include "base/simd_math.h"
 #include "transformer/kernels.h"
 
@@ -11,9 +10,6 @@
 
 _Static_assert(BLOCK % ML_LANES == 0, "a block is whole vectors");
 
-INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
-INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
-INLINE ml_vec splat(real x) { return x - (ml_vec){0}; }
 /* Lane by lane; of b when a is NaN. */
 INLINE ml_vec larger(ml_vec a, ml_vec b) {
   ml_vec r;
@@ -30,16 +26,16 @@ INLINE void score(const int nb, int64_t D, int64_t stride, const real *q, const 
   for (int i = 0; i < nb * NV; i++)
     acc[i] = (ml_vec){0};
   for (int64_t d = 0; d < D; d++) {
-    ml_vec qd = splat(q[d]);
+    ml_vec qd = ml_vsplat(q[d]);
 #pragma GCC unroll 8
     for (int b = 0; b < nb; b++)
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++)
-        acc[b * NV + v] += qd * load(K + b * stride + d * BLOCK + v * L);
+        acc[b * NV + v] += qd * ml_vget(K + b * stride + d * BLOCK + v * L);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < nb * NV; i++)
-    store(s + i * L, acc[i]);
+    ml_vput(s + i * L, acc[i]);
 }
 
 INLINE void scores(int64_t blocks, int64_t D, int64_t stride, const real *q, const real *K,
@@ -69,11 +65,11 @@ INLINE real exponentiate(int64_t n, real *restrict s) {
   ml_vec top[NV];
 #pragma GCC unroll 8
   for (int v = 0; v < NV; v++)
-    top[v] = load(s + v * L);
+    top[v] = ml_vget(s + v * L);
   for (int64_t t = BLOCK; t < n; t += BLOCK)
 #pragma GCC unroll 8
     for (int v = 0; v < NV; v++)
-      top[v] = larger(top[v], load(s + t + v * L));
+      top[v] = larger(top[v], ml_vget(s + t + v * L));
 #pragma GCC unroll 8
   for (int v = 1; v < NV; v++)
     top[0] = larger(top[0], top[v]);
@@ -87,7 +83,7 @@ INLINE real exponentiate(int64_t n, real *restrict s) {
   for (int64_t t = 0; t < n; t += BLOCK)
 #pragma GCC unroll 8
     for (int v = 0; v < NV; v++)
-      acc[v] += load(s + t + v * L);
+      acc[v] += ml_vget(s + t + v * L);
 #pragma GCC unroll 8
   for (int v = 1; v < NV; v++)
     acc[0] += acc[v];
@@ -107,27 +103,27 @@ INLINE void weigh(const int nv, const int u, int64_t n, const real *p, const rea
     for (int t = 0; t < BLOCK; t += u)
 #pragma GCC unroll 8
       for (int i = 0; i < u; i++) {
-        ml_vec w = splat(p[t + i]);
+        ml_vec w = ml_vsplat(p[t + i]);
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
-          acc[i * nv + v] += w * load(V + (t + i) * Dp + v * L);
+          acc[i * nv + v] += w * ml_vget(V + (t + i) * Dp + v * L);
       }
   int t = 0;
 #pragma GCC unroll 1
   for (; t + u <= (int)n; t += u)
 #pragma GCC unroll 8
     for (int i = 0; i < u; i++) {
-      ml_vec w = splat(p[t + i]);
+      ml_vec w = ml_vsplat(p[t + i]);
 #pragma GCC unroll 8
       for (int v = 0; v < nv; v++)
-        acc[i * nv + v] += w * load(V + (t + i) * Dp + v * L);
+        acc[i * nv + v] += w * ml_vget(V + (t + i) * Dp + v * L);
     }
 #pragma GCC unroll 1
   for (; t < (int)n; t++) {
-    ml_vec w = splat(p[t]);
+    ml_vec w = ml_vsplat(p[t]);
 #pragma GCC unroll 8
     for (int v = 0; v < nv; v++)
-      acc[v] += w * load(V + t * Dp + v * L);
+      acc[v] += w * ml_vget(V + t * Dp + v * L);
   }
 }
 
@@ -151,13 +147,13 @@ INLINE void column(const int nv, const int u, const mix *m, int64_t c0, real *y)
 #pragma GCC unroll 8
     for (int i = 0; i < w * nv; i++)
       acc[i] += acc[i + w * nv];
-  const ml_vec inverse = splat(m->inverse);
+  const ml_vec inverse = ml_vsplat(m->inverse);
 #pragma GCC unroll 8
   for (int v = 0; v < nv; v++) {
     ml_vec r = acc[v] * inverse;
     int64_t c = c0 + v * L;
     if (c + L <= m->D)
-      store(y + c, r);
+      ml_vput(y + c, r);
     else
       for (int l = 0; l < L && c + l < m->D; l++)
         y[c + l] = r[l];

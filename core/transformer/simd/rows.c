@@ -1,16 +1,11 @@
 /* Decoding's elementwise work on rows: norms, activations, embedding, rotation and the append to
  * the cache. */
-#include "base/simd.h"
 #include "base/simd_math.h"
 #include "nn/nn.h"
 #include "transformer/kernels.h"
 
 #define L ML_LANES
 #define INLINE static inline __attribute__((always_inline))
-
-INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
-INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
-INLINE ml_vec splat(real x) { return x - (ml_vec){0}; }
 
 INLINE real total(ml_vec v) {
   real s = 0;
@@ -26,11 +21,11 @@ INLINE real sum(int64_t n, const real *x) {
   ml_vec a = {0}, b = {0};
   int64_t i = 0;
   for (; i + 2 * L <= n; i += 2 * L) {
-    a += load(x + i);
-    b += load(x + i + L);
+    a += ml_vget(x + i);
+    b += ml_vget(x + i + L);
   }
   for (; i + L <= n; i += L)
-    a += load(x + i);
+    a += ml_vget(x + i);
   real s = total(a + b);
   for (; i < n; i++)
     s += x[i];
@@ -38,15 +33,15 @@ INLINE real sum(int64_t n, const real *x) {
 }
 
 INLINE real sum_squares(int64_t n, const real *x, real mean) {
-  ml_vec a = {0}, b = {0}, m = splat(mean);
+  ml_vec a = {0}, b = {0}, m = ml_vsplat(mean);
   int64_t i = 0;
   for (; i + 2 * L <= n; i += 2 * L) {
-    ml_vec u = load(x + i) - m, v = load(x + i + L) - m;
+    ml_vec u = ml_vget(x + i) - m, v = ml_vget(x + i + L) - m;
     a += u * u;
     b += v * v;
   }
   for (; i + L <= n; i += L) {
-    ml_vec u = load(x + i) - m;
+    ml_vec u = ml_vget(x + i) - m;
     a += u * u;
   }
   real s = total(a + b);

@@ -214,11 +214,4 @@ function T.test_stock_lua_loads_the_module()
   check.equal(run(command), "8.0\n")
 end
 
--- the launcher decides that nothing is stale without a build
-function T.test_a_second_start_is_quick()
-  local out, status = run("./moonlab -e 'print(1)'")
-  check.equal(out:match("[^\n]*\n$"), "1\n")
-  check.equal(status, 0)
-end
-
 return T

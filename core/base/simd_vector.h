@@ -1,9 +1,9 @@
-/* Vectors of the variant's width for loops whose speed rests on single instructions that gcc 12
- * does not find by itself. */
-#ifndef MOONLAB_NN_VECTOR_H
-#define MOONLAB_NN_VECTOR_H
+/* For files in simd/ folders: vectors of the variant's width, for loops whose speed rests on single
+ * instructions that gcc 12 does not find by itself. */
+#ifndef MOONLAB_SIMD_VECTOR_H
+#define MOONLAB_SIMD_VECTOR_H
 
-#include "base/simd_math.h"
+#include "simd_math.h"
 
 typedef ml_sbits ml_veci __attribute__((vector_size(ML_VECTOR_BYTES)));
 
@@ -53,44 +53,30 @@ static inline __attribute__((always_inline)) ml_vec ml_vexp(ml_vec x) {
   ml_vec t = x * ML_LOG2E + ML_ROUNDER;
   ml_vec k = t - ML_ROUNDER;
   ml_vec r = (x - k * ML_LN2_HI) - k * ML_LN2_LO;
-#if ML_REAL_IS_F32
-  ml_vec p = r * ML_R(0.00139478125857) + ML_R(0.00836656355166);
-  p = p * r + ML_R(0.0416662695551);
-  p = p * r + ML_R(0.166665438548);
-  p = p * r + ML_R(0.500000006237);
-#else
-  ml_vec p = r * ML_R(2.5117064257328552766e-8) + ML_R(2.7625987340108422248e-7);
-  p = p * r + ML_R(2.7557221340922676443e-6);
-  p = p * r + ML_R(0.000024801505645645796183);
-  p = p * r + ML_R(0.00019841269908617205973);
-  p = p * r + ML_R(0.0013888888930974498604);
-  p = p * r + ML_R(0.0083333333333128763048);
-  p = p * r + ML_R(0.041666666666579870728);
-  p = p * r + ML_R(0.16666666666666687295);
-  p = p * r + ML_R(0.50000000000000047245);
-#endif
+  ml_vec p;
+  ML_EXP_TAIL(p, r);
   p = p * (r * r) + r + ML_R(1);
   /* 2^k by its bits; a product, so that NaN stays whatever its bits */
-  return p * (ml_vec)((((ml_veci)t) << ML_MANTISSA) + (ml_veci)(ML_R(1) - (ml_vec){0}));
+  return p * (ml_vec)((((ml_veci)t) << ML_MANTISSA) + (ml_veci)ml_vsplat(1));
 }
 
 /* Part of a vector: m lanes, the others 0 or left alone. */
 static inline __attribute__((always_inline)) ml_vec ml_vload(const real *p, int64_t m) {
   if (m == ML_LANES)
-    return *(const ml_vecu *)p;
+    return ml_vget(p);
   real lane[ML_LANES] = {0};
   for (int64_t i = 0; i < m; i++)
     lane[i] = p[i];
-  return *(const ml_vecu *)lane;
+  return ml_vget(lane);
 }
 
 static inline __attribute__((always_inline)) void ml_vstore(real *p, ml_vec v, int64_t m) {
   if (m == ML_LANES) {
-    *(ml_vecu *)p = v;
+    ml_vput(p, v);
     return;
   }
   real lane[ML_LANES];
-  *(ml_vecu *)lane = v;
+  ml_vput(lane, v);
   for (int64_t i = 0; i < m; i++)
     p[i] = lane[i];
 }
