@@ -405,22 +405,52 @@ static double factor_pass(factor_call *f, int pass) {
   return sum;
 }
 
-static ml_status adafactor(const ml_optim_options *o, const kernels *K, entry *e,
-                           const ml_tensor *g, double s, ml_arena *arena, ml_error *err) {
-  factor_call f = {.K = K, .e = e, .g = g, .eps1 = o->eps1};
-  f.rows = e->rows ? e->rows : (e->n + CHUNK - 1) / CHUNK;
-  f.cols = e->rows ? e->cols : CHUNK;
-  f.block = e->rows ? (CHUNK + f.cols - 1) / f.cols : 1;
-  int64_t blocks = (f.rows + f.block - 1) / f.block, total = e->n;
-  size_t element = ml_dtype_size(e->w.dtype);
-  f.u = ml_arena_take(arena, (size_t)total * element);
-  f.sums = ml_arena_take(arena, (size_t)blocks * sizeof(double));
-  f.row = ml_arena_take(arena, (size_t)f.rows * sizeof(double));
-  f.r = ml_arena_take(arena, (size_t)f.rows * sizeof(double));
-  f.partial_col =
-      e->rows ? ml_arena_take(arena, (size_t)(blocks * f.cols) * sizeof(double)) : f.sums;
-  if (!f.u || !f.sums || !f.row || !f.r || !f.partial_col)
+/* Matrices run by blocks of rows of about CHUNK elements; the rest as rows of CHUNK elements. */
+static void factor_sizes(factor_call *f) {
+  const entry *e = f->e;
+  f->rows = e->rows ? e->rows : (e->n + CHUNK - 1) / CHUNK;
+  f->cols = e->rows ? e->cols : CHUNK;
+  f->block = e->rows ? (CHUNK + f->cols - 1) / f->cols : 1;
+}
+
+static size_t larger(size_t a, int64_t b) { return a > (size_t)b ? a : (size_t)b; }
+
+/* Scratch for every tensor that has a gradient, in turn: each array as long as the longest. Taken
+ * whole before the first update, so that a step which fails for memory has changed nothing. */
+static ml_status factor_scratch(factor_call *f, const ml_optim *o, const ml_tensor *const *grads,
+                                ml_arena *arena, ml_error *err) {
+  size_t u = 0, rows = 0, partial = 0, sums = 0;
+  for (int i = 0; i < o->count; i++) {
+    if (!grads[i])
+      continue;
+    const entry *e = &o->entries[i];
+    factor_call one = {.e = &o->entries[i]};
+    factor_sizes(&one);
+    int64_t blocks = (one.rows + one.block - 1) / one.block;
+    u = larger(u, e->n * (int64_t)ml_dtype_size(e->w.dtype));
+    sums = larger(sums, blocks);
+    rows = larger(rows, e->rows);
+    partial = larger(partial, e->rows ? blocks * e->cols : 0);
+  }
+  f->u = ml_arena_take(arena, u);
+  f->sums = ml_arena_take(arena, sums * sizeof(double));
+  f->row = ml_arena_take(arena, rows * sizeof(double));
+  f->r = ml_arena_take(arena, rows * sizeof(double));
+  f->partial_col = ml_arena_take(arena, partial * sizeof(double));
+  if (!f->u || !f->sums || !f->row || !f->r || !f->partial_col)
     return ml_fail(err, ML_ENOMEM, 0, "out of memory for an adafactor step");
+  return ML_OK;
+}
+
+static void adafactor(const ml_optim_options *o, const kernels *K, entry *e, const ml_tensor *g,
+                      double s, const factor_call *scratch) {
+  factor_call f = *scratch;
+  f.K = K;
+  f.e = e;
+  f.g = g;
+  f.eps1 = o->eps1;
+  factor_sizes(&f);
+  int64_t blocks = (f.rows + f.block - 1) / f.block, total = e->n;
   double lambda = o->weight_decay * e->decay_scale, lr = s * o->lr * e->lr_scale;
   double t = (double)(e->t + 1);
   f.beta2 = 1 - pow(t, -o->decay_exponent);
@@ -488,7 +518,6 @@ static ml_status adafactor(const ml_optim_options *o, const kernels *K, entry *e
       K->apply_f64(AT(double, &e->w, whole *CHUNK), (double *)f.u + whole * CHUNK, rest, f.lr,
                    f.shrink);
   }
-  return ML_OK;
 }
 
 static ml_status check_grads(const ml_optim *o, const ml_tensor *const *grads, ml_error *err) {
@@ -526,11 +555,13 @@ static void set_numbers(const ml_optim_options *o, entry *e, double s) {
                                                                              : 0};
 }
 
-/* Contiguous gradients (their own, nearly always) in `held`, then the rule. */
 static ml_status step_with(ml_optim *o, double s, const ml_tensor *const *grads, ml_arena *arena,
                            ml_error *err) {
   const kernels *K = &table[ml_cpu_isa()];
   const ml_optim_options *options = &o->options;
+  factor_call scratch = {0};
+  if (options->rule == ML_ADAFACTOR)
+    ML_TRY(factor_scratch(&scratch, o, grads, arena, err));
   for (int i = 0; i < o->count; i++)
     if (grads[i])
       ml_touch(&o->entries[i].w);
@@ -538,10 +569,7 @@ static ml_status step_with(ml_optim *o, double s, const ml_tensor *const *grads,
     for (int i = 0; i < o->count; i++) {
       if (!grads[i] || o->entries[i].n == 0)
         continue;
-      size_t mark = ml_arena_mark(arena);
-      ml_status status = adafactor(options, K, &o->entries[i], grads[i], s, arena, err);
-      ml_arena_release(arena, mark);
-      ML_TRY(status);
+      adafactor(options, K, &o->entries[i], grads[i], s, &scratch);
       o->entries[i].t++;
     }
     return ML_OK;
@@ -571,7 +599,9 @@ static ml_status step_with(ml_optim *o, double s, const ml_tensor *const *grads,
   return ML_OK;
 }
 
-/* A step is never cut in the middle: an interrupt is honoured before it or after it. */
+/* A step is never cut in the middle: an interrupt is honoured before it or after it, and all memory
+ * is taken before the first update. Gradients are read contiguous (their own tensors, nearly
+ * always). */
 ml_status ml_optim_step(ml_optim *o, double s, const ml_tensor *const *grads, ml_error *err) {
   if (!isfinite(s))
     return ml_fail(err, ML_EARG, 1, "the multiplier is %g, wanted a finite number",

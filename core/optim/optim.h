@@ -61,8 +61,8 @@ typedef struct ml_optim ml_optim;
 ML_API ml_status ml_optim_new(ml_optim **optim, const ml_optim_options *options,
                               ml_error *err) ML_MUST_CHECK;
 ML_API void ml_optim_free(ml_optim *optim);
-/* w: real, contiguous; its storage is changed by steps. State is allocated here, so that a step
- * allocates nothing. */
+/* w: real, contiguous; its storage is changed by steps. State is allocated here; a step takes
+ * scratch only, and all of it before it changes anything. */
 ML_API ml_status ml_optim_add(ml_optim *optim, const ml_tensor *w, double lr_scale,
                               double eps_scale, double decay_scale, ml_error *err) ML_MUST_CHECK;
 ML_API int ml_optim_count(const ml_optim *optim);
