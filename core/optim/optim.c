@@ -143,6 +143,9 @@ ml_status ml_optim_check(const ml_optim_options *o, ml_error *err) {
     return ml_fail(err, ML_EARG, 2, "min_dim is %lld, wanted >= 1", (long long)o->min_dim);
   if (o->nesterov && o->momentum == 0)
     return ml_fail(err, ML_EARG, 2, "nesterov needs momentum > 0");
+  if (o->update_clip && o->rule != ML_ADAM && o->rule != ML_ADAMW)
+    return ml_fail(err, ML_EARG, 2, "update_clip belongs to adam and adamw, not to %s",
+                   ml_rule_name(o->rule));
   if (o->rule == ML_LION && o->decay != ML_DECAY_DECOUPLED)
     return ml_fail(err, ML_EARG, 2, "lion's decay is decoupled");
   return ML_OK;
@@ -286,6 +289,7 @@ typedef struct {
   ml_optim *o;
   const kernels *K;
   const ml_tensor *const *grads;
+  bool clips; /* Adam in two passes: moments with the sum behind the clip, then the update */
   int pass;
 } step_call;
 
@@ -319,7 +323,7 @@ static void step_body(void *context, int64_t at, int worker) {
       K->lion_##T(w, gp, s0, k.n, numbers);                                                        \
     } else if (rule == ML_ADAM_ATAN2) {                                                            \
       K->atan2_##T(w, gp, s0, s1, k.n, numbers);                                                   \
-    } else if (c->o->options.update_clip) {                                                        \
+    } else if (c->clips) {                                                                         \
       K->adam_apply_##T(w, s0, s1, k.n, numbers);                                                  \
     } else {                                                                                       \
       K->adam_##T(w, gp, s0, s1, k.n, numbers);                                                    \
@@ -580,16 +584,15 @@ static ml_status step_with(ml_optim *o, double s, const ml_tensor *const *grads,
     o->entries[i].t++;
     set_numbers(options, &o->entries[i], s);
   }
-  step_call c = {o, K, grads, 0};
-  bool clips = options->update_clip && (options->rule == ML_ADAM || options->rule == ML_ADAMW);
-  if (options->rule == ML_ADAM_PS || clips) {
+  step_call c = {o, K, grads, options->update_clip, 0};
+  if (options->rule == ML_ADAM_PS || c.clips) {
     run_pass(&c, 0);
     for (int i = 0; i < o->count; i++) {
       entry *e = &o->entries[i];
       if (!grads[i] || e->n == 0)
         continue;
       double rms = sqrt(chunk_sum(o, i) / (double)e->n);
-      if (clips)
+      if (c.clips)
         e->numbers.lr /= rms > 1 || rms != rms ? rms : 1;
       else
         e->numbers.lr *= rms > options->floor ? rms : options->floor;

@@ -44,7 +44,7 @@ typedef struct {
   double momentum;
   bool nesterov;
   double a, b;      /* adam_atan2 */
-  bool update_clip; /* the Adam family */
+  bool update_clip; /* adam, adamw */
   double floor;     /* adam_ps: least parameter RMS */
   bool factored;    /* adafactor, and what follows */
   int64_t min_dim;  /* both sides of a factored matrix are at least this */

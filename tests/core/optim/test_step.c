@@ -57,4 +57,22 @@ static void test_a_step_that_fails_for_memory_changes_nothing(void) {
   whole_or_nothing(ML_ADAMW);
 }
 
-CHECK_MAIN(test_a_step_that_fails_for_memory_changes_nothing)
+/* adam_ps with update_clip would apply moments that nobody updated. */
+static void test_update_clip_is_refused_where_no_rule_has_it(void) {
+  ml_error err;
+  for (int rule = 0; rule < ML_RULE_COUNT; rule++) {
+    ml_optim_options options;
+    ml_optim_defaults(&options, (ml_rule)rule);
+    CHECK_OK(ml_optim_check(&options, &err), &err);
+    options.update_clip = true;
+    if (rule == ML_ADAM || rule == ML_ADAMW) {
+      CHECK_OK(ml_optim_check(&options, &err), &err);
+    } else {
+      CHECK_FAIL(ml_optim_check(&options, &err), ML_EARG);
+      CHECK_HAS(err.message, ml_rule_name((ml_rule)rule));
+    }
+  }
+}
+
+CHECK_MAIN(test_a_step_that_fails_for_memory_changes_nothing,
+           test_update_clip_is_refused_where_no_rule_has_it)
