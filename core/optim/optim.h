@@ -1,25 +1,47 @@
-/* Optim room: update rules, gradient clipping, schedules. A step runs over all tensors of an
- * optimizer in one parallel region.
+/* clang-format off */
+/* Optim room: update rules and gradient clipping.
  *
- * Notation: g gradient, w parameter, t the tensor's own step count from 1, s the schedule's
- * multiplier, m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, mh = m / (1 - b1^t), vh = v / (1 - b2^t),
- * lr = s * options.lr * lr_scale, lambda = weight_decay * decay_scale.
+ * Every tensor of an optimizer has its own step count t, from 1; a tensor without a gradient is
+ * skipped and does not count. In the formulas, elementwise unless said:
  *
- *   sgd         u = momentum u + g (u = g at the first step);  w -= lr u;  nesterov: w -= lr (g +
- * momentum u) adam, adamw w -= lr mh / (sqrt(vh) + eps)                              Kingma & Ba
- * 2015 adam_atan2  w -= lr a atan2(mh, b sqrt(vh))                            Everett et al. 2024
- *   adam_ps     w -= lr max(RMS(w), floor) mh / (sqrt(vh) + eps)           parameter scaling, RMS
- * before the step adafactor   b2_t = 1 - t^-decay_exponent; V the average of g^2 + eps1, for
- * matrices R C^T / mean(R); u = g / sqrt(V);  u /= max(1, RMS(u) / clip);  w -= lr max(RMS(w),
- * eps2) u     Shazeer & Stern 2018 lion        w -= lr (sign(b1 m + (1-b1) g) + lambda w);  m = b2
- * m + (1-b2) g               Chen et al. 2023
+ *   w, g          parameter and gradient
+ *   s             the multiplier given to the step (a schedule's)
+ *   lr            s * options.lr * lr_scale
+ *   lambda        weight_decay * decay_scale
+ *   eps           options.eps * eps_scale
+ *   m, v          m = b1 m + (1 - b1) g       v = b2 v + (1 - b2) g^2       from 0
+ *   mh, vh        mh = m / (1 - b1^t)         vh = v / (1 - b2^t)
+ *   RMS(x)        sqrt(mean(x^2)), one number per tensor
  *
- * Weight decay, on every tensor of a group:
- *   independent w -= s lambda w    (beside the update, without lr)        Wortsman et al. 2023
- *   decoupled   w -= lr lambda w   (beside the update)                    Loshchilov & Hutter 2019
- *   coupled     g += lambda w      (before the moments)
- * update_clip: the step is divided by max(1, RMS(g / sqrt(max(vh, eps^2)))), per tensor    Wortsman
- * et al. 2023 (StableAdamW) */
+ *   sgd           u = momentum u + g, at the first step u = g
+ *                 w -= lr u;  nesterov: w -= lr (g + momentum u)       Sutskever et al. 2013
+ *   adam, adamw   w -= lr mh / (sqrt(vh) + eps)                        Kingma & Ba 2015
+ *   adam_atan2    w -= lr a atan2(mh, b sqrt(vh))                      Everett et al. 2024
+ *   adam_ps       w -= lr max(RMS(w), floor) mh / (sqrt(vh) + eps)     Everett et al. 2024
+ *   lion          w -= lr sign(b1 m + (1 - b1) g)
+ *                 m  = b2 m + (1 - b2) g                               Chen et al. 2023
+ *   adafactor     u  = g / sqrt(V)
+ *                 w -= lr max(RMS(w), eps2) u / max(1, RMS(u) / clip)  Shazeer & Stern 2018
+ *                 where max(RMS(w), eps2), taken before the step, is 1 without scale_parameter
+ *     V           V = c V + (1 - c) (g^2 + eps1),  c = 1 - t^-decay_exponent
+ *     factored    R = c R + (1 - c) mean over each row    of (g^2 + eps1)
+ *                 C = c C + (1 - c) mean over each column of (g^2 + eps1)
+ *                 V[i,j] = R[i] C[j] / mean(R)
+ *                 A tensor of more axes is the matrix [product of the leading axes, last axis];
+ *                 it is factored when both sides are at least min_dim, if options.factored.
+ *
+ *   update_clip   adam, adamw: the update (not the decay) is divided by
+ *                 max(1, RMS(g / sqrt(max(vh, eps^2))))                Wortsman et al. 2023
+ *
+ * Weight decay, on every tensor of a group; lion has the decoupled one only:
+ *   independent   w -= s lambda w     beside the update, without lr    Wortsman et al. 2023
+ *   decoupled     w -= lr lambda w    beside the update                Loshchilov & Hutter 2019
+ *   coupled       g += lambda w       before everything else
+ *
+ * The chunks of all tensors are one parallel region, or two where a number of the whole tensor
+ * (RMS) comes first; adafactor goes tensor by tensor. Sums run over fixed chunks and combine in
+ * index order, so the bytes do not depend on the number of threads. */
+/* clang-format on */
 #ifndef MOONLAB_OPTIM_H
 #define MOONLAB_OPTIM_H
 
