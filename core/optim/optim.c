@@ -369,7 +369,7 @@ static void factor_body(void *context, int64_t at, int worker) {
   const kernels *K = f->K;
   int64_t first = at * f->block, rows = f->rows - first < f->block ? f->rows - first : f->block,
           start = first * f->cols;
-  int64_t n = rows * f->cols;
+  int64_t rest = f->e->n - start, n = rows * f->cols < rest ? rows * f->cols : rest;
 #define RUN(real, T)                                                                               \
   do {                                                                                             \
     real *w = AT(real, &f->e->w, start);                                                           \
@@ -463,10 +463,8 @@ static void adafactor(const ml_optim_options *o, const kernels *K, entry *e, con
              : o->decay == ML_DECAY_DECOUPLED ? lr * lambda
                                               : 0;
 
-  /* a last block of CHUNK elements may be short when not factored: run it by its true length */
-  double w_sumsq = 0, u_sumsq = 0;
+  double w_sumsq = factor_pass(&f, 0);
   if (e->rows) {
-    w_sumsq = factor_pass(&f, 0);
     double *R = ML_DATA(double, &e->state[0]), *C = ML_DATA(double, &e->state[1]), mean = 0;
     for (int64_t i = 0; i < f.rows; i++) {
       R[i] = f.beta2 * R[i] + (1 - f.beta2) * f.row[i];
@@ -482,46 +480,15 @@ static void adafactor(const ml_optim_options *o, const kernels *K, entry *e, con
     for (int64_t i = 0; i < f.rows; i++)
       f.r[i] = R[i] / mean;
     f.c = C;
-    u_sumsq = factor_pass(&f, 1);
-  } else {
-    int64_t whole = e->n / CHUNK, rest = e->n % CHUNK;
-    f.rows = whole;
-    w_sumsq = factor_pass(&f, 0);
-    u_sumsq = factor_pass(&f, 1);
-    if (rest) {
-      if (e->w.dtype == ML_F32) {
-        const float *w = AT(float, &e->w, whole *CHUNK);
-        w_sumsq += K->sumsq_f32(w, rest);
-        u_sumsq += K->unfactored_u_f32(w, AT(float, g, whole *CHUNK), (float *)f.u + whole * CHUNK,
-                                       AT(float, &e->state[0], whole *CHUNK), rest, f.beta2, f.eps1,
-                                       f.coupled);
-      } else {
-        const double *w = AT(double, &e->w, whole *CHUNK);
-        w_sumsq += K->sumsq_f64(w, rest);
-        u_sumsq += K->unfactored_u_f64(
-            w, AT(double, g, whole *CHUNK), (double *)f.u + whole * CHUNK,
-            AT(double, &e->state[0], whole *CHUNK), rest, f.beta2, f.eps1, f.coupled);
-      }
-    }
   }
+  double u_sumsq = factor_pass(&f, 1);
   double rms_u = sqrt(u_sumsq / (double)total), rms_w = sqrt(w_sumsq / (double)total);
   f.lr = lr / fmax(1, rms_u / o->clip);
   if (rms_u != rms_u)
     f.lr = rms_u; /* fmax would hide a NaN */
   if (o->scale_parameter)
     f.lr *= rms_w > o->eps2 ? rms_w : o->eps2;
-  if (e->rows) {
-    factor_pass(&f, 2);
-  } else {
-    int64_t whole = e->n / CHUNK, rest = e->n % CHUNK;
-    factor_pass(&f, 2);
-    if (rest && e->w.dtype == ML_F32)
-      K->apply_f32(AT(float, &e->w, whole *CHUNK), (float *)f.u + whole * CHUNK, rest, f.lr,
-                   f.shrink);
-    else if (rest)
-      K->apply_f64(AT(double, &e->w, whole *CHUNK), (double *)f.u + whole * CHUNK, rest, f.lr,
-                   f.shrink);
-  }
+  factor_pass(&f, 2);
 }
 
 static ml_status check_grads(const ml_optim *o, const ml_tensor *const *grads, ml_error *err) {
