@@ -62,7 +62,7 @@ typedef enum { ML_DECAY_INDEPENDENT, ML_DECAY_DECOUPLED, ML_DECAY_COUPLED } ml_d
 typedef struct {
   ml_rule rule;
   ml_decay decay;
-  double lr, beta1, beta2, eps, weight_decay;
+  double lr, betas[2], eps, weight_decay;
   double momentum;
   bool nesterov;
   double a, b;      /* adam_atan2 */
@@ -78,6 +78,21 @@ ML_API const char *ml_rule_name(ml_rule rule);
 ML_API void ml_optim_defaults(ml_optim_options *options, ml_rule rule);
 ML_API ml_status ml_optim_check(const ml_optim_options *options,
                                 ml_error *err) ML_MUST_CHECK; /* finite, in range */
+
+/* The options that a rule has, by name; the last entry's name is NULL. */
+typedef enum {
+  ML_OPTIM_NUMBER,  /* double */
+  ML_OPTIM_BETAS,   /* double[2] */
+  ML_OPTIM_INTEGER, /* int64_t */
+  ML_OPTIM_BOOLEAN, /* bool */
+  ML_OPTIM_DECAY    /* ml_decay */
+} ml_option_kind;
+typedef struct {
+  const char *name;
+  ml_option_kind kind;
+  size_t offset; /* of its field in ml_optim_options */
+} ml_optim_option;
+ML_API const ml_optim_option *ml_rule_options(ml_rule rule);
 
 typedef struct ml_optim ml_optim;
 ML_API ml_status ml_optim_new(ml_optim **optim, const ml_optim_options *options,
