@@ -146,6 +146,14 @@ void mll_class(lua_State *L, const char *name, const mll_fn *methods, const mll_
   lua_pop(L, 1);
 }
 
+void mll_add_methods(lua_State *L, const char *name, const mll_fn *methods) {
+  mll_register(L, methods);
+  luaL_getmetatable(L, name);
+  mll_push_sorted_keys(L, -2);
+  lua_setfield(L, -2, "__dir");
+  lua_pop(L, 1);
+}
+
 static int compare_strings(lua_State *L, int a, int b) {
   size_t na, nb;
   const char *sa = lua_tolstring(L, a, &na), *sb = lua_tolstring(L, b, &nb);

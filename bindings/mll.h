@@ -40,6 +40,8 @@ void mll_register(lua_State *L, const mll_fn *fns);
 /* Makes the class `name`: pushes its method table (`__index` unless meta sets one), leaves it on top; the metatable is in
  * the registry, holds meta, `__name` and `__dir` (the list of method names). */
 void mll_class(lua_State *L, const char *name, const mll_fn *methods, const mll_fn *meta);
+/* More methods for the class `name`, whose method table is on top. */
+void mll_add_methods(lua_State *L, const char *name, const mll_fn *methods);
 /* Pushes core.help: function -> text. */
 void mll_push_help(lua_State *L);
 
