@@ -288,40 +288,6 @@ ml_tensor *mll_check_ids(lua_State *L, int arg) {
  * -------------------------------------------------------------------------------------------------------
  */
 
-#define WORD 64
-
-static int distance(const char *a, const char *b) {
-  int row[WORD + 1];
-  int nb = (int)strnlen(b, WORD);
-  for (int j = 0; j <= nb; j++)
-    row[j] = j;
-  for (int i = 1; *a && i <= WORD; a++, i++) {
-    int diagonal = row[0];
-    row[0] = i;
-    for (int j = 1; j <= nb; j++) {
-      int change = diagonal + (*a != b[j - 1]);
-      diagonal = row[j];
-      int other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-      row[j] = change < other ? change : other;
-    }
-  }
-  return row[nb];
-}
-
-const char *mll_nearest(const char *word, const char *const *names) {
-  const char *best = NULL;
-  int least = 0;
-  for (; *names; names++) {
-    int d = distance(word, *names);
-    if (!best || d < least) {
-      best = *names;
-      least = d;
-    }
-  }
-  int length = (int)strnlen(word, WORD);
-  return best && least <= (length > 4 ? length / 2 : 2) ? best : NULL;
-}
-
 /* "a, b, c" into buf */
 static const char *join(char *buf, size_t size, const char *const *names) {
   size_t used = 0;
@@ -349,7 +315,7 @@ static void check_opts(lua_State *L, int arg, const char *const *names, bool arr
         i++;
       if (names[i])
         continue;
-      const char *near = mll_nearest(key, names);
+      const char *near = ml_nearest(key, names);
       char all[256];
       if (near)
         mll_arg_error(L, arg, "unknown option '%.60s'; did you mean '%s'?", key, near);
@@ -453,7 +419,7 @@ int mll_opt_choice(lua_State *L, int arg, const char *name, const char *const *c
     if (strcmp(choices[i], word) == 0)
       return i;
   }
-  const char *near = mll_nearest(word, choices);
+  const char *near = ml_nearest(word, choices);
   if (near)
     return mll_opt_error(L, arg, name, "unknown choice \"%.60s\"; did you mean \"%s\"?", word,
                          near);

@@ -172,8 +172,6 @@ ml_rng *mll_opt_rng(lua_State *L, int arg, const char *name);
 void mll_opt_pair(lua_State *L, int arg, const char *name, int64_t pair[2], int64_t otherwise);
 /* Raises "option 'name': ...". */
 ML_RAISES int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...) ML_PRINTF(4, 5);
-/* The nearest of names to word (Levenshtein), or NULL when nothing is near. */
-const char *mll_nearest(const char *word, const char *const *names);
 
 /* ---- the state's own arena ----------------------------------------------------------------------------------- */
 

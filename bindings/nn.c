@@ -26,7 +26,7 @@ static int l_activation(lua_State *L) {
   ml_act act = ML_ACT_IDENTITY;
   const char *name = lua_tostring(L, 2);
   if (!ml_act_parse(&act, name)) {
-    const char *near = mll_nearest(name, act_names);
+    const char *near = ml_nearest(name, act_names);
     return mll_arg_error(L, 2, "unknown activation \"%.60s\"%s%s%s", name,
                          near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
   }

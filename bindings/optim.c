@@ -164,7 +164,7 @@ static void add_group(lua_State *L, optimizer *o, int group, int keys, lua_Integ
     bool known = false;
     for (int i = 0; names[i]; i++)
       known = known || strcmp(key, names[i]) == 0;
-    const char *near = known ? NULL : mll_nearest(key, names);
+    const char *near = known ? NULL : ml_nearest(key, names);
     if (!known)
       mll_arg_error(L, 1, "group %d has an unknown option '%s'%s%s%s", (int)number, key,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");

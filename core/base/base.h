@@ -195,6 +195,9 @@ ML_API void ml_in_close(ml_in_file *file);
 
 ML_API ml_status ml_make_dirs(const char *path, ml_error *err) ML_MUST_CHECK;
 
+/* The nearest of names (ends with NULL) to a word by changes, insertions, deletions and swaps, whatever the
+ * case; of equals the first. NULL when nothing is near. */
+ML_API const char *ml_nearest(const char *word, const char *const *names);
 ML_API uint64_t ml_hash64(const void *data, size_t bytes, uint64_t seed); /* stable across machines */
 ML_API uint32_t ml_crc32(uint32_t crc, const void *data, size_t bytes);   /* zlib's */
 
