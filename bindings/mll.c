@@ -1,4 +1,4 @@
-/* The helpers of the bindings: the state, registration, errors, handles, callbacks. */
+/* The helpers of the bindings: the state, registration, errors, handles. */
 #include "interrupt.h"
 #include "state.h"
 
@@ -10,7 +10,7 @@
 #define GC_FLOOR (256u << 20)
 
 const char mll_magic = 0;
-static const char state_key = 0, help_key = 0, names_key = 0, parked_key = 0, trace_key = 0;
+static const char state_key = 0, help_key = 0, names_key = 0, trace_key = 0;
 static mll_state *cached_state; /* of cached_main, so that the common case costs one comparison */
 static lua_State *cached_main;
 
@@ -24,8 +24,6 @@ static int state_gc(lua_State *L) {
     cached_state = NULL;
     cached_main = NULL;
   }
-  ml_arena_free(s->arena);
-  s->arena = NULL;
   return 0;
 }
 
@@ -51,8 +49,6 @@ static mll_state *state_new(lua_State *L) {
   lua_pop(L, 1);
   new_weak_keyed(L, &names_key);
   new_weak_keyed(L, &help_key);
-  lua_pushboolean(L, 0);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &parked_key);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
   return s;
 }
@@ -70,15 +66,6 @@ mll_state *mll_state_of(lua_State *L) {
     cached_state = s;
   }
   return s;
-}
-
-ml_arena *mll_arena(lua_State *L) {
-  mll_state *s = mll_state_of(L);
-  if (!s->arena)
-    s->arena = ml_arena_new();
-  if (!s->arena)
-    luaL_error(L, "out of memory");
-  return s->arena;
 }
 
 /* ---- registration
@@ -258,12 +245,6 @@ int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) {
 }
 
 int mll_raise(lua_State *L, const ml_error *err) {
-  if (err->status == ML_ECALLBACK) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &parked_key);
-    lua_pushboolean(L, 0);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &parked_key);
-    mll_rethrow(L);
-  }
   if (err->status == ML_ECANCELLED)
     mll_interrupt_taken();
   if (err->arg > 0)
@@ -364,18 +345,6 @@ void mll_push_traceback(lua_State *L, int idx) {
     lua_pop(L, 2);
   }
   lua_pushnil(L);
-}
-
-ml_status mll_callback(lua_State *L, lua_CFunction body, void *ctx, ml_error *err) {
-  if (!lua_checkstack(L, 6))
-    return ml_fail(err, ML_ENOMEM, 0, "out of memory: the Lua stack cannot grow");
-  lua_pushcfunction(L, body);
-  lua_pushlightuserdata(L, ctx);
-  if (mll_pcall(L, 1, 0) == LUA_OK)
-    return ML_OK;
-  lua_rawsetp(L, LUA_REGISTRYINDEX,
-              &parked_key); /* the key is there since the state was made: no allocation */
-  return ml_fail(err, ML_ECALLBACK, 0, "a callback failed");
 }
 
 /* ---- handles
@@ -496,12 +465,6 @@ ml_tensor *mll_check_real(lua_State *L, int arg) {
 
 ml_tensor *mll_arg_tensor(lua_State *L, int arg) {
   return lua_isnoneornil(L, arg) ? NULL : mll_check_tensor(L, arg);
-}
-
-void mll_keep(lua_State *L, int idx) {
-  mll_handle *h = (mll_handle *)mll_test_tensor(L, idx);
-  if (h)
-    mll_unlink(h);
 }
 
 void mll_release_handle(mll_handle *h, const char *by) {

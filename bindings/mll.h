@@ -60,8 +60,7 @@ void mll_open_text(lua_State *L);
 
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 
-/* Raises err as "bad argument #2 to 'krr' (message)", or "krr: message" when no argument is to blame; rethrows the parked
- * error object for ML_ECALLBACK. Never returns; the int is for `return mll_raise(L, &err);`. */
+/* Raises err as "bad argument #2 to 'krr' (message)", or "krr: message" when no argument is to blame. Never returns; the int is for `return mll_raise(L, &err);`. */
 ML_RAISES int mll_raise(lua_State *L, const ml_error *err);
 /* The same with a message of its own. */
 ML_RAISES int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) ML_PRINTF(3, 4);
@@ -82,13 +81,10 @@ const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]);
   } while (0)
 void mll_collect_for_retry(lua_State *L);
 
-/* Calls back into Lua from core: body runs under lua_pcall with `ctx` as its light userdata argument 1. On failure the error
- * object is parked and ML_ECALLBACK returned; core unwinds and mll_raise rethrows. Retain the storages in use before. */
-ml_status mll_callback(lua_State *L, lua_CFunction body, void *ctx, ml_error *err);
 /* lua_pcall that keeps the traceback of where the error arose for mll_push_traceback; mll_rethrow raises the object on top. */
 int mll_pcall(lua_State *L, int nargs, int nresults);
 ML_RAISES int mll_rethrow(lua_State *L);
-/* Pushes the traceback kept for the error object at idx (rethrown by a scope, no_grad, a callback), or nil. */
+/* Pushes the traceback kept for the error object at idx (rethrown by a scope or no_grad), or nil. */
 void mll_push_traceback(lua_State *L, int idx);
 
 /* ---- tensors ----------------------------------------------------------------------------------------------- */
@@ -105,9 +101,6 @@ ml_tensor *mll_push_empty_kept(lua_State *L);
 ml_tensor *mll_push_tensor(lua_State *L, ml_dtype dtype, const ml_shape *shape);
 /* Pushes a handle on t's storage and node. */
 ml_tensor *mll_push_alias(lua_State *L, const ml_tensor *t);
-/* Takes the handle at idx out of its scope: only the collector or t:release() frees it. */
-void mll_keep(lua_State *L, int idx);
-
 /* Raise unless a tensor that is not released stands at arg. */
 ml_tensor *mll_check_tensor(lua_State *L, int arg);
 ml_tensor *mll_check_real(lua_State *L, int arg); /* f32 or f64 */
@@ -172,10 +165,5 @@ ml_rng *mll_opt_rng(lua_State *L, int arg, const char *name);
 void mll_opt_pair(lua_State *L, int arg, const char *name, int64_t pair[2], int64_t otherwise);
 /* Raises "option 'name': ...". */
 ML_RAISES int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...) ML_PRINTF(4, 5);
-
-/* ---- the state's own arena ----------------------------------------------------------------------------------- */
-
-/* Scratch that belongs to the state: take marks, release before returning. Raises when out of memory. */
-ml_arena *mll_arena(lua_State *L);
 
 #endif

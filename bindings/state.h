@@ -26,7 +26,6 @@ typedef struct mll_scope {
 typedef struct {
   uint64_t gc_limit; /* live C bytes that call for a collection */
   mll_scope *scope;  /* innermost of all coroutines: scopes nest, since none is yielded out of */
-  ml_arena *arena;
   lua_State *main;
   uint64_t serial; /* of the latest scope */
   bool rethrown;   /* the kept traceback belongs to the error being raised again */

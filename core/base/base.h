@@ -26,8 +26,7 @@ typedef enum {
   ML_EFORMAT,      /* a file's content is not what its format allows */
   ML_ENUMERIC,     /* not positive definite, no convergence, ... */
   ML_ESTATE,       /* released tensor, second backward, in-place change of a saved tensor, ... */
-  ML_ECANCELLED,   /* Ctrl-C */
-  ML_ECALLBACK     /* a callback failed; the error object is parked by the binding */
+  ML_ECANCELLED    /* Ctrl-C */
 } ml_status;
 
 /* Lives on the caller's stack, so that reporting never allocates. */
@@ -41,7 +40,6 @@ ML_API void ml_error_set(ml_error *err, ml_status status, int arg, const char *f
 ML_API const char *ml_status_name(ml_status status);
 
 /* A macro that yields the constant status, so that analysers see the failing path. */
-#define ML_FAIL_STATUS(status) (status)
 #define ml_fail(err, status, arg, ...) (ml_error_set((err), (status), (arg), __VA_ARGS__), (status))
 #define ML_TRY(call)                \
   do {                              \
@@ -92,7 +90,6 @@ ML_API int64_t ml_inject_count(void);            /* allocations seen since the l
 
 /* Arena: scratch with marks. Blocks never move; release gives everything after the mark back. */
 typedef struct ml_arena ml_arena;
-typedef size_t ml_arena_mark_t;
 ML_API ml_arena *ml_arena_new(void);
 ML_API void ml_arena_free(ml_arena *arena);
 ML_API void *ml_arena_take(ml_arena *arena, size_t bytes); /* 64-byte aligned, not initialised; NULL when refused */

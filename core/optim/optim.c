@@ -33,7 +33,7 @@ void ml_optim_free(ml_optim *o) {
 
 int ml_optim_count(const ml_optim *o) { return o->count; }
 const ml_tensor *ml_optim_tensor(const ml_optim *o, int i) { return &o->entries[i].w; }
-ml_optim_options *ml_optim_options_of(ml_optim *o) { return &o->options; }
+const ml_optim_options *ml_optim_options_of(const ml_optim *o) { return &o->options; }
 int64_t ml_optim_steps(const ml_optim *o, int i) { return o->entries[i].t; }
 void ml_optim_set_steps(ml_optim *o, int i, int64_t t) { o->entries[i].t = t; }
 
@@ -260,7 +260,6 @@ ml_status ml_optim_step(ml_optim *o, double s, const ml_tensor *const *grads, ml
   if (!isfinite(s))
     return ml_fail(err, ML_EARG, 1, "the multiplier is %g, wanted a finite number",
                    isnan(s) ? (double)NAN : s);
-  ML_TRY(ml_optim_check(&o->options, err));
   ML_TRY(check_grads(o, grads, err));
   ML_POLL(err);
   ml_arena *arena = ml_scratch();

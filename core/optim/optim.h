@@ -104,8 +104,7 @@ ML_API ml_status ml_optim_add(ml_optim *optim, const ml_tensor *w, double lr_sca
                               double eps_scale, double decay_scale, ml_error *err) ML_MUST_CHECK;
 ML_API int ml_optim_count(const ml_optim *optim);
 ML_API const ml_tensor *ml_optim_tensor(const ml_optim *optim, int i);
-ML_API ml_optim_options *
-ml_optim_options_of(ml_optim *optim); /* may be changed between steps, then checked */
+ML_API const ml_optim_options *ml_optim_options_of(const ml_optim *optim);
 
 /* One step with multiplier s; grads[i] like tensor i, NULL entries are skipped. */
 ML_API ml_status ml_optim_step(ml_optim *optim, double s, const ml_tensor *const *grads,

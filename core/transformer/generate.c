@@ -114,17 +114,35 @@ static cache_plan plan_cache(const ml_decoder *d, const int64_t *length, int64_t
   return p;
 }
 
-uint64_t ml_transformer_generate_bytes(const ml_transformer *m, const int64_t *length,
-                                       int64_t n_prompts, const ml_generate_options *o) {
+/* ML_ENOMEM when not even one row at a time fits: the results, the packed weights, the cache of a
+ * row and its prompt, and scratch. */
+static ml_status fits(const ml_transformer *m, const ml_samples *out, const int64_t *length,
+                      int64_t n_prompts, const ml_generate_options *o, ml_error *err) {
   ml_decoder d;
   ml_decoder_sizes(&d, m);
-  uint64_t weights = 0;
+  int64_t weights = m->config.tied ? d.V * d.d : 0;
   for (int64_t i = 0; i < m->n_params; i++)
-    weights += (uint64_t)(ml_numel(&m->params[i].tensor) * d.esize);
-  cache_plan p = plan_cache(&d, length, n_prompts, o, budget());
-  uint64_t prompts = (uint64_t)(1 + p.rows / o->n);
-  return weights + (uint64_t)p.rows * p.tail_bytes + prompts * p.prompt_bytes +
-         (uint64_t)ml_threads() * ml_decode_scratch_bytes(&d, PREFILL_ROWS, PREFILL_ROWS);
+    if (i != m->tokens && i != m->positions)
+      weights += ml_numel(&m->params[i].tensor);
+  cache_plan p = plan_cache(&d, length, n_prompts, o, 0);
+  double results =
+      (double)out->rows * ((double)out->room * (sizeof *out->tokens + sizeof *out->logprobs) +
+                           sizeof *out->length + sizeof *out->finished);
+  double rest =
+      (double)(weights * d.esize) + (double)p.tail_bytes + (double)p.prompt_bytes +
+      (double)((size_t)ml_threads() * ml_decode_scratch_bytes(&d, PREFILL_ROWS, PREFILL_ROWS));
+  ml_memory_info info;
+  ml_memory(&info);
+  double vacant = info.limit > info.live ? (double)(info.limit - info.live) : 0;
+  const double MiB = 1 << 20;
+  if (results + rest > vacant)
+    return ml_fail(err, ML_ENOMEM, 0,
+                   "%lld rows of up to %lld new tokens need %.1f MiB, and %.1f MiB to decode one "
+                   "row at a time: more "
+                   "than the %.1f MiB that are free",
+                   (long long)out->rows, (long long)out->room, results / MiB, rest / MiB,
+                   vacant / MiB);
+  return ML_OK;
 }
 
 /* ---- a row's life ---------------------------------------------------------------------------- */
@@ -441,6 +459,8 @@ static ml_status open_samples(ml_samples *out, const ml_transformer *m, const in
       cells > INT64_MAX / 64)
     return ml_fail(err, ML_EARG, 3, "%lld prompts of %lld samples are too many",
                    (long long)n_prompts, (long long)o->n);
+  if (out->rows > 0 && out->room > 0)
+    ML_TRY(fits(m, out, length, n_prompts, o, err));
   size_t rows = out->rows > 0 ? (size_t)out->rows : 1;
   out->tokens = ml_alloc((cells > 0 ? (size_t)cells : 1) * sizeof *out->tokens);
   out->logprobs = ml_alloc((cells > 0 ? (size_t)cells : 1) * sizeof *out->logprobs);
