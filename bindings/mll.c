@@ -378,7 +378,7 @@ static mll_handle *push_handle(lua_State *L, bool scoped, uint64_t bytes) {
   return h;
 }
 
-ml_tensor *mll_new_tensor(lua_State *L, int nargs) {
+ml_tensor *mll_push_result(lua_State *L, int nargs) {
   lua_settop(L, nargs);
   return &push_handle(L, true, 0)->tensor;
 }

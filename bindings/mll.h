@@ -1,18 +1,25 @@
 /* The one helper header of the bindings: handles, checks, options, errors, scopes, registration.
  *
  * A binding reads its arguments (Lua may raise, nothing is held), runs core (no lua_* call), and returns. Results are
- * born first: `ml_tensor *out = mll_new_tensor(L, n)` cuts the stack to the n arguments and pushes the empty result, so
+ * born first: `ml_tensor *out = mll_push_result(L, n)` cuts the stack to the n arguments and pushes the empty result, so
  * that no Lua allocation stands between reading the arguments and running:
  *
  *   static int l_matmul(lua_State *L) {
- *     ml_tensor *out = mll_new_tensor(L, 2);
+ *     ml_tensor *out = mll_push_result(L, 2);
  *     const ml_tensor *a = mll_check_tensor(L, 1), *b = mll_check_tensor(L, 2);
  *     ml_error err;
  *     ml_status status;
  *     MLL_RUN(L, status, ml_matmul(out, a, b, &err));
  *     return status ? mll_raise(L, &err) : 1;
  *   }
- */
+ *
+ * state.h holds the insides of a tensor handle, the scopes, and the tables of functions that the tensor_*.c files
+ * contribute; transformer.h what the files of ml.transformer share.
+ *
+ * Lua values that an object keeps sit in its user values:
+ *   ml.optimizer     1: array of the parameters' keys, which name the state
+ *   ml.transformer   1: name -> handle of each parameter, so that they keep their identity; nil until asked for
+ * All other classes have none. */
 #ifndef MOONLAB_MLL_H
 #define MOONLAB_MLL_H
 
@@ -91,8 +98,9 @@ void mll_push_traceback(lua_State *L, int idx);
 
 /* The only doors for tensor handles. All pace the collector by live C bytes and link the handle into the innermost scope of
  * its coroutine. The handle is empty until core fills it. */
-/* lua_settop(L, nargs), then pushes an empty tensor. */
-ml_tensor *mll_new_tensor(lua_State *L, int nargs);
+/* Cuts the stack to the nargs arguments (missing ones become nil), then pushes an empty tensor: the first line of most
+ * bindings, since it moves what stands above the arguments. */
+ml_tensor *mll_push_result(lua_State *L, int nargs);
 /* Pushes an empty tensor on top of what is there. */
 ml_tensor *mll_push_empty(lua_State *L);
 /* Pushes an empty tensor that no scope releases (parameters, gradients, state). */

@@ -8,7 +8,6 @@
 
 #define MLL_OPTIM "ml.optimizer"
 
-/* User value 1: array of the parameters' keys (strings), which name the state. */
 typedef struct {
   ml_optim *optim;
   ml_tensor *held;        /* [count] gradients of one step */

@@ -8,7 +8,6 @@
 
 #define MLL_TRANSFORMER "ml.transformer"
 
-/* User value 1: name -> handle of each parameter, so that they keep their identity. */
 typedef struct {
   ml_transformer *model;
   ml_rng rng; /* of generate calls that bring none */
