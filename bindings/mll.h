@@ -26,7 +26,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "../core/grad/grad.h"
+#include "grad/grad.h"
 
 #define MLL_TENSOR "ml.tensor"
 #define MLL_RNG "ml.rng"

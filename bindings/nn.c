@@ -1,7 +1,7 @@
 /* core.nn: the operations that networks are made of. */
 #include "state.h"
 
-#include "../core/nn/nn.h"
+#include "nn/nn.h"
 
 #include <math.h>
 #include <string.h>

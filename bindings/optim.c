@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../core/optim/optim.h"
+#include "optim/optim.h"
 
 #define MLL_OPTIM "ml.optimizer"
 

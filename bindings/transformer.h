@@ -4,7 +4,7 @@
 
 #include "mll.h"
 
-#include "../core/transformer/transformer.h"
+#include "transformer/transformer.h"
 
 #define MLL_TRANSFORMER "ml.transformer"
 

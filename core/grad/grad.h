@@ -6,7 +6,7 @@
 #ifndef MOONLAB_GRAD_H
 #define MOONLAB_GRAD_H
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 
 #define ML_OP_MAX_IN 16 /* concat and stack of more tensors nest */
 #define ML_OP_MAX_OUT 4

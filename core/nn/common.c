@@ -1,8 +1,6 @@
 /* Checks, scratch and shared products of the room. */
 #include "common.h"
 
-#include "../tensor/gemm.h"
-
 #include <stdarg.h>
 
 int64_t ml_nn_shape_rows(const ml_shape *shape) {

@@ -2,8 +2,6 @@
  * are made as they pass. */
 #include "ce.h"
 
-#include "../tensor/gemm.h"
-
 #include <math.h>
 #include <string.h>
 

@@ -2,8 +2,6 @@
  * stored. */
 #include "common.h"
 
-#include "../tensor/gemm.h"
-
 #include <string.h>
 
 enum { X, W1, B1, W2, B2 };

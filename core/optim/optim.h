@@ -45,7 +45,7 @@
 #ifndef MOONLAB_OPTIM_H
 #define MOONLAB_OPTIM_H
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 
 typedef enum {
   ML_SGD,

@@ -7,7 +7,7 @@
 #ifndef MOONLAB_TRANSFORMER_KERNELS_H
 #define MOONLAB_TRANSFORMER_KERNELS_H
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 
 /* Positions that stand together in the cache, the unit over which scores are vectors. */
 #define ML_CACHE_BLOCK 16

@@ -8,7 +8,7 @@
 #ifndef MOONLAB_TRANSFORMER_H
 #define MOONLAB_TRANSFORMER_H
 
-#include "../nn/nn.h"
+#include "nn/nn.h"
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
