@@ -1,4 +1,4 @@
-/* Base room: status and error, memory, the thread pool, cancel flag, CPU features, Philox, files, JSON.
+/* Base room: status and error, memory, the thread pool, cancel flag, CPU features, Philox, files.
  *
  * Nothing here knows tensors or Lua. All calls are made from one thread (the interpreter's), except those
  * marked [any thread]: bodies of ml_parallel_for run on the pool and neither allocate nor report errors. */
@@ -181,7 +181,7 @@ ML_API ml_status ml_out_commit(ml_out_file *file, ml_error *err) ML_MUST_CHECK; 
 ML_API void ml_out_discard(ml_out_file *file);                                  /* frees file; NULL allowed */
 ML_API ml_status ml_write_file(const char *path, const void *data, size_t bytes, ml_error *err) ML_MUST_CHECK;
 
-/* A file read whole through mmap (or read), at most max_bytes. */
+/* A file mapped, or read whole where it cannot be mapped. */
 typedef struct {
   const unsigned char *data;
   size_t bytes;

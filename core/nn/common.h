@@ -48,12 +48,13 @@ ml_status ml_nn_check_ids(const char *op, const char *name, const int64_t *ids, 
 
 ml_status ml_nn_check_act(const char *op, ml_act act, int arg, ml_error *err) ML_MUST_CHECK;
 
-/* Scratch from the process's arena; *p is 64-byte aligned and not initialised. */
+/* *p: count items from the arena, 64-byte aligned, not initialised. */
 ml_status ml_nn_take(void **p, ml_arena *arena, int64_t count, size_t item,
                      ml_error *err) ML_MUST_CHECK;
+/* The process's arena, with the mark to release afterwards. */
 ml_status ml_nn_scratch(ml_arena **arena, size_t *mark, ml_error *err) ML_MUST_CHECK;
 
-/* C (+)= columns sums of x [rows,n], over the pool: fixed chunks of rows, combined in order. */
+/* sums [n] (+)= column sums of x [rows,n], over the pool: fixed chunks of rows, combined in order. */
 ml_status ml_nn_column_sums(ml_dtype dtype, int64_t rows, int64_t n, const void *x, void *sums,
                             bool add, ml_arena *arena, ml_error *err) ML_MUST_CHECK;
 /* Rows of one chunk of a pass over [rows,n]: a multiple of 64. */
