@@ -1,5 +1,6 @@
 /* Linear map and cross-entropy by blocks of rows: logits are never stored whole, and the gradients
  * are made as they pass. */
+#include "affine.h"
 #include "ce.h"
 
 #include <math.h>

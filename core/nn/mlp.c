@@ -1,6 +1,6 @@
 /* The two-layer perceptron of a transformer block, by blocks of rows: the activations are never
  * stored. */
-#include "common.h"
+#include "affine.h"
 
 #include <string.h>
 
