@@ -5,31 +5,31 @@
 #include <string.h>
 
 ml_transformer *mll_check_model(lua_State *L) {
-  decoder *d = luaL_checkudata(L, 1, MLL_TRANSFORMER);
-  if (!d->model)
+  mll_model *self = luaL_checkudata(L, 1, MLL_TRANSFORMER);
+  if (!self->transformer)
     mll_arg_error(L, 1, "this decoder was never finished");
-  return d->model;
+  return self->transformer;
 }
 
-static int decoder_gc(lua_State *L) {
-  decoder *d = luaL_checkudata(L, 1, MLL_TRANSFORMER);
-  ml_transformer_free(d->model);
-  d->model = NULL;
+static int model_gc(lua_State *L) {
+  mll_model *self = luaL_checkudata(L, 1, MLL_TRANSFORMER);
+  ml_transformer_free(self->transformer);
+  self->transformer = NULL;
   return 0;
 }
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
-static decoder *push_decoder(lua_State *L) {
-  decoder *d = lua_newuserdatauv(L, sizeof *d, 1);
-  memset(d, 0, sizeof *d);
+static mll_model *push_model(lua_State *L) {
+  mll_model *self = lua_newuserdatauv(L, sizeof *self, 1);
+  memset(self, 0, sizeof *self);
   luaL_setmetatable(L, MLL_TRANSFORMER);
-  return d;
+  return self;
 }
 
-static void finish_decoder(decoder *d) {
-  ml_rng seed = ml_rng_seed((uint64_t)ml_transformer_get_config(d->model)->seed);
-  d->rng = ml_rng_fold(&seed, "generate", 8, 0);
+static void finish_model(mll_model *self) {
+  ml_rng seed = ml_rng_seed((uint64_t)ml_transformer_get_config(self->transformer)->seed);
+  self->rng = ml_rng_fold(&seed, "generate", 8, 0);
 }
 
 static void set_option(lua_State *L, ml_transformer_config *c, const char *key) {
@@ -89,25 +89,25 @@ static int l_transformer(lua_State *L) {
     }
     lua_pop(L, 2);
   }
-  decoder *d = push_decoder(L);
+  mll_model *self = push_model(L);
   ml_error err;
   ml_status status;
-  MLL_RUN(L, status, ml_transformer_new(&d->model, &c, &err));
+  MLL_RUN(L, status, ml_transformer_new(&self->transformer, &c, &err));
   if (status)
     return mll_raise(L, &err);
-  finish_decoder(d);
+  finish_model(self);
   return 1;
 }
 
 static int l_load(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
-  decoder *d = push_decoder(L);
+  mll_model *self = push_model(L);
   ml_error err;
   ml_status status;
-  MLL_RUN(L, status, ml_transformer_load(&d->model, path, &err));
+  MLL_RUN(L, status, ml_transformer_load(&self->transformer, path, &err));
   if (status)
     return mll_raise(L, &err);
-  finish_decoder(d);
+  finish_model(self);
   return 1;
 }
 
@@ -229,15 +229,15 @@ static int l_multiplier(lua_State *L) {
 }
 
 static int l_tostring(lua_State *L) {
-  decoder *d = luaL_checkudata(L, 1, MLL_TRANSFORMER);
-  if (!d->model) {
+  mll_model *self = luaL_checkudata(L, 1, MLL_TRANSFORMER);
+  if (!self->transformer) {
     lua_pushliteral(L, MLL_TRANSFORMER " (unfinished)");
     return 1;
   }
-  const ml_transformer_config *c = ml_transformer_get_config(d->model);
+  const ml_transformer_config *c = ml_transformer_get_config(self->transformer);
   double count = 0;
-  for (int64_t i = 0; i < ml_transformer_param_count(d->model); i++)
-    count += (double)ml_numel(&ml_transformer_param_at(d->model, i)->tensor);
+  for (int64_t i = 0; i < ml_transformer_param_count(self->transformer); i++)
+    count += (double)ml_numel(&ml_transformer_param_at(self->transformer, i)->tensor);
   char text[200];
   (void)snprintf(
       text, sizeof text,
@@ -277,7 +277,7 @@ static const mll_fn methods[] = {
     {NULL, NULL, NULL}};
 
 static const mll_fn meta[] = {
-    {"__gc", decoder_gc, NULL}, {"__tostring", l_tostring, NULL}, {NULL, NULL, NULL}};
+    {"__gc", model_gc, NULL}, {"__tostring", l_tostring, NULL}, {NULL, NULL, NULL}};
 
 static const mll_fn module_functions[] = {
     {"load", l_load,

@@ -9,9 +9,9 @@
 #define MLL_TRANSFORMER "ml.transformer"
 
 typedef struct {
-  ml_transformer *model;
+  ml_transformer *transformer;
   ml_rng rng; /* of generate calls that bring none */
-} decoder;
+} mll_model;
 
 /* The model at argument 1. */
 ml_transformer *mll_check_model(lua_State *L);

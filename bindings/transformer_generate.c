@@ -187,7 +187,7 @@ static void read_stop(lua_State *L, ml_generate_options *o) {
 /* One key per prompt: the option keys (generators or seeds), or one draw from rng folded with the
  * number of the prompt. The generator moves only now that every argument is read. */
 static void read_keys(lua_State *L, ml_generate_options *o, int64_t n) {
-  decoder *d = lua_touserdata(L, 1);
+  mll_model *self = lua_touserdata(L, 1);
   ml_rng *keys = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *keys, 0);
   o->keys = keys;
   if (mll_has_opt(L, 3, "keys")) {
@@ -211,7 +211,7 @@ static void read_keys(lua_State *L, ml_generate_options *o, int64_t n) {
   if (o->greedy)
     return;
   if (!g)
-    g = &d->rng;
+    g = &self->rng;
   uint32_t w[4];
   ml_philox(w, g->key, g->counter++, 0);
   ml_rng key = ml_rng_seed((uint64_t)w[1] << 32 | w[0]);

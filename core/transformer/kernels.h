@@ -1,4 +1,4 @@
-/* The decoder's row kernels: one table per dtype and instruction set. Private to the transformer
+/* Decoding's row kernels: one table per dtype and instruction set. Private to the transformer
  * room.
  *
  * Every kernel computes one row from that row's own data in an order fixed by its sizes, so that a
