@@ -141,7 +141,7 @@ static void path_text(char *buf, size_t size, const filler *f, int depth) {
   }
 }
 
-ML_RAISES static int bad_entry(lua_State *L, const filler *f, int depth, const char *wanted) {
+MLL_RAISES static int bad_entry(lua_State *L, const filler *f, int depth, const char *wanted) {
   char path[160], got[ML_DESCRIBE];
   path_text(path, sizeof path, f, depth);
   mll_arg_error(L, f->arg, "%s%s is %s, wanted %s", depth ? "entry " : "value", path,
@@ -357,7 +357,7 @@ int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...)
 }
 
 /* The value on top is of the wrong kind. */
-ML_RAISES static int bad_opt(lua_State *L, int arg, const char *name, const char *wanted) {
+MLL_RAISES static int bad_opt(lua_State *L, int arg, const char *name, const char *wanted) {
   char got[ML_DESCRIBE];
   mll_opt_error(L, arg, name, "%s expected, got %s", wanted, mll_describe(L, -1, got));
 }
@@ -437,7 +437,7 @@ ml_tensor *mll_opt_tensor(lua_State *L, int arg, const char *name) {
   if (!push_opt(L, arg, name))
     return NULL;
   ml_tensor *t = mll_test_tensor(L, -1);
-  char text[ML_RELEASED_TEXT];
+  char text[MLL_RELEASED_TEXT];
   if (!t)
     bad_opt(L, arg, name, "tensor");
   if (ml_tensor_empty(t))

@@ -222,7 +222,7 @@ static const char *running_name(lua_State *L, lua_Debug *ar) {
   return name ? name : ar->name ? ar->name : "?";
 }
 
-ML_RAISES static int raise_argument(lua_State *L, int arg, const char *message) {
+MLL_RAISES static int raise_argument(lua_State *L, int arg, const char *message) {
   lua_Debug ar;
   memset(&ar, 0, sizeof ar);
   luaL_checkstack(L, 8, NULL);
@@ -432,18 +432,18 @@ ml_tensor *mll_test_tensor(lua_State *L, int idx) {
   return NULL;
 }
 
-const char *mll_released_text(const ml_tensor *t, char buf[ML_RELEASED_TEXT]) {
+const char *mll_released_text(const ml_tensor *t, char buf[MLL_RELEASED_TEXT]) {
   const char *by = ((const mll_handle *)t)->released_by;
   if (by && *by)
-    (void)snprintf(buf, ML_RELEASED_TEXT,
+    (void)snprintf(buf, MLL_RELEASED_TEXT,
                    "this tensor was released when its %s ended; return it or ml.keep it", by);
   else
-    (void)snprintf(buf, ML_RELEASED_TEXT, "this tensor was released");
+    (void)snprintf(buf, MLL_RELEASED_TEXT, "this tensor was released");
   return buf;
 }
 
-ML_RAISES static int bad_tensor(lua_State *L, int arg, const ml_tensor *t) {
-  char text[ML_RELEASED_TEXT];
+MLL_RAISES static int bad_tensor(lua_State *L, int arg, const ml_tensor *t) {
+  char text[MLL_RELEASED_TEXT];
   if (!t)
     mll_type_error(L, arg, "tensor");
   mll_arg_error(L, arg, "%s", mll_released_text(t, text));
@@ -523,7 +523,7 @@ mll_list *mll_check_list(lua_State *L, int arg) {
     lua_geti(L, arg, i);
     ml_tensor *t = mll_test_tensor(L, -1);
     if (t && ml_tensor_empty(t)) {
-      char text[ML_RELEASED_TEXT];
+      char text[MLL_RELEASED_TEXT];
       mll_arg_error(L, arg, "entry %lld: %s", (long long)i, mll_released_text(t, text));
     }
     if (!t) {

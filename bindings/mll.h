@@ -63,16 +63,16 @@ void mll_open_optim(lua_State *L);
 void mll_open_text(lua_State *L);
 
 /* A function that never returns, whose int only serves `return raise(...)`. */
-#define ML_RAISES __attribute__((noreturn))
+#define MLL_RAISES __attribute__((noreturn))
 
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 
 /* Raises err as "bad argument #2 to 'krr' (message)", or "krr: message" when no argument is to blame. Never returns; the int is for `return mll_raise(L, &err);`. */
-ML_RAISES int mll_raise(lua_State *L, const ml_error *err);
+MLL_RAISES int mll_raise(lua_State *L, const ml_error *err);
 /* The same with a message of its own. */
-ML_RAISES int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) ML_PRINTF(3, 4);
+MLL_RAISES int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) ML_PRINTF(3, 4);
 /* "number expected, got table" */
-ML_RAISES int mll_type_error(lua_State *L, int arg, const char *wanted);
+MLL_RAISES int mll_type_error(lua_State *L, int arg, const char *wanted);
 /* "f64 [3x4]", "table", "number 3" ...: what stands at idx, into buf; returns buf. */
 const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]);
 
@@ -90,7 +90,7 @@ void mll_collect_for_retry(lua_State *L);
 
 /* lua_pcall that keeps the traceback of where the error arose for mll_push_traceback; mll_rethrow raises the object on top. */
 int mll_pcall(lua_State *L, int nargs, int nresults);
-ML_RAISES int mll_rethrow(lua_State *L);
+MLL_RAISES int mll_rethrow(lua_State *L);
 /* Pushes the traceback kept for the error object at idx (rethrown by a scope or no_grad), or nil. */
 void mll_push_traceback(lua_State *L, int idx);
 
@@ -172,6 +172,6 @@ ml_rng *mll_opt_rng(lua_State *L, int arg, const char *name);
 /* A number (both) or a table of two: kernel, stride. */
 void mll_opt_pair(lua_State *L, int arg, const char *name, int64_t pair[2], int64_t otherwise);
 /* Raises "option 'name': ...". */
-ML_RAISES int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...) ML_PRINTF(4, 5);
+MLL_RAISES int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...) ML_PRINTF(4, 5);
 
 #endif

@@ -60,8 +60,8 @@ static inline mll_scope *mll_scope_of(const mll_state *s, const lua_State *L) {
 }
 
 /* Why an empty handle is refused, into buf. */
-#define ML_RELEASED_TEXT 200
-const char *mll_released_text(const ml_tensor *t, char buf[ML_RELEASED_TEXT]);
+#define MLL_RELEASED_TEXT 200
+const char *mll_released_text(const ml_tensor *t, char buf[MLL_RELEASED_TEXT]);
 
 /* Frees the tensor and remembers who did it. Idempotent, raises nothing. */
 void mll_release_handle(mll_handle *h, const char *by);

@@ -219,6 +219,8 @@ static void read_keys(lua_State *L, ml_generate_options *o, int64_t n) {
     keys[i] = ml_rng_fold(&key, "prompt", 6, i + 1);
 }
 
+typedef enum { TOKENS, LOGPROBS, FINISHED } sampled;
+
 /* Row r's new tokens or log probabilities. */
 static void push_row(lua_State *L, const ml_samples *s, int64_t r, bool tokens, ml_dtype dtype) {
   ml_shape shape = ml_shape_make(1, s->length[r]);
@@ -233,16 +235,16 @@ static void push_row(lua_State *L, const ml_samples *s, int64_t r, bool tokens, 
   }
 }
 
-/* A list over prompts of lists over samples: 0 tokens, 1 log probabilities, 2 whether finished. */
-static void push_rows(lua_State *L, const ml_samples *s, int64_t n, int what, ml_dtype dtype) {
+/* A list over prompts of lists over samples of what was sampled. */
+static void push_rows(lua_State *L, const ml_samples *s, int64_t n, sampled what, ml_dtype dtype) {
   lua_createtable(L, (int)(s->rows / n), 0);
   for (int64_t r = 0; r < s->rows; r++) {
     if (r % n == 0)
       lua_createtable(L, (int)n, 0);
-    if (what == 2)
+    if (what == FINISHED)
       lua_pushboolean(L, s->finished[r]);
     else
-      push_row(L, s, r, what == 0, dtype);
+      push_row(L, s, r, what == TOKENS, dtype);
     lua_rawseti(L, -2, (lua_Integer)(r % n) + 1);
     if (r % n == n - 1)
       lua_rawseti(L, -2, (lua_Integer)(r / n) + 1);
@@ -278,11 +280,11 @@ static int l_generate(lua_State *L) {
   if (status)
     return mll_raise(L, &err);
   double seconds = s->prefill_seconds + s->decode_seconds;
-  push_rows(L, s, o.n, 0, mll_model_dtype(m));
+  push_rows(L, s, o.n, TOKENS, mll_model_dtype(m));
   lua_createtable(L, 0, 8);
-  push_rows(L, s, o.n, 1, mll_model_dtype(m));
+  push_rows(L, s, o.n, LOGPROBS, mll_model_dtype(m));
   lua_setfield(L, -2, "logprobs");
-  push_rows(L, s, o.n, 2, mll_model_dtype(m));
+  push_rows(L, s, o.n, FINISHED, mll_model_dtype(m));
   lua_setfield(L, -2, "finished");
   lua_pushinteger(L, (lua_Integer)s->new_tokens);
   lua_setfield(L, -2, "new_tokens");

@@ -42,12 +42,12 @@ static void affine_body(void *ctx, int64_t i, int worker) {
   int64_t columns = ml_nn_min(task->columns.size, t->N - c0);
   ml_dtype dtype = t->dtype;
   void *pre = ml_nn_at(t->pre[p], dtype, r0 * t->N + c0);
-  const void *W = ml_nn_cat(t->W[p], dtype, t->transposed ? c0 * t->K : c0);
-  const void *b = t->b[p] ? ml_nn_cat(t->b[p], dtype, c0) : NULL;
-  const void *x = ml_nn_cat(t->x, dtype, r0 * t->K);
+  const void *W = ml_nn_at_const(t->W[p], dtype, t->transposed ? c0 * t->K : c0);
+  const void *b = t->b[p] ? ml_nn_at_const(t->b[p], dtype, c0) : NULL;
+  const void *x = ml_nn_at_const(t->x, dtype, r0 * t->K);
   if (task->panels[p])
     ml_gemm_by_panels_serial(dtype, false, rows, columns, t->K, 1, x, t->K,
-                             ml_nn_cat(task->panels[p], dtype, c0 * t->K), 0, pre, t->N);
+                             ml_nn_at_const(task->panels[p], dtype, c0 * t->K), 0, pre, t->N);
   else
     ml_gemm_serial(dtype, false, t->transposed, rows, columns, t->K, 1, x, t->K, W,
                    t->transposed ? t->K : t->N, 0, pre, t->N);

@@ -13,7 +13,7 @@ static inline int64_t ml_nn_last(const ml_tensor *t) { return t->size[t->rank - 
 static inline void *ml_nn_at(void *p, ml_dtype dtype, int64_t i) {
   return (char *)p + i * (int64_t)ml_dtype_size(dtype);
 }
-static inline const void *ml_nn_cat(const void *p, ml_dtype dtype, int64_t i) {
+static inline const void *ml_nn_at_const(const void *p, ml_dtype dtype, int64_t i) {
   return (const char *)p + i * (int64_t)ml_dtype_size(dtype);
 }
 

@@ -4,9 +4,10 @@
 
 #include <string.h>
 
-#define TASK_ELEMENTS ((int64_t)1 << 17)  /* patches of one task, in the worker's scratch */
-#define BLOCK_ELEMENTS ((int64_t)1 << 20) /* patches of one block of the weight gradient, shared   \
-                                           */
+#define TASK_ELEMENTS ((int64_t)1 << 17) /* patches of one task, in the worker's scratch */
+#define BLOCK_ELEMENTS                                                                             \
+  ((int64_t)1 << 20) /* patches of one block of the weight gradient, shared                        \
+                      */
 
 typedef struct {
   ml_dtype dtype;
@@ -36,7 +37,7 @@ static void gather(const conv *t, void *patches, int64_t r0, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
     int64_t r = r0 + i, image = r / (w->oh * w->ow), at = r % (w->oh * w->ow);
     ml_nn_window_gather(w, ml_nn_at(patches, t->dtype, i * w->patch),
-                        ml_nn_cat(t->x, t->dtype, image * w->H * w->W * w->C), at / w->ow,
+                        ml_nn_at_const(t->x, t->dtype, image * w->H * w->W * w->C), at / w->ow,
                         at % w->ow);
   }
 }
@@ -49,7 +50,7 @@ static void forward_body(void *ctx, int64_t i, int worker) {
   if (ml_cancelled())
     return;
   int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0), patch = t->w.patch;
-  const void *A = ml_nn_cat(t->x, t->dtype, r0 * patch);
+  const void *A = ml_nn_at_const(t->x, t->dtype, r0 * patch);
   if (!t->direct) {
     void *patches = scratch_of(t, worker);
     gather(t, patches, r0, rows);
@@ -82,10 +83,10 @@ static void dx_body(void *ctx, int64_t i, int worker) {
   if (o1 <= o0)
     return;
   ml_gemm(t->dtype, false, true, (o1 - o0) * w->ow, w->patch, t->O, 1,
-          ml_nn_cat(t->dy, t->dtype, (n * w->oh + o0) * w->ow * t->O), t->O, t->W, t->O, 0, patches,
-          w->patch);
+          ml_nn_at_const(t->dy, t->dtype, (n * w->oh + o0) * w->ow * t->O), t->O, t->W, t->O, 0,
+          patches, w->patch);
   for (int64_t r = 0; r < (o1 - o0) * w->ow; r++)
-    ml_nn_window_scatter(w, t->dtype, image, ml_nn_cat(patches, t->dtype, r * w->patch),
+    ml_nn_window_scatter(w, t->dtype, image, ml_nn_at_const(patches, t->dtype, r * w->patch),
                          o0 + r / w->ow, r % w->ow, y0, y1);
 }
 
@@ -110,14 +111,14 @@ static ml_status run_dw(conv *t, void *dW, bool add, ml_arena *arena, ml_error *
   for (int64_t r0 = 0; r0 < t->rows && !ml_cancelled(); r0 += block) {
     t->first_row = r0;
     t->row_count = ml_nn_min(block, t->rows - r0);
-    const void *A = ml_nn_cat(t->x, t->dtype, r0 * patch);
+    const void *A = ml_nn_at_const(t->x, t->dtype, r0 * patch);
     if (!t->direct) {
       ml_parallel_for(ml_nn_ceil_div(t->row_count, t->chunk), (double)(t->chunk * patch),
                       gather_body, t);
       A = t->patches;
     }
     ml_gemm(t->dtype, true, false, patch, t->O, t->row_count, 1, A, patch,
-            ml_nn_cat(t->dy, t->dtype, r0 * t->O), t->O, add || r0 > 0 ? 1 : 0, dW, t->O);
+            ml_nn_at_const(t->dy, t->dtype, r0 * t->O), t->O, add || r0 > 0 ? 1 : 0, dW, t->O);
   }
   return ML_OK;
 }

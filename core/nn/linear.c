@@ -82,8 +82,8 @@ static void act_rows_body(void *ctx, int64_t i, int worker) {
   const act_rows_task *t = ctx;
   int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0), at = r0 * t->N;
   void *d = ml_nn_at(t->d, t->dtype, at);
-  ml_nn_act(t->dtype)->grad(t->act, rows * t->N, ml_nn_cat(t->pre, t->dtype, at),
-                            ml_nn_cat(t->dy, t->dtype, at), d, false);
+  ml_nn_act(t->dtype)->grad(t->act, rows * t->N, ml_nn_at_const(t->pre, t->dtype, at),
+                            ml_nn_at_const(t->dy, t->dtype, at), d, false);
   if (t->parts)
     ml_nn_row(t->dtype)->column_sums(rows, t->N, d, ml_nn_at(t->parts, t->dtype, i * t->N), false);
 }

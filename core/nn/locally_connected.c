@@ -26,7 +26,7 @@ static void gather(const local *t, void *patches, int64_t p, int64_t n0, int64_t
   const ml_nn_window *w = &t->w;
   for (int64_t i = 0; i < count; i++)
     ml_nn_window_gather(w, ml_nn_at(patches, t->dtype, i * w->patch),
-                        ml_nn_cat(t->x, t->dtype, (n0 + i) * w->H * w->W * w->C), p / w->ow,
+                        ml_nn_at_const(t->x, t->dtype, (n0 + i) * w->H * w->W * w->C), p / w->ow,
                         p % w->ow);
 }
 
@@ -41,10 +41,10 @@ static void forward_body(void *ctx, int64_t p, int worker) {
     gather(t, patches, p, n0, count);
     void *y = ml_nn_at(t->y, t->dtype, n0 * line + p * O);
     for (int64_t i = 0; t->b && i < count; i++)
-      memcpy(ml_nn_at(y, t->dtype, i * line), ml_nn_cat(t->b, t->dtype, p * O),
+      memcpy(ml_nn_at(y, t->dtype, i * line), ml_nn_at_const(t->b, t->dtype, p * O),
              (size_t)O * t->w.item);
     ml_gemm(t->dtype, false, false, count, O, patch, 1, patches, patch,
-            ml_nn_cat(t->W, t->dtype, p * patch * O), O, t->b ? 1 : 0, y, line);
+            ml_nn_at_const(t->W, t->dtype, p * patch * O), O, t->b ? 1 : 0, y, line);
   }
 }
 
@@ -58,7 +58,7 @@ static void dw_body(void *ctx, int64_t p, int worker) {
     int64_t count = ml_nn_min(IMAGES, t->w.N - n0);
     gather(t, patches, p, n0, count);
     ml_gemm(t->dtype, true, false, patch, O, count, 1, patches, patch,
-            ml_nn_cat(t->dy, t->dtype, n0 * line + p * O), line, t->add || n0 > 0 ? 1 : 0,
+            ml_nn_at_const(t->dy, t->dtype, n0 * line + p * O), line, t->add || n0 > 0 ? 1 : 0,
             ml_nn_at(t->dW, t->dtype, p * patch * O), O);
   }
 }
@@ -74,11 +74,12 @@ static void dx_body(void *ctx, int64_t i, int worker) {
     memset(ml_nn_at(t->dx, t->dtype, n0 * size), 0, (size_t)(count * size) * w->item);
   for (int64_t p = 0; p < t->positions && !ml_cancelled(); p++) {
     ml_gemm(t->dtype, false, true, count, patch, O, 1,
-            ml_nn_cat(t->dy, t->dtype, n0 * line + p * O), line,
-            ml_nn_cat(t->W, t->dtype, p * patch * O), O, 0, patches, patch);
+            ml_nn_at_const(t->dy, t->dtype, n0 * line + p * O), line,
+            ml_nn_at_const(t->W, t->dtype, p * patch * O), O, 0, patches, patch);
     for (int64_t r = 0; r < count; r++)
       ml_nn_window_scatter(w, t->dtype, ml_nn_at(t->dx, t->dtype, (n0 + r) * size),
-                           ml_nn_cat(patches, t->dtype, r * patch), p / w->ow, p % w->ow, 0, w->H);
+                           ml_nn_at_const(patches, t->dtype, r * patch), p / w->ow, p % w->ow, 0,
+                           w->H);
   }
 }
 

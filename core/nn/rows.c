@@ -46,7 +46,7 @@ static void sums_body(void *ctx, int64_t i, int worker) {
   (void)worker;
   const sums_task *t = ctx;
   int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0);
-  ml_nn_row(t->dtype)->column_sums(rows, t->n, ml_nn_cat(t->x, t->dtype, r0 * t->n),
+  ml_nn_row(t->dtype)->column_sums(rows, t->n, ml_nn_at_const(t->x, t->dtype, r0 * t->n),
                                    ml_nn_at(t->parts, t->dtype, i * t->n), false);
 }
 

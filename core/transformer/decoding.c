@@ -38,8 +38,8 @@ static ml_status pack(ml_packed **packed, const ml_decoding *d, const int64_t *p
 
 static ml_status pack_head(ml_decoding *d, ml_error *err) {
   const ml_transformer *m = d->model;
-  const ml_tensor *W = ml_head_weight(m);
-  double multiplier = ml_logit_multiplier(m);
+  const ml_tensor *W = ml_transformer_head_weight(m);
+  double multiplier = ml_transformer_logit_multiplier(m);
   bool tied = m->config.tied;
   if (multiplier == 1)
     return ml_packed_new(&d->head, d->dtype, tied, d->d, d->V, ml_data(W), tied ? d->d : d->V, err);
@@ -175,7 +175,7 @@ void ml_decoding_sizes(ml_decoding *d, const ml_transformer *m) {
   d->m = c->mlp_width;
   d->V = c->vocab;
   d->heads = c->heads;
-  d->D = ml_head_width(c);
+  d->D = ml_transformer_head_width(c);
   int64_t lanes = 64 / d->esize;
   d->Dp = (d->D + lanes - 1) / lanes * lanes;
   d->depth = c->depth;
