@@ -141,7 +141,7 @@ static void path_text(char *buf, size_t size, const filler *f, int depth) {
   }
 }
 
-ML_RAISES static int bad_entry(lua_State *L, const filler *f, int depth, const char *wanted) {
+MLL_RAISES static int bad_entry(lua_State *L, const filler *f, int depth, const char *wanted) {
   char path[160], got[ML_DESCRIBE];
   path_text(path, sizeof path, f, depth);
   mll_arg_error(L, f->arg, "%s%s is %s, wanted %s", depth ? "entry " : "value", path,
@@ -288,40 +288,6 @@ ml_tensor *mll_check_ids(lua_State *L, int arg) {
  * -------------------------------------------------------------------------------------------------------
  */
 
-#define WORD 64
-
-static int distance(const char *a, const char *b) {
-  int row[WORD + 1];
-  int nb = (int)strnlen(b, WORD);
-  for (int j = 0; j <= nb; j++)
-    row[j] = j;
-  for (int i = 1; *a && i <= WORD; a++, i++) {
-    int diagonal = row[0];
-    row[0] = i;
-    for (int j = 1; j <= nb; j++) {
-      int change = diagonal + (*a != b[j - 1]);
-      diagonal = row[j];
-      int other = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-      row[j] = change < other ? change : other;
-    }
-  }
-  return row[nb];
-}
-
-const char *mll_nearest(const char *word, const char *const *names) {
-  const char *best = NULL;
-  int least = 0;
-  for (; *names; names++) {
-    int d = distance(word, *names);
-    if (!best || d < least) {
-      best = *names;
-      least = d;
-    }
-  }
-  int length = (int)strnlen(word, WORD);
-  return best && least <= (length > 4 ? length / 2 : 2) ? best : NULL;
-}
-
 /* "a, b, c" into buf */
 static const char *join(char *buf, size_t size, const char *const *names) {
   size_t used = 0;
@@ -349,7 +315,7 @@ static void check_opts(lua_State *L, int arg, const char *const *names, bool arr
         i++;
       if (names[i])
         continue;
-      const char *near = mll_nearest(key, names);
+      const char *near = ml_nearest(key, names);
       char all[256];
       if (near)
         mll_arg_error(L, arg, "unknown option '%.60s'; did you mean '%s'?", key, near);
@@ -391,7 +357,7 @@ int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...)
 }
 
 /* The value on top is of the wrong kind. */
-ML_RAISES static int bad_opt(lua_State *L, int arg, const char *name, const char *wanted) {
+MLL_RAISES static int bad_opt(lua_State *L, int arg, const char *name, const char *wanted) {
   char got[ML_DESCRIBE];
   mll_opt_error(L, arg, name, "%s expected, got %s", wanted, mll_describe(L, -1, got));
 }
@@ -453,7 +419,7 @@ int mll_opt_choice(lua_State *L, int arg, const char *name, const char *const *c
     if (strcmp(choices[i], word) == 0)
       return i;
   }
-  const char *near = mll_nearest(word, choices);
+  const char *near = ml_nearest(word, choices);
   if (near)
     return mll_opt_error(L, arg, name, "unknown choice \"%.60s\"; did you mean \"%s\"?", word,
                          near);
@@ -471,7 +437,7 @@ ml_tensor *mll_opt_tensor(lua_State *L, int arg, const char *name) {
   if (!push_opt(L, arg, name))
     return NULL;
   ml_tensor *t = mll_test_tensor(L, -1);
-  char text[ML_RELEASED_TEXT];
+  char text[MLL_RELEASED_TEXT];
   if (!t)
     bad_opt(L, arg, name, "tensor");
   if (ml_tensor_empty(t))

@@ -72,7 +72,7 @@ static int l_backward(lua_State *L) {
 }
 
 static int l_detach(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 1);
+  ml_tensor *out = mll_push_result(L, 1);
   ml_tensor_detach(out, mll_check_tensor(L, 1));
   return 1;
 }

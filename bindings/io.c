@@ -2,7 +2,7 @@
  */
 #include "state.h"
 
-#include "../core/io/io.h"
+#include "io/io.h"
 
 #include <errno.h>
 #include <string.h>

@@ -232,7 +232,7 @@ static size_t place_text(char *buf, size_t size, const place *at) {
   return n > 0 ? used + (size_t)n : used;
 }
 
-ML_RAISES static int refuse(lua_State *L, const writer *w, const place *at, const char *why) {
+MLL_RAISES static int refuse(lua_State *L, const writer *w, const place *at, const char *why) {
   char where[160];
   place_text(where, sizeof where, at);
   mll_arg_error(L, w->arg, "%s %s", where, why);

@@ -1,4 +1,4 @@
-/* The helpers of the bindings: the state, registration, errors, handles, callbacks. */
+/* The helpers of the bindings: the state, registration, errors, handles. */
 #include "interrupt.h"
 #include "state.h"
 
@@ -10,7 +10,7 @@
 #define GC_FLOOR (256u << 20)
 
 const char mll_magic = 0;
-static const char state_key = 0, help_key = 0, names_key = 0, parked_key = 0, trace_key = 0;
+static const char state_key = 0, help_key = 0, names_key = 0, trace_key = 0;
 static mll_state *cached_state; /* of cached_main, so that the common case costs one comparison */
 static lua_State *cached_main;
 
@@ -24,8 +24,6 @@ static int state_gc(lua_State *L) {
     cached_state = NULL;
     cached_main = NULL;
   }
-  ml_arena_free(s->arena);
-  s->arena = NULL;
   return 0;
 }
 
@@ -51,8 +49,6 @@ static mll_state *state_new(lua_State *L) {
   lua_pop(L, 1);
   new_weak_keyed(L, &names_key);
   new_weak_keyed(L, &help_key);
-  lua_pushboolean(L, 0);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &parked_key);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
   return s;
 }
@@ -70,15 +66,6 @@ mll_state *mll_state_of(lua_State *L) {
     cached_state = s;
   }
   return s;
-}
-
-ml_arena *mll_arena(lua_State *L) {
-  mll_state *s = mll_state_of(L);
-  if (!s->arena)
-    s->arena = ml_arena_new();
-  if (!s->arena)
-    luaL_error(L, "out of memory");
-  return s->arena;
 }
 
 /* ---- registration
@@ -143,6 +130,14 @@ void mll_class(lua_State *L, const char *name, const mll_fn *methods, const mll_
       lua_setfield(L, -2, meta->name);
     }
   }
+  lua_pop(L, 1);
+}
+
+void mll_add_methods(lua_State *L, const char *name, const mll_fn *methods) {
+  mll_register(L, methods);
+  luaL_getmetatable(L, name);
+  mll_push_sorted_keys(L, -2);
+  lua_setfield(L, -2, "__dir");
   lua_pop(L, 1);
 }
 
@@ -227,7 +222,7 @@ static const char *running_name(lua_State *L, lua_Debug *ar) {
   return name ? name : ar->name ? ar->name : "?";
 }
 
-ML_RAISES static int raise_argument(lua_State *L, int arg, const char *message) {
+MLL_RAISES static int raise_argument(lua_State *L, int arg, const char *message) {
   lua_Debug ar;
   memset(&ar, 0, sizeof ar);
   luaL_checkstack(L, 8, NULL);
@@ -250,12 +245,6 @@ int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) {
 }
 
 int mll_raise(lua_State *L, const ml_error *err) {
-  if (err->status == ML_ECALLBACK) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &parked_key);
-    lua_pushboolean(L, 0);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &parked_key);
-    mll_rethrow(L);
-  }
   if (err->status == ML_ECANCELLED)
     mll_interrupt_taken();
   if (err->arg > 0)
@@ -358,18 +347,6 @@ void mll_push_traceback(lua_State *L, int idx) {
   lua_pushnil(L);
 }
 
-ml_status mll_callback(lua_State *L, lua_CFunction body, void *ctx, ml_error *err) {
-  if (!lua_checkstack(L, 6))
-    return ml_fail(err, ML_ENOMEM, 0, "out of memory: the Lua stack cannot grow");
-  lua_pushcfunction(L, body);
-  lua_pushlightuserdata(L, ctx);
-  if (mll_pcall(L, 1, 0) == LUA_OK)
-    return ML_OK;
-  lua_rawsetp(L, LUA_REGISTRYINDEX,
-              &parked_key); /* the key is there since the state was made: no allocation */
-  return ml_fail(err, ML_ECALLBACK, 0, "a callback failed");
-}
-
 /* ---- handles
  * ------------------------------------------------------------------------------------------------------
  */
@@ -401,7 +378,7 @@ static mll_handle *push_handle(lua_State *L, bool scoped, uint64_t bytes) {
   return h;
 }
 
-ml_tensor *mll_new_tensor(lua_State *L, int nargs) {
+ml_tensor *mll_push_result(lua_State *L, int nargs) {
   lua_settop(L, nargs);
   return &push_handle(L, true, 0)->tensor;
 }
@@ -455,18 +432,18 @@ ml_tensor *mll_test_tensor(lua_State *L, int idx) {
   return NULL;
 }
 
-const char *mll_released_text(const ml_tensor *t, char buf[ML_RELEASED_TEXT]) {
+const char *mll_released_text(const ml_tensor *t, char buf[MLL_RELEASED_TEXT]) {
   const char *by = ((const mll_handle *)t)->released_by;
   if (by && *by)
-    (void)snprintf(buf, ML_RELEASED_TEXT,
+    (void)snprintf(buf, MLL_RELEASED_TEXT,
                    "this tensor was released when its %s ended; return it or ml.keep it", by);
   else
-    (void)snprintf(buf, ML_RELEASED_TEXT, "this tensor was released");
+    (void)snprintf(buf, MLL_RELEASED_TEXT, "this tensor was released");
   return buf;
 }
 
-ML_RAISES static int bad_tensor(lua_State *L, int arg, const ml_tensor *t) {
-  char text[ML_RELEASED_TEXT];
+MLL_RAISES static int bad_tensor(lua_State *L, int arg, const ml_tensor *t) {
+  char text[MLL_RELEASED_TEXT];
   if (!t)
     mll_type_error(L, arg, "tensor");
   mll_arg_error(L, arg, "%s", mll_released_text(t, text));
@@ -488,12 +465,6 @@ ml_tensor *mll_check_real(lua_State *L, int arg) {
 
 ml_tensor *mll_arg_tensor(lua_State *L, int arg) {
   return lua_isnoneornil(L, arg) ? NULL : mll_check_tensor(L, arg);
-}
-
-void mll_keep(lua_State *L, int idx) {
-  mll_handle *h = (mll_handle *)mll_test_tensor(L, idx);
-  if (h)
-    mll_unlink(h);
 }
 
 void mll_release_handle(mll_handle *h, const char *by) {
@@ -552,7 +523,7 @@ mll_list *mll_check_list(lua_State *L, int arg) {
     lua_geti(L, arg, i);
     ml_tensor *t = mll_test_tensor(L, -1);
     if (t && ml_tensor_empty(t)) {
-      char text[ML_RELEASED_TEXT];
+      char text[MLL_RELEASED_TEXT];
       mll_arg_error(L, arg, "entry %lld: %s", (long long)i, mll_released_text(t, text));
     }
     if (!t) {

@@ -1,25 +1,32 @@
 /* The one helper header of the bindings: handles, checks, options, errors, scopes, registration.
  *
  * A binding reads its arguments (Lua may raise, nothing is held), runs core (no lua_* call), and returns. Results are
- * born first: `ml_tensor *out = mll_new_tensor(L, n)` cuts the stack to the n arguments and pushes the empty result, so
+ * born first: `ml_tensor *out = mll_push_result(L, n)` cuts the stack to the n arguments and pushes the empty result, so
  * that no Lua allocation stands between reading the arguments and running:
  *
  *   static int l_matmul(lua_State *L) {
- *     ml_tensor *out = mll_new_tensor(L, 2);
+ *     ml_tensor *out = mll_push_result(L, 2);
  *     const ml_tensor *a = mll_check_tensor(L, 1), *b = mll_check_tensor(L, 2);
  *     ml_error err;
  *     ml_status status;
  *     MLL_RUN(L, status, ml_matmul(out, a, b, &err));
  *     return status ? mll_raise(L, &err) : 1;
  *   }
- */
+ *
+ * state.h holds the insides of a tensor handle, the scopes, and the tables of functions that the tensor_*.c files
+ * contribute; transformer.h what the files of ml.transformer share.
+ *
+ * Lua values that an object keeps sit in its user values:
+ *   ml.optimizer     1: array of the parameters' keys, which name the state
+ *   ml.transformer   1: name -> handle of each parameter, so that they keep their identity; nil until asked for
+ * All other classes have none. */
 #ifndef MOONLAB_MLL_H
 #define MOONLAB_MLL_H
 
 #include <lauxlib.h>
 #include <lua.h>
 
-#include "../core/grad/grad.h"
+#include "grad/grad.h"
 
 #define MLL_TENSOR "ml.tensor"
 #define MLL_RNG "ml.rng"
@@ -40,6 +47,8 @@ void mll_register(lua_State *L, const mll_fn *fns);
 /* Makes the class `name`: pushes its method table (`__index` unless meta sets one), leaves it on top; the metatable is in
  * the registry, holds meta, `__name` and `__dir` (the list of method names). */
 void mll_class(lua_State *L, const char *name, const mll_fn *methods, const mll_fn *meta);
+/* More methods for the class `name`, whose method table is on top. */
+void mll_add_methods(lua_State *L, const char *name, const mll_fn *methods);
 /* Pushes core.help: function -> text. */
 void mll_push_help(lua_State *L);
 
@@ -55,17 +64,16 @@ void mll_open_text(lua_State *L);
 void mll_open_system(lua_State *L);
 
 /* A function that never returns, whose int only serves `return raise(...)`. */
-#define ML_RAISES __attribute__((noreturn))
+#define MLL_RAISES __attribute__((noreturn))
 
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 
-/* Raises err as "bad argument #2 to 'krr' (message)", or "krr: message" when no argument is to blame; rethrows the parked
- * error object for ML_ECALLBACK. Never returns; the int is for `return mll_raise(L, &err);`. */
-ML_RAISES int mll_raise(lua_State *L, const ml_error *err);
+/* Raises err as "bad argument #2 to 'krr' (message)", or "krr: message" when no argument is to blame. Never returns; the int is for `return mll_raise(L, &err);`. */
+MLL_RAISES int mll_raise(lua_State *L, const ml_error *err);
 /* The same with a message of its own. */
-ML_RAISES int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) ML_PRINTF(3, 4);
+MLL_RAISES int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) ML_PRINTF(3, 4);
 /* "number expected, got table" */
-ML_RAISES int mll_type_error(lua_State *L, int arg, const char *wanted);
+MLL_RAISES int mll_type_error(lua_State *L, int arg, const char *wanted);
 /* "f64 [3x4]", "table", "number 3" ...: what stands at idx, into buf; returns buf. */
 const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]);
 
@@ -81,21 +89,19 @@ const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]);
   } while (0)
 void mll_collect_for_retry(lua_State *L);
 
-/* Calls back into Lua from core: body runs under lua_pcall with `ctx` as its light userdata argument 1. On failure the error
- * object is parked and ML_ECALLBACK returned; core unwinds and mll_raise rethrows. Retain the storages in use before. */
-ml_status mll_callback(lua_State *L, lua_CFunction body, void *ctx, ml_error *err);
 /* lua_pcall that keeps the traceback of where the error arose for mll_push_traceback; mll_rethrow raises the object on top. */
 int mll_pcall(lua_State *L, int nargs, int nresults);
-ML_RAISES int mll_rethrow(lua_State *L);
-/* Pushes the traceback kept for the error object at idx (rethrown by a scope, no_grad, a callback), or nil. */
+MLL_RAISES int mll_rethrow(lua_State *L);
+/* Pushes the traceback kept for the error object at idx (rethrown by a scope or no_grad), or nil. */
 void mll_push_traceback(lua_State *L, int idx);
 
 /* ---- tensors ----------------------------------------------------------------------------------------------- */
 
 /* The only doors for tensor handles. All pace the collector by live C bytes and link the handle into the innermost scope of
  * its coroutine. The handle is empty until core fills it. */
-/* lua_settop(L, nargs), then pushes an empty tensor. */
-ml_tensor *mll_new_tensor(lua_State *L, int nargs);
+/* Cuts the stack to the nargs arguments (missing ones become nil), then pushes an empty tensor: the first line of most
+ * bindings, since it moves what stands above the arguments. */
+ml_tensor *mll_push_result(lua_State *L, int nargs);
 /* Pushes an empty tensor on top of what is there. */
 ml_tensor *mll_push_empty(lua_State *L);
 /* Pushes an empty tensor that no scope releases (parameters, gradients, state). */
@@ -104,9 +110,6 @@ ml_tensor *mll_push_empty_kept(lua_State *L);
 ml_tensor *mll_push_tensor(lua_State *L, ml_dtype dtype, const ml_shape *shape);
 /* Pushes a handle on t's storage and node. */
 ml_tensor *mll_push_alias(lua_State *L, const ml_tensor *t);
-/* Takes the handle at idx out of its scope: only the collector or t:release() frees it. */
-void mll_keep(lua_State *L, int idx);
-
 /* Raise unless a tensor that is not released stands at arg. */
 ml_tensor *mll_check_tensor(lua_State *L, int arg);
 ml_tensor *mll_check_real(lua_State *L, int arg); /* f32 or f64 */
@@ -170,13 +173,6 @@ ml_rng *mll_opt_rng(lua_State *L, int arg, const char *name);
 /* A number (both) or a table of two: kernel, stride. */
 void mll_opt_pair(lua_State *L, int arg, const char *name, int64_t pair[2], int64_t otherwise);
 /* Raises "option 'name': ...". */
-ML_RAISES int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...) ML_PRINTF(4, 5);
-/* The nearest of names to word (Levenshtein), or NULL when nothing is near. */
-const char *mll_nearest(const char *word, const char *const *names);
-
-/* ---- the state's own arena ----------------------------------------------------------------------------------- */
-
-/* Scratch that belongs to the state: take marks, release before returning. Raises when out of memory. */
-ml_arena *mll_arena(lua_State *L);
+MLL_RAISES int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...) ML_PRINTF(4, 5);
 
 #endif

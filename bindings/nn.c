@@ -1,7 +1,7 @@
 /* core.nn: the operations that networks are made of. */
 #include "state.h"
 
-#include "../core/nn/nn.h"
+#include "nn/nn.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,13 +20,13 @@ static ml_act opt_act(lua_State *L, int arg) {
 }
 
 static int l_activation(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   if (lua_type(L, 2) != LUA_TSTRING)
     return mll_type_error(L, 2, "name of an activation");
   ml_act act = ML_ACT_IDENTITY;
   const char *name = lua_tostring(L, 2);
   if (!ml_act_parse(&act, name)) {
-    const char *near = mll_nearest(name, act_names);
+    const char *near = ml_nearest(name, act_names);
     return mll_arg_error(L, 2, "unknown activation \"%.60s\"%s%s%s", name,
                          near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
   }
@@ -39,7 +39,7 @@ static int l_activation(lua_State *L) {
 
 static int l_linear(lua_State *L) {
   static const char *const names[] = {"bias", "activation", "transposed", NULL};
-  ml_tensor *y = mll_new_tensor(L, 3), *pre = NULL;
+  ml_tensor *y = mll_push_result(L, 3), *pre = NULL;
   mll_check_opts(L, 3, names);
   ml_act act = opt_act(L, 3);
   bool transposed = mll_opt_boolean(L, 3, "transposed", false);
@@ -71,7 +71,7 @@ static const ml_tensor *need_tensor(lua_State *L, int arg, const char *name) {
 
 static int l_mlp(lua_State *L) {
   static const char *const names[] = {"w1", "b1", "w2", "b2", "activation", NULL};
-  ml_tensor *y = mll_new_tensor(L, 2);
+  ml_tensor *y = mll_push_result(L, 2);
   mll_check_opts(L, 2, names);
   ml_act act = opt_act(L, 2);
   const ml_tensor *x = mll_check_tensor(L, 1), *w1 = need_tensor(L, 2, "w1"),
@@ -94,7 +94,7 @@ static double opt_eps(lua_State *L, int arg) {
 
 static int l_layer_norm(lua_State *L) {
   static const char *const names[] = {"gain", "shift", "eps", NULL};
-  ml_tensor *y = mll_new_tensor(L, 2);
+  ml_tensor *y = mll_push_result(L, 2);
   mll_check_opts(L, 2, names);
   double eps = opt_eps(L, 2);
   const ml_tensor *x = mll_check_tensor(L, 1), *gain = mll_opt_tensor(L, 2, "gain"),
@@ -109,7 +109,7 @@ static int l_layer_norm(lua_State *L) {
 
 static int l_rms_norm(lua_State *L) {
   static const char *const names[] = {"gain", "eps", NULL};
-  ml_tensor *y = mll_new_tensor(L, 2);
+  ml_tensor *y = mll_push_result(L, 2);
   mll_check_opts(L, 2, names);
   double eps = opt_eps(L, 2);
   const ml_tensor *x = mll_check_tensor(L, 1), *gain = mll_opt_tensor(L, 2, "gain");
@@ -137,7 +137,7 @@ static const ml_tensor *opt_ids(lua_State *L, int arg, const char *name) {
 static int l_rotary(lua_State *L) {
   static const char *const names[] = {"positions", "base", "pairing", NULL};
   static const char *const pairings[] = {"half", "interleaved", NULL};
-  ml_tensor *y = mll_new_tensor(L, 2);
+  ml_tensor *y = mll_push_result(L, 2);
   mll_check_opts(L, 2, names);
   double base = mll_opt_number(L, 2, "base", 1e4);
   int interleaved = mll_opt_choice(L, 2, "pairing", pairings, 0);
@@ -155,7 +155,7 @@ static int l_rotary(lua_State *L) {
 
 static int l_attention(lua_State *L) {
   static const char *const names[] = {"causal", "segments", "scale", "probe", NULL};
-  ml_tensor *y = mll_new_tensor(L, 4);
+  ml_tensor *y = mll_push_result(L, 4);
   mll_check_opts(L, 4, names);
   bool causal = mll_opt_boolean(L, 4, "causal", true),
        probe = mll_opt_boolean(L, 4, "probe", false);
@@ -211,7 +211,7 @@ static double opt_z_loss(lua_State *L, int arg) {
 
 static int l_cross_entropy(lua_State *L) {
   static const char *const names[] = {"mask", "z_loss", NULL};
-  ml_tensor *loss = mll_new_tensor(L, 3);
+  ml_tensor *loss = mll_push_result(L, 3);
   mll_check_opts(L, 3, names);
   double z_loss = opt_z_loss(L, 3);
   mll_check_ids(L, 2);
@@ -229,7 +229,7 @@ static int l_cross_entropy(lua_State *L) {
 
 static int l_linear_cross_entropy(lua_State *L) {
   static const char *const names[] = {"bias", "transposed", "multiplier", "mask", "z_loss", NULL};
-  ml_tensor *loss = mll_new_tensor(L, 4);
+  ml_tensor *loss = mll_push_result(L, 4);
   mll_check_opts(L, 4, names);
   double z_loss = opt_z_loss(L, 4), multiplier = mll_opt_number(L, 4, "multiplier", 1);
   bool transposed = mll_opt_boolean(L, 4, "transposed", false);
@@ -256,7 +256,7 @@ static int l_linear_cross_entropy(lua_State *L) {
 
 static int l_embedding(lua_State *L) {
   static const char *const names[] = {"positions_table", "positions", NULL};
-  ml_tensor *y = mll_new_tensor(L, 3);
+  ml_tensor *y = mll_push_result(L, 3);
   mll_check_opts(L, 3, names);
   mll_check_ids(L, 2);
   const ml_tensor *positions = opt_ids(L, 3, "positions");
@@ -279,7 +279,7 @@ static int l_embedding(lua_State *L) {
 
 static int l_dropout(lua_State *L) {
   static const char *const names[] = {"rng", NULL};
-  ml_tensor *y = mll_new_tensor(L, 3);
+  ml_tensor *y = mll_push_result(L, 3);
   mll_check_opts(L, 3, names);
   double p = mll_check_number(L, 2);
   if (!(p >= 0 && p < 1))
@@ -315,7 +315,7 @@ static void need_kernel(lua_State *L, int arg, int64_t kernel[2]) {
 
 static int l_conv2d(lua_State *L) {
   static const char *const names[] = {"bias", "stride", "padding", NULL};
-  ml_tensor *y = mll_new_tensor(L, 3);
+  ml_tensor *y = mll_push_result(L, 3);
   mll_check_opts(L, 3, names);
   ml_conv_options o = opt_conv(L, 3, NULL);
   const ml_tensor *x = mll_check_tensor(L, 1), *W = mll_check_tensor(L, 2),
@@ -329,7 +329,7 @@ static int l_conv2d(lua_State *L) {
 static int l_locally_connected2d(lua_State *L) {
   static const char *const names[] = {"kernel", "bias", "stride", "padding", NULL};
   int64_t kernel[2];
-  ml_tensor *y = mll_new_tensor(L, 3);
+  ml_tensor *y = mll_push_result(L, 3);
   mll_check_opts(L, 3, names);
   need_kernel(L, 3, kernel);
   ml_conv_options o = opt_conv(L, 3, NULL);
@@ -344,7 +344,7 @@ static int l_locally_connected2d(lua_State *L) {
 static int l_avg_pool2d(lua_State *L) {
   static const char *const names[] = {"kernel", "stride", "padding", NULL};
   int64_t kernel[2];
-  ml_tensor *y = mll_new_tensor(L, 2);
+  ml_tensor *y = mll_push_result(L, 2);
   mll_check_opts(L, 2, names);
   need_kernel(L, 2, kernel);
   ml_conv_options o = opt_conv(L, 2, kernel);
@@ -358,7 +358,7 @@ static int l_avg_pool2d(lua_State *L) {
 }
 
 static int l_global_avg_pool(lua_State *L) {
-  ml_tensor *y = mll_new_tensor(L, 1);
+  ml_tensor *y = mll_push_result(L, 1);
   const ml_tensor *x = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;

@@ -4,11 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "../core/optim/optim.h"
+#include "optim/optim.h"
 
 #define MLL_OPTIM "ml.optimizer"
 
-/* User value 1: array of the parameters' keys (strings), which name the state. */
 typedef struct {
   ml_optim *optim;
   ml_tensor *held;        /* [count] gradients of one step */
@@ -36,55 +35,72 @@ static int optimizer_gc(lua_State *L) {
 
 static const char *const decays[] = {"independent", "decoupled", "coupled", NULL};
 
-#define FAMILY "lr", "weight_decay", "decay"
-static const char *const sgd_names[] = {FAMILY, "momentum", "nesterov", NULL};
-static const char *const adam_names[] = {FAMILY, "betas", "eps", "update_clip", NULL};
-static const char *const atan2_names[] = {FAMILY, "betas", "a", "b", NULL};
-static const char *const ps_names[] = {FAMILY, "betas", "eps", "floor", NULL};
-static const char *const lion_names[] = {FAMILY, "betas", NULL};
-static const char *const adafactor_names[] = {FAMILY, "factored",        "min_dim",
-                                              "clip", "decay_exponent",  "eps1",
-                                              "eps2", "scale_parameter", NULL};
-static const char *const *const option_names[] = {
-    [ML_SGD] = sgd_names,          [ML_ADAM] = adam_names,  [ML_ADAMW] = adam_names,
-    [ML_ADAM_ATAN2] = atan2_names, [ML_ADAM_PS] = ps_names, [ML_ADAFACTOR] = adafactor_names,
-    [ML_LION] = lion_names};
+static void read_betas(lua_State *L, int arg, double betas[2]) {
+  if (!mll_has_opt(L, arg, "betas"))
+    return;
+  lua_getfield(L, arg, "betas");
+  if (!lua_istable(L, -1) || lua_rawlen(L, -1) != 2)
+    mll_opt_error(L, arg, "betas", "wanted a table of two numbers");
+  for (int i = 0; i < 2; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    if (lua_type(L, -1) != LUA_TNUMBER)
+      mll_opt_error(L, arg, "betas", "wanted a table of two numbers");
+    betas[i] = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+#define FIELD(type) ((type *)(void *)((char *)o + option->offset))
 
 static void read_options(lua_State *L, int arg, ml_optim_options *o) {
-  mll_check_opts(L, arg, option_names[o->rule]);
-  o->lr = mll_opt_number(L, arg, "lr", o->lr);
-  o->weight_decay = mll_opt_number(L, arg, "weight_decay", o->weight_decay);
-  o->decay = (ml_decay)mll_opt_choice(L, arg, "decay", decays, (int)o->decay);
-  if (mll_has_opt(L, arg, "betas")) {
-    lua_getfield(L, arg, "betas");
-    if (!lua_istable(L, -1) || lua_rawlen(L, -1) != 2)
-      mll_opt_error(L, arg, "betas", "wanted a table of two numbers");
-    double beta[2];
-    for (int i = 0; i < 2; i++) {
-      lua_rawgeti(L, -1, i + 1);
-      if (lua_type(L, -1) != LUA_TNUMBER)
-        mll_opt_error(L, arg, "betas", "wanted a table of two numbers");
-      beta[i] = lua_tonumber(L, -1);
-      lua_pop(L, 1);
+  const char *names[16] = {NULL};
+  const ml_optim_option *option = ml_rule_options(o->rule);
+  for (int i = 0; option[i].name; i++)
+    names[i] = option[i].name;
+  mll_check_opts(L, arg, names);
+  for (; option->name; option++)
+    switch (option->kind) {
+    case ML_OPTIM_NUMBER:
+      *FIELD(double) = mll_opt_number(L, arg, option->name, *FIELD(double));
+      break;
+    case ML_OPTIM_BETAS:
+      read_betas(L, arg, FIELD(double));
+      break;
+    case ML_OPTIM_INTEGER:
+      *FIELD(int64_t) = mll_opt_integer(L, arg, option->name, *FIELD(int64_t));
+      break;
+    case ML_OPTIM_BOOLEAN:
+      *FIELD(bool) = mll_opt_boolean(L, arg, option->name, *FIELD(bool));
+      break;
+    case ML_OPTIM_DECAY:
+      o->decay = (ml_decay)mll_opt_choice(L, arg, option->name, decays, (int)o->decay);
+      break;
     }
-    lua_pop(L, 1);
-    o->beta1 = beta[0];
-    o->beta2 = beta[1];
+}
+
+static void push_option(lua_State *L, const ml_optim_options *o, const ml_optim_option *option) {
+  switch (option->kind) {
+  case ML_OPTIM_NUMBER:
+    lua_pushnumber(L, *FIELD(const double));
+    break;
+  case ML_OPTIM_BETAS:
+    lua_createtable(L, 2, 0);
+    for (int i = 0; i < 2; i++) {
+      lua_pushnumber(L, o->betas[i]);
+      lua_rawseti(L, -2, i + 1);
+    }
+    break;
+  case ML_OPTIM_INTEGER:
+    lua_pushinteger(L, *FIELD(const int64_t));
+    break;
+  case ML_OPTIM_BOOLEAN:
+    lua_pushboolean(L, *FIELD(const bool));
+    break;
+  case ML_OPTIM_DECAY:
+    lua_pushstring(L, decays[o->decay]);
+    break;
   }
-  o->eps = mll_opt_number(L, arg, "eps", o->eps);
-  o->momentum = mll_opt_number(L, arg, "momentum", o->momentum);
-  o->nesterov = mll_opt_boolean(L, arg, "nesterov", o->nesterov);
-  o->update_clip = mll_opt_boolean(L, arg, "update_clip", o->update_clip);
-  o->a = mll_opt_number(L, arg, "a", o->a);
-  o->b = mll_opt_number(L, arg, "b", o->b);
-  o->floor = mll_opt_number(L, arg, "floor", o->floor);
-  o->factored = mll_opt_boolean(L, arg, "factored", o->factored);
-  o->min_dim = mll_opt_integer(L, arg, "min_dim", o->min_dim);
-  o->clip = mll_opt_number(L, arg, "clip", o->clip);
-  o->decay_exponent = mll_opt_number(L, arg, "decay_exponent", o->decay_exponent);
-  o->eps1 = mll_opt_number(L, arg, "eps1", o->eps1);
-  o->eps2 = mll_opt_number(L, arg, "eps2", o->eps2);
-  o->scale_parameter = mll_opt_boolean(L, arg, "scale_parameter", o->scale_parameter);
 }
 
 /* ---- parameters ---- */
@@ -159,7 +175,7 @@ static void add_group(lua_State *L, optimizer *o, int group, int keys, lua_Integ
     bool known = false;
     for (int i = 0; names[i]; i++)
       known = known || strcmp(key, names[i]) == 0;
-    const char *near = known ? NULL : mll_nearest(key, names);
+    const char *near = known ? NULL : ml_nearest(key, names);
     if (!known)
       mll_arg_error(L, 1, "group %d has an unknown option '%s'%s%s%s", (int)number, key,
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
@@ -406,49 +422,9 @@ static int l_options(lua_State *L) {
   lua_newtable(L);
   lua_pushstring(L, ml_rule_name(p->rule));
   lua_setfield(L, -2, "rule");
-  lua_pushstring(L, decays[p->decay]);
-  lua_setfield(L, -2, "decay");
-  for (const char *const *name = option_names[p->rule]; *name; name++) {
-    if (strcmp(*name, "lr") == 0)
-      set_number(L, "lr", p->lr);
-    else if (strcmp(*name, "weight_decay") == 0)
-      set_number(L, "weight_decay", p->weight_decay);
-    else if (strcmp(*name, "eps") == 0)
-      set_number(L, "eps", p->eps);
-    else if (strcmp(*name, "momentum") == 0)
-      set_number(L, "momentum", p->momentum);
-    else if (strcmp(*name, "a") == 0)
-      set_number(L, "a", p->a);
-    else if (strcmp(*name, "b") == 0)
-      set_number(L, "b", p->b);
-    else if (strcmp(*name, "floor") == 0)
-      set_number(L, "floor", p->floor);
-    else if (strcmp(*name, "clip") == 0)
-      set_number(L, "clip", p->clip);
-    else if (strcmp(*name, "decay_exponent") == 0)
-      set_number(L, "decay_exponent", p->decay_exponent);
-    else if (strcmp(*name, "eps1") == 0)
-      set_number(L, "eps1", p->eps1);
-    else if (strcmp(*name, "eps2") == 0)
-      set_number(L, "eps2", p->eps2);
-    else if (strcmp(*name, "min_dim") == 0) {
-      lua_pushinteger(L, p->min_dim);
-      lua_setfield(L, -2, "min_dim");
-    } else if (strcmp(*name, "betas") == 0) {
-      lua_createtable(L, 2, 0);
-      lua_pushnumber(L, p->beta1);
-      lua_rawseti(L, -2, 1);
-      lua_pushnumber(L, p->beta2);
-      lua_rawseti(L, -2, 2);
-      lua_setfield(L, -2, "betas");
-    } else if (strcmp(*name, "decay") != 0) {
-      bool on = strcmp(*name, "nesterov") == 0      ? p->nesterov
-                : strcmp(*name, "update_clip") == 0 ? p->update_clip
-                : strcmp(*name, "factored") == 0    ? p->factored
-                                                    : p->scale_parameter;
-      lua_pushboolean(L, on);
-      lua_setfield(L, -2, *name);
-    }
+  for (const ml_optim_option *option = ml_rule_options(p->rule); option->name; option++) {
+    push_option(L, p, option);
+    lua_setfield(L, -2, option->name);
   }
   lua_getiuservalue(L, 1, 1);
   lua_createtable(L, 0, o->count);

@@ -77,8 +77,8 @@ static void unlink_one(mll_handle *h, uint64_t unused) {
  * ------------------------------------------------------------------------------------------------------
  */
 
-/* The name of a scope by its function, anchored so that released handles can point to it. Leaves
- * the stack as it was. */
+/* The name of a scope by its function, anchored in the registry so that released handles can point
+ * to it. Leaves three values on the stack; the caller cuts them off. */
 static const char *scope_name(lua_State *L, int function) {
   lua_Debug ar;
   lua_pushvalue(L, function);

@@ -26,7 +26,6 @@ typedef struct mll_scope {
 typedef struct {
   uint64_t gc_limit; /* live C bytes that call for a collection */
   mll_scope *scope;  /* innermost of all coroutines: scopes nest, since none is yielded out of */
-  ml_arena *arena;
   lua_State *main;
   uint64_t serial; /* of the latest scope */
   bool rethrown;   /* the kept traceback belongs to the error being raised again */
@@ -61,8 +60,8 @@ static inline mll_scope *mll_scope_of(const mll_state *s, const lua_State *L) {
 }
 
 /* Why an empty handle is refused, into buf. */
-#define ML_RELEASED_TEXT 200
-const char *mll_released_text(const ml_tensor *t, char buf[ML_RELEASED_TEXT]);
+#define MLL_RELEASED_TEXT 200
+const char *mll_released_text(const ml_tensor *t, char buf[MLL_RELEASED_TEXT]);
 
 /* Frees the tensor and remembers who did it. Idempotent, raises nothing. */
 void mll_release_handle(mll_handle *h, const char *by);

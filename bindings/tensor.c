@@ -72,7 +72,7 @@ static void push_nested(lua_State *L, const ml_tensor *t, int depth, int64_t *at
 }
 
 static int l_totable(lua_State *L) {
-  ml_tensor *flat = mll_new_tensor(L, 1);
+  ml_tensor *flat = mll_push_result(L, 1);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;

@@ -18,7 +18,7 @@ static double number_beside(lua_State *L, const ml_tensor *t, int idx) {
 }
 
 static int binary(lua_State *L, ml_binary_op op) {
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   ml_tensor *a = mll_test_tensor(L, 1), *b = mll_test_tensor(L, 2);
   ml_error err;
   ml_status status;
@@ -61,7 +61,7 @@ static int l_xor(lua_State *L) { return binary(L, ML_XOR); }
  */
 
 static int unary(lua_State *L, ml_unary_op op) {
-  ml_tensor *out = mll_new_tensor(L, 1);
+  ml_tensor *out = mll_push_result(L, 1);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
@@ -69,7 +69,7 @@ static int unary(lua_State *L, ml_unary_op op) {
   return status ? mll_raise(L, &err) : 1;
 }
 
-/* Lua hands a metamethod of unary minus its operand twice; mll_new_tensor drops the second. */
+/* Lua hands a metamethod of unary minus its operand twice; mll_push_result drops the second. */
 int mll_tensor_neg(lua_State *L) { return unary(L, ML_NEG); }
 
 #define UNARIES(X)                                                                                 \
@@ -132,7 +132,7 @@ static void number_to_tensor(lua_State *L, int idx, ml_dtype dtype) {
 }
 
 static int l_where(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   mll_check_tensor(L, 1);
   const ml_tensor *a = mll_test_tensor(L, 2), *b = mll_test_tensor(L, 3);
   ml_dtype dtype = a ? a->dtype : b ? b->dtype : ML_F64;
@@ -151,7 +151,7 @@ static int l_where(lua_State *L) {
 
 static int l_clamp(lua_State *L) {
   static const char *const names[] = {"min", "max", NULL};
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   double bound[2] = {-INFINITY, INFINITY};
   if (lua_type(L, 2) == LUA_TTABLE) {
     mll_check_opts(L, 2, names);

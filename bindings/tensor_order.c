@@ -4,7 +4,7 @@
 #include <string.h>
 
 static int l_matmul(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   const ml_tensor *a = mll_check_tensor(L, 1), *b = mll_check_tensor(L, 2);
   ml_error err;
   ml_status status;
@@ -27,7 +27,7 @@ static int sort(lua_State *L, bool positions_only) {
   mll_check_opts(L, opts, names);
   bool descending = mll_opt_boolean(L, opts, "descending", false);
   lua_Integer number = mll_opt_integer(L, opts, "axis", -1);
-  ml_tensor *values = mll_new_tensor(L, 3), *indices = mll_push_empty(L);
+  ml_tensor *values = mll_push_result(L, 3), *indices = mll_push_empty(L);
   const ml_tensor *t = mll_check_tensor(L, 1);
   int axis = opts == 3 && !lua_isnil(L, 2) ? mll_check_axis(L, 2, t->rank)
                                            : mll_axis(L, opts, number, t->rank);
@@ -41,7 +41,7 @@ static int l_argsort(lua_State *L) { return sort(L, true); }
 
 static int l_topk(lua_State *L) {
   lua_settop(L, 3);
-  ml_tensor *values = mll_new_tensor(L, 3), *indices = mll_push_empty(L);
+  ml_tensor *values = mll_push_result(L, 3), *indices = mll_push_empty(L);
   lua_Integer k = mll_check_integer(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1);
   int axis = axis_or_last(L, 3, t->rank);
@@ -81,7 +81,7 @@ static void check_positions(lua_State *L, int arg, const ml_tensor *ids, int64_t
 }
 
 static int l_gather(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   mll_check_ids(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1), *ids = mll_check_ids(L, 2);
   int axis = mll_check_axis(L, 3, t->rank);
@@ -93,7 +93,7 @@ static int l_gather(lua_State *L) {
 }
 
 static int l_index_select(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   mll_check_ids(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1), *ids = mll_check_ids(L, 2);
   int axis = lua_isnil(L, 3) ? mll_axis(L, 1, 1, t->rank) : mll_check_axis(L, 3, t->rank);
@@ -106,7 +106,7 @@ static int l_index_select(lua_State *L) {
 
 static int scatter(lua_State *L, bool add) {
   static const char *const names[] = {"axis", NULL};
-  ml_tensor *out = mll_new_tensor(L, 4);
+  ml_tensor *out = mll_push_result(L, 4);
   mll_check_ids(L, 2);
   lua_Integer number = 1;
   if (lua_type(L, 4) == LUA_TTABLE) {
@@ -145,7 +145,7 @@ static int l_scatter_add(lua_State *L) { return scatter(L, true); }
 
 static int l_one_hot(lua_State *L) {
   static const char *const names[] = {"dtype", NULL};
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   mll_check_opts(L, 3, names);
   ml_dtype dtype = mll_opt_dtype(L, 3, ML_F64);
   lua_Integer classes = mll_check_integer(L, 2);

@@ -35,7 +35,7 @@ static void count_in_f64(lua_State *L) {
 }
 
 static int reduce(lua_State *L, ml_reduce_op op) {
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   const ml_tensor *t = mll_check_tensor(L, 1);
   if (t->dtype == ML_U8 && (op == ML_SUM || op == ML_MEAN))
     count_in_f64(L);
@@ -61,7 +61,7 @@ static int l_all(lua_State *L) { return reduce(L, ML_ALL); }
 
 static int variance(lua_State *L, bool root) {
   static const char *const names[] = {"keepdims", "ddof", NULL};
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   ml_tensor *square = root ? mll_push_empty(L) : out;
   reduction r = read_reduction(L, mll_check_tensor(L, 1)->rank, names);
   lua_Integer ddof = mll_opt_integer(L, 3, "ddof", mll_opt_integer(L, 2, "ddof", 0));
@@ -84,7 +84,7 @@ static int l_std(lua_State *L) { return variance(L, true); }
 /* The position of the largest or least entry; over all elements in row-major order when no axis is
  * given. */
 static int arg(lua_State *L, bool max) {
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   ml_tensor *flat = mll_push_empty(L);
   bool keepdims = false;
   int axis = -1;
@@ -134,7 +134,7 @@ static int l_argmax(lua_State *L) { return arg(L, true); }
 static int l_argmin(lua_State *L) { return arg(L, false); }
 
 static int l_cumsum(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1);
   if (lua_isnil(L, 2) && t->rank != 1)
     return mll_type_error(L, 2, "axis");
@@ -146,7 +146,7 @@ static int l_cumsum(lua_State *L) {
 }
 
 static int softmax(lua_State *L, bool log) {
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1);
   int axis = lua_isnil(L, 2) ? mll_axis(L, 1, -1, t->rank) : mll_check_axis(L, 2, t->rank);
   ml_error err;

@@ -28,7 +28,7 @@ static int l_reshape(lua_State *L) {
   int last = lua_gettop(L);
   mll_check_tensor(L, 1);
   read_sizes(L, 2, last, &shape, true);
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
@@ -37,7 +37,7 @@ static int l_reshape(lua_State *L) {
 }
 
 static int l_flatten(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
@@ -85,7 +85,7 @@ static int l_permute(lua_State *L) {
       return mll_arg_error(L, 2, "axis %d is named twice", axes[i] + 1);
     seen |= 1u << axes[i];
   }
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
@@ -94,7 +94,7 @@ static int l_permute(lua_State *L) {
 }
 
 static int l_transpose(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
@@ -109,7 +109,7 @@ static int l_transpose(lua_State *L) {
 }
 
 static int l_squeeze(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
@@ -123,7 +123,7 @@ static int l_squeeze(lua_State *L) {
 }
 
 static int l_unsqueeze(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
@@ -137,7 +137,7 @@ static int l_broadcast_to(lua_State *L) {
   int last = lua_gettop(L);
   mll_check_tensor(L, 1);
   read_sizes(L, 2, last, &shape, false);
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
@@ -146,7 +146,7 @@ static int l_broadcast_to(lua_State *L) {
 }
 
 static int l_narrow(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 3);
+  ml_tensor *out = mll_push_result(L, 3);
   const ml_tensor *t = mll_check_tensor(L, 1);
   int axis = mll_check_axis(L, 2, t->rank);
   int64_t n = t->size[axis];
@@ -177,7 +177,7 @@ static int l_narrow(lua_State *L) {
 
 static int triangle(lua_State *L, bool upper) {
   static const char *const names[] = {"diagonal", NULL};
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   lua_Integer diagonal = 0;
   if (lua_type(L, 2) == LUA_TNUMBER) {
     diagonal = mll_check_integer(L, 2);
@@ -196,7 +196,7 @@ static int l_triu(lua_State *L) { return triangle(L, true); }
 
 #define SIMPLE(name, call)                                                                         \
   static int name(lua_State *L) {                                                                  \
-    ml_tensor *out = mll_new_tensor(L, 1);                                                         \
+    ml_tensor *out = mll_push_result(L, 1);                                                        \
     const ml_tensor *t = mll_check_tensor(L, 1);                                                   \
     ml_error err;                                                                                  \
     ml_status status;                                                                              \
@@ -208,7 +208,7 @@ SIMPLE(l_contiguous, ml_contiguous)
 SIMPLE(l_clone, ml_clone)
 
 static int l_to(lua_State *L) {
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   ml_dtype dtype = mll_check_dtype(L, 2);
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
@@ -228,7 +228,7 @@ static int l_to(lua_State *L) {
 
 static int join(lua_State *L, bool stack) {
   static const char *const names[] = {"axis", NULL};
-  ml_tensor *out = mll_new_tensor(L, 2);
+  ml_tensor *out = mll_push_result(L, 2);
   mll_list *list = mll_check_list(L, 1);
   lua_Integer number = 1;
   if (lua_type(L, 2) == LUA_TTABLE) {

@@ -155,6 +155,25 @@ static int l_windows(lua_State *L) {
   return 1;
 }
 
+/* ml.text.nearest(word, names) */
+static int l_nearest(lua_State *L) {
+  const char *word = luaL_checkstring(L, 1);
+  if (!lua_istable(L, 2))
+    return mll_type_error(L, 2, "table of names");
+  lua_settop(L, 2);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 2);
+  const char **names = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *names, 0);
+  for (lua_Integer i = 1; i <= n; i++) { /* the table keeps the strings */
+    if (lua_rawgeti(L, 2, i) != LUA_TSTRING)
+      return mll_arg_error(L, 2, "name %d is a %s, wanted a string", (int)i, luaL_typename(L, -1));
+    names[i - 1] = lua_tostring(L, -1);
+    lua_pop(L, 1);
+  }
+  names[n] = NULL;
+  lua_pushstring(L, ml_nearest(word, names)); /* nil for NULL */
+  return 1;
+}
+
 static const mll_fn functions[] = {
     {"bytes", l_bytes,
      "ml.text.bytes(s)\nEvery byte of a string as an id, 1 to 256.\n@param s string\n@return "
@@ -176,6 +195,12 @@ static const mll_fn functions[] = {
      "[N]\n"
      "@param starts tensor index [rows], positions from 1\n@param n integer length of a "
      "row\n@return tensor index [rows, n]\n@source -"},
+    {"nearest", l_nearest,
+     "ml.text.nearest(word, names)\nThe name that a word was probably meant to be: nearest by "
+     "changes, insertions, "
+     "deletions and swaps of neighbours, whatever the case.\n@param word string\n@param names "
+     "table list of strings\n"
+     "@return string or nil when nothing is near\n@source Damerau 1964"},
     {NULL, NULL, NULL}};
 
 void mll_open_text(lua_State *L) {

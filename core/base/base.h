@@ -1,4 +1,4 @@
-/* Base room: status and error, memory, the thread pool, cancel flag, CPU features, Philox, files, JSON.
+/* Base room: status and error, memory, the thread pool, cancel flag, CPU features, Philox, files.
  *
  * Nothing here knows tensors or Lua. All calls are made from one thread (the interpreter's), except those
  * marked [any thread]: bodies of ml_parallel_for run on the pool and neither allocate nor report errors. */
@@ -26,8 +26,7 @@ typedef enum {
   ML_EFORMAT,      /* a file's content is not what its format allows */
   ML_ENUMERIC,     /* not positive definite, no convergence, ... */
   ML_ESTATE,       /* released tensor, second backward, in-place change of a saved tensor, ... */
-  ML_ECANCELLED,   /* Ctrl-C */
-  ML_ECALLBACK     /* a callback failed; the error object is parked by the binding */
+  ML_ECANCELLED    /* Ctrl-C */
 } ml_status;
 
 /* Lives on the caller's stack, so that reporting never allocates. */
@@ -41,7 +40,6 @@ ML_API void ml_error_set(ml_error *err, ml_status status, int arg, const char *f
 ML_API const char *ml_status_name(ml_status status);
 
 /* A macro that yields the constant status, so that analysers see the failing path. */
-#define ML_FAIL_STATUS(status) (status)
 #define ml_fail(err, status, arg, ...) (ml_error_set((err), (status), (arg), __VA_ARGS__), (status))
 #define ML_TRY(call)                \
   do {                              \
@@ -92,7 +90,6 @@ ML_API int64_t ml_inject_count(void);            /* allocations seen since the l
 
 /* Arena: scratch with marks. Blocks never move; release gives everything after the mark back. */
 typedef struct ml_arena ml_arena;
-typedef size_t ml_arena_mark_t;
 ML_API ml_arena *ml_arena_new(void);
 ML_API void ml_arena_free(ml_arena *arena);
 ML_API void *ml_arena_take(ml_arena *arena, size_t bytes); /* 64-byte aligned, not initialised; NULL when refused */
@@ -184,7 +181,7 @@ ML_API ml_status ml_out_commit(ml_out_file *file, ml_error *err) ML_MUST_CHECK; 
 ML_API void ml_out_discard(ml_out_file *file);                                  /* frees file; NULL allowed */
 ML_API ml_status ml_write_file(const char *path, const void *data, size_t bytes, ml_error *err) ML_MUST_CHECK;
 
-/* A file read whole through mmap (or read), at most max_bytes. */
+/* A file mapped, or read whole where it cannot be mapped. */
 typedef struct {
   const unsigned char *data;
   size_t bytes;
@@ -195,6 +192,9 @@ ML_API void ml_in_close(ml_in_file *file);
 
 ML_API ml_status ml_make_dirs(const char *path, ml_error *err) ML_MUST_CHECK;
 
+/* The nearest of names (ends with NULL) to a word by changes, insertions, deletions and swaps, whatever the
+ * case; of equals the first. NULL when nothing is near. */
+ML_API const char *ml_nearest(const char *word, const char *const *names);
 ML_API uint64_t ml_hash64(const void *data, size_t bytes, uint64_t seed); /* stable across machines */
 ML_API uint32_t ml_crc32(uint32_t crc, const void *data, size_t bytes);   /* zlib's */
 

@@ -37,8 +37,6 @@ const char *ml_status_name(ml_status status) {
     return "wrong state";
   case ML_ECANCELLED:
     return "interrupted";
-  case ML_ECALLBACK:
-    return "callback failed";
   }
   return "unknown status";
 }

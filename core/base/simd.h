@@ -1,4 +1,5 @@
-/* For files in simd/ folders: the type `real` and the name macro of the variant being compiled, and fast vectorisable maths. */
+/* With simd_math.h the second public face of base, for the simd/ folders of all rooms: the type `real` and
+ * the name macro of the variant being compiled, its vectors, and (simd_math.h) maths that vectorises. */
 #ifndef MOONLAB_SIMD_H
 #define MOONLAB_SIMD_H
 

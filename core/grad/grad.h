@@ -2,11 +2,11 @@
  *
  * There is no global tape. A tensor that depends on a parameter holds a counted reference to its node; nodes hold their
  * inputs' nodes and what they saved; dropping the loss drops the graph (iteratively, never by recursion). First order only.
- * The entry points (ml_add and so on) fall straight through to the tensor room when no input is on a tape. */
+ * The entry points (ml_binary and so on) fall straight through to the tensor room when no input is on a tape. */
 #ifndef MOONLAB_GRAD_H
 #define MOONLAB_GRAD_H
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 
 #define ML_OP_MAX_IN 16 /* concat and stack of more tensors nest */
 #define ML_OP_MAX_OUT 4

@@ -3,7 +3,7 @@
 #ifndef MOONLAB_GRAD_KERNELS_H
 #define MOONLAB_GRAD_KERNELS_H
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 
 /* [any thread] */
 #define ML_GRAD_KERNELS(X, S)                                                                      \

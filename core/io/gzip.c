@@ -3,9 +3,9 @@
 
 #include <zlib.h>
 
-struct io_gzip {
+struct ml_io_gzip {
   z_stream z;
-  const io_source *s;
+  const ml_io_source *s;
   size_t left; /* bytes of the source that zlib has not been given */
   bool ended;
 };
@@ -13,34 +13,34 @@ struct io_gzip {
 /* No deflate stream grows by more: a declared size beyond it is a lie. */
 #define DEFLATE_GROWTH 1032
 
-bool io_is_gzip(const io_source *s) {
+bool ml_io_is_gzip(const ml_io_source *s) {
   return s->bytes >= 2 && s->data[0] == 0x1f && s->data[1] == 0x8b;
 }
 
-ml_status io_gzip_open(io_gzip **gz, const io_source *s, ml_error *err) {
+ml_status ml_io_gzip_open(ml_io_gzip **gz, const ml_io_source *s, ml_error *err) {
   *gz = NULL;
-  io_gzip *g = ml_alloc(sizeof *g);
+  ml_io_gzip *g = ml_alloc(sizeof *g);
   if (!g)
-    return io_no_memory(s, err, sizeof *g);
+    return ml_io_no_memory(s, err, sizeof *g);
   g->s = s;
   g->left = s->bytes;
   g->z.next_in = (unsigned char *)(uintptr_t)s->data;
   if (inflateInit2(&g->z, 16 + MAX_WBITS) != Z_OK) {
     ml_free(g);
-    return io_no_memory(s, err, 1 << 16);
+    return ml_io_no_memory(s, err, 1 << 16);
   }
   *gz = g;
   return ML_OK;
 }
 
-void io_gzip_close(io_gzip *gz) {
+void ml_io_gzip_close(ml_io_gzip *gz) {
   if (!gz)
     return;
   inflateEnd(&gz->z);
   ml_free(gz);
 }
 
-ml_status io_gzip_read(io_gzip *gz, void *data, size_t n, size_t *got, ml_error *err) {
+ml_status ml_io_gzip_read(ml_io_gzip *gz, void *data, size_t n, size_t *got, ml_error *err) {
   z_stream *z = &gz->z;
   size_t done = 0;
   *got = 0;
@@ -59,14 +59,14 @@ ml_status io_gzip_read(io_gzip *gz, void *data, size_t n, size_t *got, ml_error 
       if (!z->avail_in && !gz->left)
         gz->ended = true;
       else if (inflateReset(z) != Z_OK) /* another member follows */
-        return io_malformed(gz->s, err, "bad gzip data");
+        return ml_io_malformed(gz->s, err, "bad gzip data");
     } else if (code == Z_MEM_ERROR) {
-      return io_no_memory(gz->s, err, 1 << 16);
+      return ml_io_no_memory(gz->s, err, 1 << 16);
     } else if (code == Z_BUF_ERROR || (code == Z_OK && z->avail_out && !z->avail_in && !gz->left)) {
-      return io_malformed(gz->s, err, "gzip data ends too early: truncated?");
+      return ml_io_malformed(gz->s, err, "gzip data ends too early: truncated?");
     } else if (code != Z_OK) {
-      return io_malformed(gz->s, err, "bad gzip data: %.80s",
-                          z->msg ? z->msg : "not a gzip stream");
+      return ml_io_malformed(gz->s, err, "bad gzip data: %.80s",
+                             z->msg ? z->msg : "not a gzip stream");
     }
   }
   *got = done;
@@ -76,30 +76,30 @@ ml_status io_gzip_read(io_gzip *gz, void *data, size_t n, size_t *got, ml_error 
 /* ---- text
  * ------------------------------------------------------------------------------------------- */
 
-static ml_status unpack(ml_text *out, const io_source *s, ml_error *err) {
-  io_gzip *gz;
-  ML_TRY(io_gzip_open(&gz, s, err));
+static ml_status unpack(ml_text *out, const ml_io_source *s, ml_error *err) {
+  ml_io_gzip *gz;
+  ML_TRY(ml_io_gzip_open(&gz, s, err));
   uint64_t capacity = 4 * (uint64_t)s->bytes + 4096, used = 0,
            most = DEFLATE_GROWTH * (uint64_t)s->bytes + 4096;
   char *block = NULL;
   ml_status status = ML_OK;
   for (bool more = true; more && !status;) {
-    char *larger = io_fits(capacity) ? ml_block_new((size_t)capacity) : NULL;
+    char *larger = ml_io_fits(capacity) ? ml_block_new((size_t)capacity) : NULL;
     if (larger && used)
       memcpy(larger, block, (size_t)used);
     ml_block_free(block);
     block = larger;
     if (!block) {
-      status = io_no_memory(s, err, capacity);
+      status = ml_io_no_memory(s, err, capacity);
       break;
     }
     size_t room = (size_t)(capacity - used - 1), got;
-    status = io_gzip_read(gz, block + used, room, &got, err);
+    status = ml_io_gzip_read(gz, block + used, room, &got, err);
     used += got;
     more = got == room;
     capacity = 2 * capacity < most || capacity >= most ? 2 * capacity : most;
   }
-  io_gzip_close(gz);
+  ml_io_gzip_close(gz);
   if (status) {
     ml_block_free(block);
     return status;
@@ -109,10 +109,10 @@ static ml_status unpack(ml_text *out, const io_source *s, ml_error *err) {
   return ML_OK;
 }
 
-static ml_status copy(ml_text *out, const io_source *s, ml_error *err) {
+static ml_status copy(ml_text *out, const ml_io_source *s, ml_error *err) {
   char *block = ml_block_new(s->bytes + 1);
   if (!block)
-    return io_no_memory(s, err, s->bytes + 1);
+    return ml_io_no_memory(s, err, s->bytes + 1);
   memcpy(block, s->data, s->bytes);
   block[s->bytes] = 0;
   *out = (ml_text){block, s->bytes, block};
@@ -123,8 +123,8 @@ ml_status ml_text_load(ml_text *out, const char *path, ml_error *err) {
   *out = (ml_text){0};
   ml_in_file file;
   ML_TRY(ml_in_open(&file, path, err));
-  io_source s = {file.data, file.bytes, path, NULL, ML_AS_STORED};
-  ml_status status = io_is_gzip(&s) ? unpack(out, &s, err) : copy(out, &s, err);
+  ml_io_source s = {file.data, file.bytes, path, NULL, ML_AS_STORED};
+  ml_status status = ml_io_is_gzip(&s) ? unpack(out, &s, err) : copy(out, &s, err);
   ml_in_close(&file);
   if (!status && out->bytes >= 3 && !memcmp(out->text, "\xef\xbb\xbf", 3)) {
     out->text += 3;

@@ -10,7 +10,7 @@
 #ifndef MOONLAB_IO_H
 #define MOONLAB_IO_H
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 
 typedef enum { ML_AS_STORED = 0, ML_AS_F64, ML_AS_F32 } ml_load_as;
 

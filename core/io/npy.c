@@ -114,13 +114,13 @@ static bool take_description(cursor *c, description *d) {
   return seen == 7 && c->at == c->end;
 }
 
-static bool type_of(io_type *type, bool *swapped, const char *descr) {
+static bool type_of(ml_io_type *type, bool *swapped, const char *descr) {
   static const struct {
     const char *name;
-    io_type type;
-  } known[] = {{"f8", IO_F64}, {"f4", IO_F32}, {"f2", IO_F16}, {"i1", IO_I8},
-               {"i2", IO_I16}, {"i4", IO_I32}, {"i8", IO_I64}, {"u1", IO_U8},
-               {"u2", IO_U16}, {"u4", IO_U32}, {"u8", IO_U64}, {"b1", IO_BOOL}};
+    ml_io_type type;
+  } known[] = {{"f8", ML_IO_F64}, {"f4", ML_IO_F32}, {"f2", ML_IO_F16}, {"i1", ML_IO_I8},
+               {"i2", ML_IO_I16}, {"i4", ML_IO_I32}, {"i8", ML_IO_I64}, {"u1", ML_IO_U8},
+               {"u2", ML_IO_U16}, {"u4", ML_IO_U32}, {"u8", ML_IO_U64}, {"b1", ML_IO_BOOL}};
   char order = *descr;
   if (!order || !strchr("<>=|", order))
     return false;
@@ -129,8 +129,8 @@ static bool type_of(io_type *type, bool *swapped, const char *descr) {
   for (size_t k = 0; k < sizeof known / sizeof *known; k++)
     if (!strcmp(descr + 1, known[k].name)) {
       *type = known[k].type;
-      *swapped = io_type_size(*type) > 1 && order != '=' && (order == '<') != little;
-      return io_type_size(*type) == 1 || order != '|';
+      *swapped = ml_io_type_size(*type) > 1 && order != '=' && (order == '<') != little;
+      return ml_io_type_size(*type) == 1 || order != '|';
     }
   return false;
 }
@@ -147,45 +147,45 @@ static ml_status untranspose(ml_tensor *out, const ml_tensor *t, ml_error *err) 
   return status;
 }
 
-ml_status io_parse_npy(ml_tensor *out, const io_source *s, ml_error *err) {
+ml_status ml_io_parse_npy(ml_tensor *out, const ml_io_source *s, ml_error *err) {
   if (s->bytes < 10 || memcmp(s->data, "\x93NUMPY", 6))
-    return io_malformed(s, err, "not an npy file");
+    return ml_io_malformed(s, err, "not an npy file");
   int version = s->data[6];
   if (version < 1 || version > 3)
-    return io_malformed(s, err, "npy version %d; known are 1 to 3", version);
+    return ml_io_malformed(s, err, "npy version %d; known are 1 to 3", version);
   size_t start = version == 1 ? 10 : 12;
   if (s->bytes < start)
-    return io_malformed(s, err, "truncated in the npy header");
-  uint64_t length = io_le(s->data + 8, version == 1 ? 2 : 4);
+    return ml_io_malformed(s, err, "truncated in the npy header");
+  uint64_t length = ml_io_le(s->data + 8, version == 1 ? 2 : 4);
   if (length > s->bytes - start)
-    return io_malformed(s, err, "truncated: npy header of %llu bytes in a file of %zu",
-                        (unsigned long long)length, s->bytes);
+    return ml_io_malformed(s, err, "truncated: npy header of %llu bytes in a file of %zu",
+                           (unsigned long long)length, s->bytes);
   description d;
   cursor c = {(const char *)s->data + start, (const char *)s->data + start + length};
   if (!take_description(&c, &d))
-    return io_malformed(
+    return ml_io_malformed(
         s, err,
         "npy header is not { 'descr': one type, 'fortran_order': bool, 'shape': at most %d sizes }",
         ML_MAX_RANK);
-  io_type type;
+  ml_io_type type;
   bool swapped;
   if (!type_of(&type, &swapped, d.descr))
-    return io_malformed(s, err, "npy dtype '%s'; known are f2 f4 f8, i and u of 1 to 8 bytes, b1",
-                        d.descr);
+    return ml_io_malformed(
+        s, err, "npy dtype '%s'; known are f2 f4 f8, i and u of 1 to 8 bytes, b1", d.descr);
   uint64_t bytes, rest = s->bytes - start - length;
   char text[ML_DESCRIBE];
-  if (!io_array_bytes(&bytes, type, &d.shape) || bytes != rest)
-    return io_malformed(s, err, "%s %s wants %s bytes of data, the file has %llu", d.descr,
-                        ml_describe_shape(text, &d.shape), bytes < rest ? "fewer" : "more",
-                        (unsigned long long)rest);
+  if (!ml_io_array_bytes(&bytes, type, &d.shape) || bytes != rest)
+    return ml_io_malformed(s, err, "%s %s wants %s bytes of data, the file has %llu", d.descr,
+                           ml_describe_shape(text, &d.shape), bytes < rest ? "fewer" : "more",
+                           (unsigned long long)rest);
   const unsigned char *data = s->data + start + length;
   if (!d.fortran || d.shape.rank < 2)
-    return io_tensor(out, type, swapped, false, &d.shape, data, s, err);
+    return ml_io_tensor(out, type, swapped, false, &d.shape, data, s, err);
   ml_shape reversed = {.rank = d.shape.rank};
   for (int k = 0; k < d.shape.rank; k++)
     reversed.size[k] = d.shape.size[d.shape.rank - 1 - k];
   ml_tensor t = {0};
-  ML_TRY(io_tensor(&t, type, swapped, false, &reversed, data, s, err));
+  ML_TRY(ml_io_tensor(&t, type, swapped, false, &reversed, data, s, err));
   ml_status status = untranspose(out, &t, err);
   ml_tensor_clear(&t);
   if (status)
@@ -196,16 +196,16 @@ ml_status io_parse_npy(ml_tensor *out, const io_source *s, ml_error *err) {
 /* ---- writing
  * ---------------------------------------------------------------------------------------- */
 
-size_t io_npy_header(char *text, const ml_tensor *t) {
+size_t ml_io_npy_header(char *text, const ml_tensor *t) {
   static const char *const descr[ML_DTYPE_COUNT] = {"<f8", "<f4", "<i8", "|u1"};
   memcpy(text, "\x93NUMPY\1", 8); /* version 1.0 */
   int n = 10;
-  n += snprintf(text + n, (size_t)(IO_NPY_HEADER - n),
+  n += snprintf(text + n, (size_t)(ML_IO_NPY_HEADER - n),
                 "{'descr': '%s', 'fortran_order': False, 'shape': (", descr[t->dtype]);
   for (int k = 0; k < t->rank; k++)
-    n += snprintf(text + n, (size_t)(IO_NPY_HEADER - n), "%s%lld%s", k ? " " : "",
+    n += snprintf(text + n, (size_t)(ML_IO_NPY_HEADER - n), "%s%lld%s", k ? " " : "",
                   (long long)t->size[k], t->rank == 1 || k < t->rank - 1 ? "," : "");
-  n += snprintf(text + n, (size_t)(IO_NPY_HEADER - n), "), }");
+  n += snprintf(text + n, (size_t)(ML_IO_NPY_HEADER - n), "), }");
   int padded = (n + 1 + 63) / 64 * 64;
   memset(text + n, ' ', (size_t)(padded - n - 1));
   text[padded - 1] = '\n';
@@ -215,8 +215,8 @@ size_t io_npy_header(char *text, const ml_tensor *t) {
 }
 
 static ml_status write_npy(ml_out_file *f, const ml_tensor *t, ml_error *err) {
-  char header[IO_NPY_HEADER];
-  size_t n = io_npy_header(header, t);
+  char header[ML_IO_NPY_HEADER];
+  size_t n = ml_io_npy_header(header, t);
   ML_TRY(ml_out_write(f, header, n, err));
   ml_tensor flat = {0};
   ML_TRY_INNER(ml_tensor_contiguous(&flat, t, err), err);

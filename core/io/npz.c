@@ -38,27 +38,28 @@ typedef struct {
   const unsigned char *data;
 } member;
 
-static ml_status find_directory(directory *d, const io_source *s, ml_error *err) {
+static ml_status find_directory(directory *d, const ml_io_source *s, ml_error *err) {
   if (s->bytes < END_BYTES)
-    return io_malformed(s, err, "not a zip archive: %zu bytes", s->bytes);
+    return ml_io_malformed(s, err, "not a zip archive: %zu bytes", s->bytes);
   size_t at = s->bytes - END_BYTES, least = at > COMMENT_MAX ? at - COMMENT_MAX : 0;
-  while (io_le(s->data + at, 4) != END || io_le(s->data + at + 20, 2) != s->bytes - at - END_BYTES)
+  while (ml_io_le(s->data + at, 4) != END ||
+         ml_io_le(s->data + at + 20, 2) != s->bytes - at - END_BYTES)
     if (at-- == least)
-      return io_malformed(s, err, "no end of a zip archive: truncated?");
+      return ml_io_malformed(s, err, "no end of a zip archive: truncated?");
   const unsigned char *end = s->data + at;
-  *d = (directory){io_le(end + 16, 4), io_le(end + 12, 4), io_le(end + 10, 2)};
+  *d = (directory){ml_io_le(end + 16, 4), ml_io_le(end + 12, 4), ml_io_le(end + 10, 2)};
   uint64_t stop = at;
-  if (at >= LOCATOR64_BYTES && io_le(end - LOCATOR64_BYTES, 4) == LOCATOR64) {
-    uint64_t at64 = io_le(end - LOCATOR64_BYTES + 8, 8);
+  if (at >= LOCATOR64_BYTES && ml_io_le(end - LOCATOR64_BYTES, 4) == LOCATOR64) {
+    uint64_t at64 = ml_io_le(end - LOCATOR64_BYTES + 8, 8);
     if (at < LOCATOR64_BYTES + END64_BYTES || at64 > at - LOCATOR64_BYTES - END64_BYTES ||
-        io_le(s->data + at64, 4) != END64)
-      return io_malformed(s, err, "bad zip64 end record");
+        ml_io_le(s->data + at64, 4) != END64)
+      return ml_io_malformed(s, err, "bad zip64 end record");
     const unsigned char *end64 = s->data + at64;
-    *d = (directory){io_le(end64 + 48, 8), io_le(end64 + 40, 8), io_le(end64 + 32, 8)};
+    *d = (directory){ml_io_le(end64 + 48, 8), ml_io_le(end64 + 40, 8), ml_io_le(end64 + 32, 8)};
     stop = at64;
   }
   if (d->at > stop || d->bytes > stop - d->at || d->members > d->bytes / CENTRAL_BYTES)
-    return io_malformed(s, err, "the zip directory does not fit the file");
+    return ml_io_malformed(s, err, "the zip directory does not fit the file");
   return ML_OK;
 }
 
@@ -68,7 +69,7 @@ static bool widen(uint64_t *value, const unsigned char **extra, size_t *left) {
     return true;
   if (*left < 8)
     return false;
-  *value = io_le(*extra, 8);
+  *value = ml_io_le(*extra, 8);
   *extra += 8;
   *left -= 8;
   return true;
@@ -78,10 +79,10 @@ static void find_extra(const unsigned char **extra, size_t *bytes) {
   const unsigned char *p = *extra;
   size_t left = *bytes;
   while (left >= 4) {
-    size_t n = io_le(p + 2, 2);
+    size_t n = ml_io_le(p + 2, 2);
     if (n > left - 4)
       break;
-    if (io_le(p, 2) == 1) {
+    if (ml_io_le(p, 2) == 1) {
       *extra = p + 4;
       *bytes = n;
       return;
@@ -93,65 +94,68 @@ static void find_extra(const unsigned char **extra, size_t *bytes) {
 }
 
 static ml_status read_member(member *m, const directory *d, const unsigned char *p, size_t left,
-                             size_t *taken, const io_source *s, ml_error *err) {
-  if (left < CENTRAL_BYTES || io_le(p, 4) != CENTRAL)
-    return io_malformed(s, err, "bad entry in the zip directory");
-  size_t name = io_le(p + 28, 2), extra = io_le(p + 30, 2), comment = io_le(p + 32, 2);
+                             size_t *taken, const ml_io_source *s, ml_error *err) {
+  if (left < CENTRAL_BYTES || ml_io_le(p, 4) != CENTRAL)
+    return ml_io_malformed(s, err, "bad entry in the zip directory");
+  size_t name = ml_io_le(p + 28, 2), extra = ml_io_le(p + 30, 2), comment = ml_io_le(p + 32, 2);
   if (name + extra + comment > left - CENTRAL_BYTES)
-    return io_malformed(s, err, "bad entry in the zip directory");
+    return ml_io_malformed(s, err, "bad entry in the zip directory");
   *taken = CENTRAL_BYTES + name + extra + comment;
-  unsigned flags = (unsigned)io_le(p + 8, 2);
-  m->method = (int)io_le(p + 10, 2);
-  m->crc = (uint32_t)io_le(p + 16, 4);
-  m->packed = io_le(p + 20, 4);
-  m->bytes = io_le(p + 24, 4);
-  m->local = io_le(p + 42, 4);
+  unsigned flags = (unsigned)ml_io_le(p + 8, 2);
+  m->method = (int)ml_io_le(p + 10, 2);
+  m->crc = (uint32_t)ml_io_le(p + 16, 4);
+  m->packed = ml_io_le(p + 20, 4);
+  m->bytes = ml_io_le(p + 24, 4);
+  m->local = ml_io_le(p + 42, 4);
   m->name = (const char *)p + CENTRAL_BYTES;
   m->name_bytes = name;
   const unsigned char *wide = p + CENTRAL_BYTES + name;
   find_extra(&wide, &extra);
   if (!widen(&m->bytes, &wide, &extra) || !widen(&m->packed, &wide, &extra) ||
       !widen(&m->local, &wide, &extra))
-    return io_malformed(s, err, "bad zip64 sizes in the zip directory");
+    return ml_io_malformed(s, err, "bad zip64 sizes in the zip directory");
   if (name < 4 || memcmp(m->name + name - 4, ".npy", 4) || memchr(m->name, 0, name))
-    return io_malformed(s, err, "the member '%.*s' is not an .npy file",
-                        (int)(name < 60 ? name : 60), m->name);
+    return ml_io_malformed(s, err, "the member '%.*s' is not an .npy file",
+                           (int)(name < 60 ? name : 60), m->name);
   m->name_bytes -= 4;
   if (flags & 1)
-    return io_malformed(s, err, "the archive is encrypted");
+    return ml_io_malformed(s, err, "the archive is encrypted");
   if (m->method != 0 && m->method != 8)
-    return io_malformed(s, err, "zip method %d; known are stored (0) and deflated (8)", m->method);
+    return ml_io_malformed(s, err, "zip method %d; known are stored (0) and deflated (8)",
+                           m->method);
   if (m->method == 0 ? m->bytes != m->packed : m->bytes / 1032 > m->packed)
-    return io_malformed(s, err, "a member of %llu bytes cannot come from %llu in the archive",
-                        (unsigned long long)m->bytes, (unsigned long long)m->packed);
-  if (m->local > d->at || d->at - m->local < LOCAL_BYTES || io_le(s->data + m->local, 4) != LOCAL)
-    return io_malformed(s, err, "a member does not start where the zip directory says");
+    return ml_io_malformed(s, err, "a member of %llu bytes cannot come from %llu in the archive",
+                           (unsigned long long)m->bytes, (unsigned long long)m->packed);
+  if (m->local > d->at || d->at - m->local < LOCAL_BYTES ||
+      ml_io_le(s->data + m->local, 4) != LOCAL)
+    return ml_io_malformed(s, err, "a member does not start where the zip directory says");
   const unsigned char *head = s->data + m->local;
-  uint64_t skip = LOCAL_BYTES + io_le(head + 26, 2) + io_le(head + 28, 2);
+  uint64_t skip = LOCAL_BYTES + ml_io_le(head + 26, 2) + ml_io_le(head + 28, 2);
   if (skip > d->at - m->local || m->packed > d->at - m->local - skip)
-    return io_malformed(s, err, "a member reaches over the zip directory");
-  if (io_le(head + 26, 2) != name || memcmp(head + LOCAL_BYTES, m->name, name))
-    return io_malformed(s, err, "a member has two different names");
+    return ml_io_malformed(s, err, "a member reaches over the zip directory");
+  if (ml_io_le(head + 26, 2) != name || memcmp(head + LOCAL_BYTES, m->name, name))
+    return ml_io_malformed(s, err, "a member has two different names");
   m->data = head + skip;
   return ML_OK;
 }
 
 static ml_status check_crc(const unsigned char *data, size_t bytes, uint32_t want,
-                           const io_source *s, ml_error *err) {
+                           const ml_io_source *s, ml_error *err) {
   uint32_t crc = 0;
   for (size_t at = 0; at < bytes; at += PIECE) {
     ML_POLL(err);
     crc = ml_crc32(crc, data + at, bytes - at < PIECE ? bytes - at : PIECE);
   }
-  return crc == want ? ML_OK
-                     : io_malformed(s, err, "checksum is %08x, the archive says %08x", crc, want);
+  return crc == want
+             ? ML_OK
+             : ml_io_malformed(s, err, "checksum is %08x, the archive says %08x", crc, want);
 }
 
-static ml_status inflate_member(unsigned char *out, const member *m, const io_source *s,
+static ml_status inflate_member(unsigned char *out, const member *m, const ml_io_source *s,
                                 ml_error *err) {
   z_stream z = {0};
   if (inflateInit2(&z, -MAX_WBITS) != Z_OK)
-    return io_no_memory(s, err, 1 << 16);
+    return ml_io_no_memory(s, err, 1 << 16);
   uint64_t read = 0, written = 0;
   int code = Z_OK;
   ml_status status = ML_OK;
@@ -173,29 +177,30 @@ static ml_status inflate_member(unsigned char *out, const member *m, const io_so
   }
   inflateEnd(&z);
   if (!status && code == Z_MEM_ERROR)
-    status = io_no_memory(s, err, 1 << 16);
+    status = ml_io_no_memory(s, err, 1 << 16);
   if (!status && (code != Z_STREAM_END || written != m->bytes || read != m->packed))
-    status = io_malformed(s, err, "bad deflate data");
+    status = ml_io_malformed(s, err, "bad deflate data");
   return status;
 }
 
-static ml_status load_member(ml_tensor *out, const member *m, const io_source *s, ml_error *err) {
-  io_source inner = *s;
+static ml_status load_member(ml_tensor *out, const member *m, const ml_io_source *s,
+                             ml_error *err) {
+  ml_io_source inner = *s;
   inner.data = m->data;
   inner.bytes = (size_t)m->bytes;
   if (m->method == 0) {
     ML_TRY(check_crc(m->data, (size_t)m->bytes, m->crc, s, err));
-    return io_parse_npy(out, &inner, err);
+    return ml_io_parse_npy(out, &inner, err);
   }
-  unsigned char *data = io_fits(m->bytes) ? ml_block_new((size_t)m->bytes) : NULL;
+  unsigned char *data = ml_io_fits(m->bytes) ? ml_block_new((size_t)m->bytes) : NULL;
   if (!data)
-    return io_no_memory(s, err, m->bytes);
+    return ml_io_no_memory(s, err, m->bytes);
   inner.data = data;
   ml_status status = inflate_member(data, m, s, err);
   if (!status)
     status = check_crc(data, (size_t)m->bytes, m->crc, s, err);
   if (!status)
-    status = io_parse_npy(out, &inner, err);
+    status = ml_io_parse_npy(out, &inner, err);
   ml_block_free(data);
   return status;
 }
@@ -214,25 +219,25 @@ static int by_place(const void *a, const void *b) {
 
 /* Two names alike, or two members in the same bytes (as in a bomb that counts one stream many
  * times). */
-static ml_status check_distinct(member **order, const member *members, int n, const io_source *s,
+static ml_status check_distinct(member **order, const member *members, int n, const ml_io_source *s,
                                 ml_error *err) {
   for (int i = 0; i < n; i++)
     order[i] = (member *)(uintptr_t)&members[i];
   qsort(order, (size_t)n, sizeof *order, by_name);
   for (int i = 1; i < n; i++)
     if (!by_name(&order[i - 1], &order[i]))
-      return io_malformed(s, err, "two members are named '%.*s'",
-                          (int)(order[i]->name_bytes < 60 ? order[i]->name_bytes : 60),
-                          order[i]->name);
+      return ml_io_malformed(s, err, "two members are named '%.*s'",
+                             (int)(order[i]->name_bytes < 60 ? order[i]->name_bytes : 60),
+                             order[i]->name);
   qsort(order, (size_t)n, sizeof *order, by_place);
   for (int i = 1; i < n; i++)
     if (order[i - 1]->data + order[i - 1]->packed > s->data + order[i]->local)
-      return io_malformed(s, err, "two members overlap");
+      return ml_io_malformed(s, err, "two members overlap");
   return ML_OK;
 }
 
 static ml_status read_all(ml_tensor_file *out, member *members, member **order, const directory *d,
-                          const io_source *s, ml_error *err) {
+                          const ml_io_source *s, ml_error *err) {
   int n = (int)d->members;
   uint64_t at = 0;
   for (int i = 0; i < n; i++) {
@@ -242,35 +247,35 @@ static ml_status read_all(ml_tensor_file *out, member *members, member **order, 
     at += taken;
   }
   if (at != d->bytes)
-    return io_malformed(s, err, "the zip directory has another length than it says");
+    return ml_io_malformed(s, err, "the zip directory has another length than it says");
   ML_TRY(check_distinct(order, members, n, s, err));
-  ML_TRY(io_reserve(out, n, s, err));
+  ML_TRY(ml_io_reserve(out, n, s, err));
   for (int i = 0; i < n; i++) {
     const member *m = &members[i];
     out->n = i + 1;
-    if (!(out->items[i].name = io_copy_text(m->name, m->name_bytes)))
-      return io_no_memory(s, err, m->name_bytes);
-    io_source inner = *s;
+    if (!(out->items[i].name = ml_io_copy_text(m->name, m->name_bytes)))
+      return ml_io_no_memory(s, err, m->name_bytes);
+    ml_io_source inner = *s;
     inner.member = out->items[i].name;
     ML_TRY(load_member(&out->items[i].tensor, m, &inner, err));
   }
   return ML_OK;
 }
 
-ml_status io_parse_npz(ml_tensor_file *out, const io_source *s, ml_error *err) {
+ml_status ml_io_parse_npz(ml_tensor_file *out, const ml_io_source *s, ml_error *err) {
   directory d;
   ML_TRY(find_directory(&d, s, err));
   if (d.members > 1 << 24)
-    return io_malformed(s, err, "%llu members", (unsigned long long)d.members);
+    return ml_io_malformed(s, err, "%llu members", (unsigned long long)d.members);
   size_t n = (size_t)d.members;
-  if (!io_fits(n * (sizeof(member) + sizeof(member *))))
-    return io_no_memory(s, err, n * sizeof(member));
+  if (!ml_io_fits(n * (sizeof(member) + sizeof(member *))))
+    return ml_io_no_memory(s, err, n * sizeof(member));
   member *members = ml_alloc(n * sizeof *members), **order = ml_alloc(n * sizeof *order);
   ml_status status;
   if (members && order)
     status = read_all(out, members, order, &d, s, err);
   else
-    status = io_no_memory(s, err, n * sizeof(member));
+    status = ml_io_no_memory(s, err, n * sizeof(member));
   ml_free(members);
   ml_free(order);
   return status;
@@ -311,8 +316,8 @@ static ml_status write_member(ml_out_file *f, place *m, uint64_t *at, const ml_n
                    name, NAME_MAX_BYTES);
   ml_tensor flat = {0};
   ML_TRY_INNER(ml_tensor_contiguous(&flat, &item->tensor, err), err);
-  char npy[IO_NPY_HEADER];
-  size_t npy_bytes = io_npy_header(npy, &flat),
+  char npy[ML_IO_NPY_HEADER];
+  size_t npy_bytes = ml_io_npy_header(npy, &flat),
          data_bytes = (size_t)ml_numel(&flat) * ml_dtype_size(flat.dtype);
   m->at = *at;
   m->bytes = npy_bytes + data_bytes;

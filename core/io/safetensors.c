@@ -11,10 +11,11 @@ enum { PARSED_FACTOR = 32 };
 
 static const struct {
   const char *name;
-  io_type type;
-} types[] = {{"F64", IO_F64}, {"F32", IO_F32}, {"F16", IO_F16},  {"BF16", IO_BF16}, {"I8", IO_I8},
-             {"I16", IO_I16}, {"I32", IO_I32}, {"I64", IO_I64},  {"U8", IO_U8},     {"U16", IO_U16},
-             {"U32", IO_U32}, {"U64", IO_U64}, {"BOOL", IO_BOOL}};
+  ml_io_type type;
+} types[] = {{"F64", ML_IO_F64},  {"F32", ML_IO_F32}, {"F16", ML_IO_F16}, {"BF16", ML_IO_BF16},
+             {"I8", ML_IO_I8},    {"I16", ML_IO_I16}, {"I32", ML_IO_I32}, {"I64", ML_IO_I64},
+             {"U8", ML_IO_U8},    {"U16", ML_IO_U16}, {"U32", ML_IO_U32}, {"U64", ML_IO_U64},
+             {"BOOL", ML_IO_BOOL}};
 #define METADATA "__metadata__"
 
 /* ---- reading
@@ -22,7 +23,7 @@ static const struct {
 
 typedef struct {
   const char *name;
-  io_type type;
+  ml_io_type type;
   ml_shape shape;
   uint64_t begin, end;
 } entry;
@@ -44,74 +45,74 @@ static bool natural(uint64_t *n, const json_t *value) {
 }
 
 static ml_status read_entry(entry *e, const char *name, const json_t *value, uint64_t data_bytes,
-                            const io_source *file, ml_error *err) {
-  io_source s = *file;
+                            const ml_io_source *file, ml_error *err) {
+  ml_io_source s = *file;
   s.member = name;
   e->name = name;
   if (!json_is_object(value) || json_object_size(value) != 3)
-    return io_malformed(&s, err, "its entry is not an object of dtype, shape and data_offsets");
+    return ml_io_malformed(&s, err, "its entry is not an object of dtype, shape and data_offsets");
   const char *dtype = json_string_value(json_object_get(value, "dtype"));
   const json_t *shape = json_object_get(value, "shape"),
                *offsets = json_object_get(value, "data_offsets");
   if (!dtype || !json_is_array(shape) || !json_is_array(offsets) || json_array_size(offsets) != 2)
-    return io_malformed(&s, err, "its entry is not an object of dtype, shape and data_offsets");
+    return ml_io_malformed(&s, err, "its entry is not an object of dtype, shape and data_offsets");
   size_t k = 0, n_types = sizeof types / sizeof *types;
   while (k < n_types && strcmp(types[k].name, dtype))
     k++;
   if (k == n_types)
-    return io_malformed(&s, err,
-                        "dtype %.20s; known are F64 F32 F16 BF16, I and U of 8 to 64, BOOL", dtype);
+    return ml_io_malformed(
+        &s, err, "dtype %.20s; known are F64 F32 F16 BF16, I and U of 8 to 64, BOOL", dtype);
   e->type = types[k].type;
   if (json_array_size(shape) > ML_MAX_RANK)
-    return io_malformed(&s, err, "rank %zu, at most %d", json_array_size(shape), ML_MAX_RANK);
+    return ml_io_malformed(&s, err, "rank %zu, at most %d", json_array_size(shape), ML_MAX_RANK);
   e->shape.rank = (int)json_array_size(shape);
   for (int d = 0; d < e->shape.rank; d++) {
     uint64_t size;
     if (!natural(&size, json_array_get(shape, (size_t)d)))
-      return io_malformed(&s, err, "a size in its shape is not a natural number");
+      return ml_io_malformed(&s, err, "a size in its shape is not a natural number");
     e->shape.size[d] = (int64_t)size;
   }
   if (!natural(&e->begin, json_array_get(offsets, 0)) ||
       !natural(&e->end, json_array_get(offsets, 1)) || e->begin > e->end)
-    return io_malformed(&s, err, "data_offsets are not two growing natural numbers");
+    return ml_io_malformed(&s, err, "data_offsets are not two growing natural numbers");
   if (e->end > data_bytes)
-    return io_malformed(&s, err, "data ends at byte %llu of %llu: truncated?",
-                        (unsigned long long)e->end, (unsigned long long)data_bytes);
+    return ml_io_malformed(&s, err, "data ends at byte %llu of %llu: truncated?",
+                           (unsigned long long)e->end, (unsigned long long)data_bytes);
   uint64_t bytes;
-  if (!io_array_bytes(&bytes, e->type, &e->shape) || bytes != e->end - e->begin) {
+  if (!ml_io_array_bytes(&bytes, e->type, &e->shape) || bytes != e->end - e->begin) {
     char text[ML_DESCRIBE];
-    return io_malformed(&s, err, "%s %s does not take the %llu bytes of its data_offsets", dtype,
-                        ml_describe_shape(text, &e->shape),
-                        (unsigned long long)(e->end - e->begin));
+    return ml_io_malformed(&s, err, "%s %s does not take the %llu bytes of its data_offsets", dtype,
+                           ml_describe_shape(text, &e->shape),
+                           (unsigned long long)(e->end - e->begin));
   }
   return ML_OK;
 }
 
-static ml_status read_metadata(ml_tensor_file *out, const json_t *meta, const io_source *s,
+static ml_status read_metadata(ml_tensor_file *out, const json_t *meta, const ml_io_source *s,
                                ml_error *err) {
   if (!json_is_object(meta))
-    return io_malformed(s, err, METADATA " is not an object of strings");
+    return ml_io_malformed(s, err, METADATA " is not an object of strings");
   size_t pairs = json_object_size(meta);
   out->meta = ml_alloc(2 * pairs * sizeof *out->meta);
   if (!out->meta)
-    return io_no_memory(s, err, pairs);
+    return ml_io_no_memory(s, err, pairs);
   for (void *it = json_object_iter((json_t *)(uintptr_t)meta); it;
        it = json_object_iter_next((json_t *)(uintptr_t)meta, it)) {
     const json_t *value = json_object_iter_value(it);
     if (!json_is_string(value))
-      return io_malformed(s, err, METADATA " is not an object of strings");
+      return ml_io_malformed(s, err, METADATA " is not an object of strings");
     const char *key = json_object_iter_key(it);
     int i = out->n_meta++;
-    out->meta[2 * i] = io_copy_text(key, strlen(key));
-    out->meta[2 * i + 1] = io_copy_text(json_string_value(value), json_string_length(value));
+    out->meta[2 * i] = ml_io_copy_text(key, strlen(key));
+    out->meta[2 * i + 1] = ml_io_copy_text(json_string_value(value), json_string_length(value));
     if (!out->meta[2 * i] || !out->meta[2 * i + 1])
-      return io_no_memory(s, err, strlen(key) + json_string_length(value));
+      return ml_io_no_memory(s, err, strlen(key) + json_string_length(value));
   }
   return ML_OK;
 }
 
 static ml_status read_all(ml_tensor_file *out, entry *entries, json_t *header,
-                          const unsigned char *data, uint64_t data_bytes, const io_source *s,
+                          const unsigned char *data, uint64_t data_bytes, const ml_io_source *s,
                           ml_error *err) {
   int n = 0;
   for (void *it = json_object_iter(header); it; it = json_object_iter_next(header, it)) {
@@ -124,58 +125,60 @@ static ml_status read_all(ml_tensor_file *out, entry *entries, json_t *header,
   qsort(entries, (size_t)n, sizeof *entries, by_place);
   uint64_t at = 0;
   for (int i = 0; i < n; i++) {
-    io_source t = *s;
+    ml_io_source t = *s;
     t.member = entries[i].name;
     if (entries[i].begin != at)
-      return io_malformed(&t, err, "data starts at byte %llu, %s",
-                          (unsigned long long)entries[i].begin,
-                          entries[i].begin < at ? "inside another tensor's" : "after a hole");
+      return ml_io_malformed(&t, err, "data starts at byte %llu, %s",
+                             (unsigned long long)entries[i].begin,
+                             entries[i].begin < at ? "inside another tensor's" : "after a hole");
     at = entries[i].end;
   }
   if (at != data_bytes)
-    return io_malformed(s, err, "%llu bytes after the last tensor",
-                        (unsigned long long)(data_bytes - at));
-  ML_TRY(io_reserve(out, n, s, err));
+    return ml_io_malformed(s, err, "%llu bytes after the last tensor",
+                           (unsigned long long)(data_bytes - at));
+  ML_TRY(ml_io_reserve(out, n, s, err));
   for (int i = 0; i < n; i++) {
-    io_source t = *s;
+    ml_io_source t = *s;
     t.member = entries[i].name;
     out->n = i + 1;
-    out->items[i].name = io_copy_text(entries[i].name, strlen(entries[i].name));
+    out->items[i].name = ml_io_copy_text(entries[i].name, strlen(entries[i].name));
     if (!out->items[i].name)
-      return io_no_memory(s, err, strlen(entries[i].name));
-    ML_TRY(io_tensor(&out->items[i].tensor, entries[i].type, false, false, &entries[i].shape,
-                     data + entries[i].begin, &t, err));
+      return ml_io_no_memory(s, err, strlen(entries[i].name));
+    ML_TRY(ml_io_tensor(&out->items[i].tensor, entries[i].type, false, false, &entries[i].shape,
+                        data + entries[i].begin, &t, err));
   }
   return ML_OK;
 }
 
-ml_status io_parse_safetensors(ml_tensor_file *out, const io_source *s, ml_error *err) {
+ml_status ml_io_parse_safetensors(ml_tensor_file *out, const ml_io_source *s, ml_error *err) {
   if (s->bytes < 8)
-    return io_malformed(s, err, "not a safetensors file: %zu bytes", s->bytes);
-  uint64_t length = io_le(s->data, 8);
+    return ml_io_malformed(s, err, "not a safetensors file: %zu bytes", s->bytes);
+  uint64_t length = ml_io_le(s->data, 8);
   if (length > s->bytes - 8)
-    return io_malformed(
+    return ml_io_malformed(
         s, err, "not a safetensors file, or truncated: header of %llu bytes in a file of %zu",
         (unsigned long long)length, s->bytes);
   if (length > HEADER_MAX)
-    return io_malformed(s, err, "header of %llu bytes, at most 100 MB", (unsigned long long)length);
-  if (!io_fits(length * PARSED_FACTOR))
-    return io_no_memory(s, err, length * PARSED_FACTOR);
+    return ml_io_malformed(s, err, "header of %llu bytes, at most 100 MB",
+                           (unsigned long long)length);
+  if (!ml_io_fits(length * PARSED_FACTOR))
+    return ml_io_no_memory(s, err, length * PARSED_FACTOR);
   if (!length || s->data[8] != '{')
-    return io_malformed(s, err, "not a safetensors file: no JSON object after the header length");
+    return ml_io_malformed(s, err,
+                           "not a safetensors file: no JSON object after the header length");
   json_error_t why;
   json_t *header =
       json_loadb((const char *)s->data + 8, (size_t)length, JSON_REJECT_DUPLICATES, &why);
   if (!header)
     return json_error_code(&why) == json_error_out_of_memory
-               ? io_no_memory(s, err, length * PARSED_FACTOR)
-               : io_malformed(s, err, "bad header, byte %d: %.100s", why.position, why.text);
+               ? ml_io_no_memory(s, err, length * PARSED_FACTOR)
+               : ml_io_malformed(s, err, "bad header, byte %d: %.100s", why.position, why.text);
   size_t most = json_object_size(header);
   entry *entries = ml_alloc(most * sizeof *entries);
   ml_status status;
   if (!json_is_object(header) || !entries)
-    status = entries ? io_malformed(s, err, "the header is not a JSON object")
-                     : io_no_memory(s, err, most * sizeof *entries);
+    status = entries ? ml_io_malformed(s, err, "the header is not a JSON object")
+                     : ml_io_no_memory(s, err, most * sizeof *entries);
   else
     status = read_all(out, entries, header, s->data + 8 + length, s->bytes - 8 - length, s, err);
   ml_free(entries);

@@ -13,7 +13,7 @@ static const char *tail(const char *text, size_t most) {
   return n > most ? text + n - most : text;
 }
 
-void io_say_malformed(const io_source *s, ml_error *err, const char *fmt, ...) {
+void ml_io_say_malformed(const ml_io_source *s, ml_error *err, const char *fmt, ...) {
   char text[200];
   va_list args;
   va_start(args, fmt);
@@ -26,12 +26,12 @@ void io_say_malformed(const io_source *s, ml_error *err, const char *fmt, ...) {
     ml_error_set(err, ML_EFORMAT, 1, "'%s': %s", tail(s->path, PATH_SHOWN), text);
 }
 
-void io_say_no_memory(const io_source *s, ml_error *err, uint64_t bytes) {
+void ml_io_say_no_memory(const ml_io_source *s, ml_error *err, uint64_t bytes) {
   ml_error_set(err, ML_ENOMEM, 0, "out of memory: no room for %.1f MiB of '%s'",
                (double)bytes / 1048576.0, tail(s->path, PATH_SHOWN));
 }
 
-bool io_fits(uint64_t bytes) {
+bool ml_io_fits(uint64_t bytes) {
   ml_memory_info info;
   ml_memory(&info);
   return bytes <= info.limit && info.live <= info.limit - bytes;
@@ -40,13 +40,13 @@ bool io_fits(uint64_t bytes) {
 /* ---- element types
  * ---------------------------------------------------------------------------------- */
 
-size_t io_type_size(io_type type) {
-  static const unsigned char size[IO_TYPE_COUNT] = {8, 4, 2, 2, 1, 2, 4, 8, 1, 2, 4, 8, 1};
+size_t ml_io_type_size(ml_io_type type) {
+  static const unsigned char size[ML_IO_TYPE_COUNT] = {8, 4, 2, 2, 1, 2, 4, 8, 1, 2, 4, 8, 1};
   return size[type];
 }
 
-bool io_array_bytes(uint64_t *bytes, io_type type, const ml_shape *shape) {
-  uint64_t most = UINT64_C(1) << 62, n = io_type_size(type);
+bool ml_io_array_bytes(uint64_t *bytes, ml_io_type type, const ml_shape *shape) {
+  uint64_t most = UINT64_C(1) << 62, n = ml_io_type_size(type);
   for (int k = 0; k < shape->rank; k++)
     if (shape->size[k] == 0) {
       *bytes = 0;
@@ -106,13 +106,13 @@ static inline uint64_t swap64(uint64_t x) { return __builtin_bswap64(x); }
       EACH(uint##width##_t, , value)                                                               \
   } while (0)
 
-static void read_reals(double *restrict x, const unsigned char *restrict p, size_t n, io_type type,
-                       bool swapped) {
-  if (type == IO_F64)
+static void read_reals(double *restrict x, const unsigned char *restrict p, size_t n,
+                       ml_io_type type, bool swapped) {
+  if (type == ML_IO_F64)
     READ(64, bits_double(b));
-  else if (type == IO_F32)
+  else if (type == ML_IO_F32)
     READ(32, (double)bits_float(b));
-  else if (type == IO_F16)
+  else if (type == ML_IO_F16)
     READ(16, (double)from_f16(b));
   else
     READ(16, (double)from_bf16(b));
@@ -120,27 +120,27 @@ static void read_reals(double *restrict x, const unsigned char *restrict p, size
 
 /* U64 keeps its bits. */
 static void read_integers(int64_t *restrict x, const unsigned char *restrict p, size_t n,
-                          io_type type, bool swapped) {
+                          ml_io_type type, bool swapped) {
   switch (type) {
-  case IO_I8:
+  case ML_IO_I8:
     READ(8, (int8_t)b);
     break;
-  case IO_U8:
+  case ML_IO_U8:
     READ(8, b);
     break;
-  case IO_BOOL:
+  case ML_IO_BOOL:
     READ(8, b != 0);
     break;
-  case IO_I16:
+  case ML_IO_I16:
     READ(16, (int16_t)b);
     break;
-  case IO_U16:
+  case ML_IO_U16:
     READ(16, b);
     break;
-  case IO_I32:
+  case ML_IO_I32:
     READ(32, (int32_t)b);
     break;
-  case IO_U32:
+  case ML_IO_U32:
     READ(32, b);
     break;
   default:
@@ -149,16 +149,16 @@ static void read_integers(int64_t *restrict x, const unsigned char *restrict p, 
   }
 }
 
-static bool is_real(io_type type) { return type <= IO_BF16; }
+static bool is_real(ml_io_type type) { return type <= ML_IO_BF16; }
 
-static ml_dtype target_of(io_type type, bool labels, ml_load_as as) {
+static ml_dtype target_of(ml_io_type type, bool labels, ml_load_as as) {
   if (as != ML_AS_STORED)
     return as == ML_AS_F64 ? ML_F64 : ML_F32;
   if (is_real(type))
-    return type == IO_F64 ? ML_F64 : ML_F32;
-  if (labels || type == IO_I64)
+    return type == ML_IO_F64 ? ML_F64 : ML_F32;
+  if (labels || type == ML_IO_I64)
     return ML_INDEX;
-  return type == IO_U8 || type == IO_BOOL ? ML_U8 : ML_F64;
+  return type == ML_IO_U8 || type == ML_IO_BOOL ? ML_U8 : ML_F64;
 }
 
 /* Up to PIECE elements from p into elements `at`... of the target. */
@@ -191,27 +191,28 @@ static void put_integers(void *data, ml_dtype dtype, size_t at, const int64_t *x
   }
 }
 
-static ml_status check_positions(const int64_t *x, size_t n, bool large, const io_source *s,
+static ml_status check_positions(const int64_t *x, size_t n, bool large, const ml_io_source *s,
                                  ml_error *err) {
   for (size_t i = 0; i < n; i++)
     if (x[i] < 0 || x[i] == INT64_MAX) /* position x + 1 must exist */
       return large || x[i] == INT64_MAX
-                 ? io_malformed(s, err, "%llu is no position; load it with { as = \"f64\" }",
-                                (unsigned long long)x[i])
-                 : io_malformed(
+                 ? ml_io_malformed(s, err, "%llu is no position; load it with { as = \"f64\" }",
+                                   (unsigned long long)x[i])
+                 : ml_io_malformed(
                        s, err,
                        "holds %lld, and positions are not negative; load it with { as = \"f64\" }",
                        (long long)x[i]);
   return ML_OK;
 }
 
-static ml_status fill(ml_tensor *t, io_type type, bool swapped, size_t n, const unsigned char *data,
-                      const io_source *s, ml_error *err) {
-  size_t size = io_type_size(type);
+static ml_status fill(ml_tensor *t, ml_io_type type, bool swapped, size_t n,
+                      const unsigned char *data, const ml_io_source *s, ml_error *err) {
+  size_t size = ml_io_type_size(type);
   void *to = ml_data(t);
-  bool same = !swapped &&
-              ((type == IO_F64 && t->dtype == ML_F64) || (type == IO_F32 && t->dtype == ML_F32) ||
-               (type == IO_I64 && t->dtype == ML_INDEX) || (type == IO_U8 && t->dtype == ML_U8));
+  bool same =
+      !swapped &&
+      ((type == ML_IO_F64 && t->dtype == ML_F64) || (type == ML_IO_F32 && t->dtype == ML_F32) ||
+       (type == ML_IO_I64 && t->dtype == ML_INDEX) || (type == ML_IO_U8 && t->dtype == ML_U8));
   size_t piece = same ? POLL_BYTES / size : PIECE, poll = 0;
   for (size_t at = 0; at < n; at += piece) {
     size_t count = n - at < piece ? n - at : piece;
@@ -223,7 +224,7 @@ static ml_status fill(ml_tensor *t, io_type type, bool swapped, size_t n, const 
     }
     if (same) {
       memcpy((char *)to + at * size, from, count * size);
-      if (type == IO_I64)
+      if (type == ML_IO_I64)
         ML_TRY(check_positions((int64_t *)to + at, count, false, s, err));
     } else if (is_real(type)) {
       double x[PIECE];
@@ -233,15 +234,16 @@ static ml_status fill(ml_tensor *t, io_type type, bool swapped, size_t n, const 
       int64_t x[PIECE];
       read_integers(x, from, count, type, swapped);
       if (t->dtype == ML_INDEX)
-        ML_TRY(check_positions(x, count, type == IO_U64, s, err));
-      put_integers(to, t->dtype, at, x, count, type == IO_U64);
+        ML_TRY(check_positions(x, count, type == ML_IO_U64, s, err));
+      put_integers(to, t->dtype, at, x, count, type == ML_IO_U64);
     }
   }
   return ML_OK;
 }
 
-ml_status io_tensor(ml_tensor *out, io_type type, bool swapped, bool labels, const ml_shape *shape,
-                    const unsigned char *data, const io_source *s, ml_error *err) {
+ml_status ml_io_tensor(ml_tensor *out, ml_io_type type, bool swapped, bool labels,
+                       const ml_shape *shape, const unsigned char *data, const ml_io_source *s,
+                       ml_error *err) {
   ml_tensor t = {0};
   ML_TRY_INNER(ml_tensor_init(&t, target_of(type, labels, s->as), shape, err), err);
   ml_status status = fill(&t, type, swapped, (size_t)ml_numel(&t), data, s, err);
@@ -256,14 +258,14 @@ ml_status io_tensor(ml_tensor *out, io_type type, bool swapped, bool labels, con
 /* ---- lists of tensors
  * ------------------------------------------------------------------------------- */
 
-ml_status io_reserve(ml_tensor_file *file, int n, const io_source *s, ml_error *err) {
+ml_status ml_io_reserve(ml_tensor_file *file, int n, const ml_io_source *s, ml_error *err) {
   size_t bytes = (size_t)n * sizeof *file->items;
-  if (!io_fits(bytes) || !(file->items = ml_alloc(bytes)))
-    return io_no_memory(s, err, bytes);
+  if (!ml_io_fits(bytes) || !(file->items = ml_alloc(bytes)))
+    return ml_io_no_memory(s, err, bytes);
   return ML_OK;
 }
 
-char *io_copy_text(const char *text, size_t n) {
+char *ml_io_copy_text(const char *text, size_t n) {
   char *copy = ml_alloc(n + 1);
   if (copy)
     memcpy(copy, text, n);

@@ -46,10 +46,10 @@ static void act_body(void *ctx, int64_t i, int worker) {
   (void)worker;
   const act_task *t = ctx;
   int64_t first = i * CHUNK, n = ml_nn_min(CHUNK, t->n - first);
-  const void *x = ml_nn_cat(t->x, t->dtype, first);
+  const void *x = ml_nn_at_const(t->x, t->dtype, first);
   void *out = ml_nn_at(t->out, t->dtype, first);
   if (t->dy)
-    ml_nn_act(t->dtype)->grad(t->act, n, x, ml_nn_cat(t->dy, t->dtype, first), out, t->add);
+    ml_nn_act(t->dtype)->grad(t->act, n, x, ml_nn_at_const(t->dy, t->dtype, first), out, t->add);
   else
     ml_nn_act(t->dtype)->forward(t->act, n, x, out);
 }

@@ -18,10 +18,11 @@ typedef struct {
   double loss, ce, logz, logz2, logits; /* logits: unweighted */
 } ml_nn_ce_sums;
 
-/* targets has shape `want` and dtype index, mask the same shape in x's dtype; both contiguous.
- * Targets of counted rows are in 1..V. */
+/* Shapes and dtypes: targets is index and has x's shape without its last axis, mask (may be NULL) the same
+ * shape in x's dtype. Statuses as nn.h has them. */
 ml_status ml_nn_ce_check(const char *op, const ml_tensor *x, const ml_tensor *targets,
                          const ml_tensor *mask, double z_loss, ml_error *err) ML_MUST_CHECK;
+/* Fills r from contiguous targets and mask; a target of a counted row outside 0..V-1 is ML_EARG. */
 ml_status ml_nn_ce_count(ml_nn_ce_rows *r, const char *op, const ml_tensor *targets,
                          const ml_tensor *mask, int64_t V, ml_arena *arena,
                          ml_error *err) ML_MUST_CHECK;

@@ -28,7 +28,7 @@ static void gather(const conv *t, void *patches, int64_t r0, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
     int64_t r = r0 + i, image = r / (w->oh * w->ow), at = r % (w->oh * w->ow);
     ml_nn_window_gather(w, ml_nn_at(patches, t->p.dtype, i * w->patch),
-                        ml_nn_cat(t->p.x, t->p.dtype, image * w->H * w->W * w->C), at / w->ow,
+                        ml_nn_at_const(t->p.x, t->p.dtype, image * w->H * w->W * w->C), at / w->ow,
                         at % w->ow);
   }
 }
@@ -40,7 +40,7 @@ static void forward_body(void *ctx, int64_t i, int worker) {
   if (ml_cancelled())
     return;
   int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0), patch = t->p.w.patch;
-  const void *A = ml_nn_cat(t->p.x, t->p.dtype, r0 * patch);
+  const void *A = ml_nn_at_const(t->p.x, t->p.dtype, r0 * patch);
   if (!t->direct) {
     void *patches = ml_nn_patches_scratch(&t->p, worker);
     gather(t, patches, r0, rows);
@@ -73,10 +73,10 @@ static void dx_body(void *ctx, int64_t i, int worker) {
   if (o1 <= o0)
     return;
   ml_gemm(t->p.dtype, false, true, (o1 - o0) * w->ow, w->patch, t->p.O, 1,
-          ml_nn_cat(t->p.dy, t->p.dtype, (n * w->oh + o0) * w->ow * t->p.O), t->p.O, t->p.W, t->p.O,
-          0, patches, w->patch);
+          ml_nn_at_const(t->p.dy, t->p.dtype, (n * w->oh + o0) * w->ow * t->p.O), t->p.O, t->p.W,
+          t->p.O, 0, patches, w->patch);
   for (int64_t r = 0; r < (o1 - o0) * w->ow; r++)
-    ml_nn_window_scatter(w, t->p.dtype, image, ml_nn_cat(patches, t->p.dtype, r * w->patch),
+    ml_nn_window_scatter(w, t->p.dtype, image, ml_nn_at_const(patches, t->p.dtype, r * w->patch),
                          o0 + r / w->ow, r % w->ow, y0, y1);
 }
 
@@ -101,14 +101,14 @@ static ml_status run_dW(void *ctx, ml_arena *arena, ml_error *err) {
   for (int64_t r0 = 0; r0 < t->rows && !ml_cancelled(); r0 += block) {
     t->first_row = r0;
     t->row_count = ml_nn_min(block, t->rows - r0);
-    const void *A = ml_nn_cat(t->p.x, t->p.dtype, r0 * patch);
+    const void *A = ml_nn_at_const(t->p.x, t->p.dtype, r0 * patch);
     if (!t->direct) {
       ml_parallel_for(ml_nn_ceil_div(t->row_count, t->chunk), (double)(t->chunk * patch),
                       gather_body, t);
       A = t->patches;
     }
     ml_gemm(t->p.dtype, true, false, patch, t->p.O, t->row_count, 1, A, patch,
-            ml_nn_cat(t->p.dy, t->p.dtype, r0 * t->p.O), t->p.O, t->p.add || r0 > 0 ? 1 : 0,
+            ml_nn_at_const(t->p.dy, t->p.dtype, r0 * t->p.O), t->p.O, t->p.add || r0 > 0 ? 1 : 0,
             t->p.dW, t->p.O);
   }
   return ML_OK;

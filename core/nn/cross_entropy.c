@@ -118,7 +118,7 @@ static void forward_body(void *ctx, int64_t i, int worker) {
   ml_nn_ce_sums sum = {0};
   for (int64_t k = i * t->chunk; k < ml_nn_min((i + 1) * t->chunk, r->count); k++) {
     int64_t p = ml_nn_ce_position(r, k);
-    const void *z = ml_nn_cat(t->z, t->dtype, p * t->V);
+    const void *z = ml_nn_at_const(t->z, t->dtype, p * t->V);
     ml_nn_ce_row row = ml_nn_ce(t->dtype)->row(t->V, z, NULL, NULL);
     double ce = row.logz - ml_nn_get(z, t->dtype, r->targets[p]);
     ml_nn_ce_add(&sum, ml_nn_ce_weight(r, p), ce, t->z_loss, &row);
@@ -216,7 +216,7 @@ static void backward_body(void *ctx, int64_t i, int worker) {
       continue;
     }
     w *= t->seed;
-    ml_nn_ce(t->dtype)->softmax(t->V, ml_nn_cat(t->z, t->dtype, r * t->V), t->logz[r],
+    ml_nn_ce(t->dtype)->softmax(t->V, ml_nn_at_const(t->z, t->dtype, r * t->V), t->logz[r],
                                 w * (1 + 2 * t->z_loss * t->logz[r]), dz, t->add);
     ml_nn_subtract(dz, t->dtype, t->targets[r], w);
   }

@@ -22,7 +22,7 @@ static void dropout_body(void *ctx, int64_t i, int worker) {
   int64_t first = i * CHUNK;
   ml_nn_dropout(t->dtype)->apply(
       first, ml_nn_min(CHUNK, t->n - first), t->stream.key, t->stream.counter, t->threshold,
-      t->scale, ml_nn_cat(t->x, t->dtype, first), ml_nn_at(t->y, t->dtype, first), t->add);
+      t->scale, ml_nn_at_const(t->x, t->dtype, first), ml_nn_at(t->y, t->dtype, first), t->add);
 }
 
 static void dropout_run(const ml_nn_dropout_attr *a, const ml_tensor *x, ml_tensor *y, bool add) {

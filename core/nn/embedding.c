@@ -20,14 +20,14 @@ static void forward_body(void *ctx, int64_t i, int worker) {
   ml_dtype dtype = t->dtype;
   size_t bytes = (size_t)t->d * ml_dtype_size(dtype);
   for (int64_t r = i * t->chunk; r < ml_nn_min((i + 1) * t->chunk, t->rows); r++) {
-    const void *row = ml_nn_cat(t->table, dtype, t->ids[r] * t->d);
+    const void *row = ml_nn_at_const(t->table, dtype, t->ids[r] * t->d);
     void *y = ml_nn_at(t->y, dtype, r * t->d);
     if (!t->positions_table) {
       memcpy(y, row, bytes);
       continue;
     }
     int64_t p = t->positions ? t->positions[r] : r % t->period;
-    ml_nn_row(dtype)->sum_of(t->d, row, ml_nn_cat(t->positions_table, dtype, p * t->d), y);
+    ml_nn_row(dtype)->sum_of(t->d, row, ml_nn_at_const(t->positions_table, dtype, p * t->d), y);
   }
 }
 
@@ -138,7 +138,7 @@ static void backward_body(void *ctx, int64_t i, int worker) {
   for (int64_t r = 0; r < t->rows; r++) {
     int64_t id = t->ids ? t->ids[r] : r % t->period;
     if (id >= lo && id < hi)
-      k->add(t->d, ml_nn_cat(t->dy, dtype, r * t->d), ml_nn_at(t->dtable, dtype, id * t->d));
+      k->add(t->d, ml_nn_at_const(t->dy, dtype, r * t->d), ml_nn_at(t->dtable, dtype, id * t->d));
   }
 }
 

@@ -1,5 +1,5 @@
 /* Affine maps: linear with bias and activation, tied heads, and three maps of one input. */
-#include "common.h"
+#include "affine.h"
 
 #include <string.h>
 
@@ -82,8 +82,8 @@ static void act_rows_body(void *ctx, int64_t i, int worker) {
   const act_rows_task *t = ctx;
   int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0), at = r0 * t->N;
   void *d = ml_nn_at(t->d, t->dtype, at);
-  ml_nn_act(t->dtype)->grad(t->act, rows * t->N, ml_nn_cat(t->pre, t->dtype, at),
-                            ml_nn_cat(t->dy, t->dtype, at), d, false);
+  ml_nn_act(t->dtype)->grad(t->act, rows * t->N, ml_nn_at_const(t->pre, t->dtype, at),
+                            ml_nn_at_const(t->dy, t->dtype, at), d, false);
   if (t->parts)
     ml_nn_row(t->dtype)->column_sums(rows, t->N, d, ml_nn_at(t->parts, t->dtype, i * t->N), false);
 }
@@ -101,26 +101,6 @@ static ml_status act_rows(void **d, ml_dtype dtype, ml_act act, int64_t rows, in
   ml_parallel_for(chunks, 16.0 * (double)(t.chunk * N), act_rows_body, &t);
   if (sums)
     ml_nn_row(dtype)->combine(chunks, N, t.parts, sums, add);
-  return ML_OK;
-}
-
-ml_status ml_nn_dense_grads(ml_vjp *c, int x_at, int W_at, const ml_tensor *x, const ml_tensor *W,
-                            bool transposed, const void *d, int64_t N, ml_error *err) {
-  ml_dtype dtype = x->dtype;
-  int64_t rows = ml_nn_rows(x), K = ml_nn_last(x), ldw = transposed ? K : N;
-  ml_tensor *dst;
-  bool add;
-  if (x_at >= 0 && c->wanted[x_at]) {
-    ML_TRY(ml_vjp_target(c, x_at, &dst, &add, err));
-    ml_gemm(dtype, false, !transposed, rows, K, N, 1, d, N, ml_data(W), ldw, add, ml_data(dst), K);
-  }
-  if (c->wanted[W_at]) {
-    ML_TRY(ml_vjp_target(c, W_at, &dst, &add, err));
-    if (transposed)
-      ml_gemm(dtype, true, false, N, K, rows, 1, d, N, ml_data(x), K, add, ml_data(dst), K);
-    else
-      ml_gemm(dtype, true, false, K, N, rows, 1, ml_data(x), K, d, N, add, ml_data(dst), N);
-  }
   return ML_OK;
 }
 

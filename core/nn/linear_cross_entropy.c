@@ -1,8 +1,7 @@
 /* Linear map and cross-entropy by blocks of rows: logits are never stored whole, and the gradients
  * are made as they pass. */
+#include "affine.h"
 #include "ce.h"
-
-#include "../tensor/gemm.h"
 
 #include <math.h>
 #include <string.h>
@@ -59,11 +58,11 @@ static void rows_body(void *ctx, int64_t i, int worker) {
 /* Rows `first ..` of x, gathered into scratch where some rows do not count. */
 static const void *block_x(const lce *t, void *scratch) {
   if (!t->rows.row)
-    return ml_nn_cat(t->x, t->dtype, t->first * t->K);
+    return ml_nn_at_const(t->x, t->dtype, t->first * t->K);
   size_t bytes = (size_t)t->K * ml_dtype_size(t->dtype);
   for (int64_t j = 0; j < t->n; j++)
     memcpy(ml_nn_at(scratch, t->dtype, j * t->K),
-           ml_nn_cat(t->x, t->dtype, ml_nn_ce_position(&t->rows, t->first + j) * t->K), bytes);
+           ml_nn_at_const(t->x, t->dtype, ml_nn_ce_position(&t->rows, t->first + j) * t->K), bytes);
   return scratch;
 }
 

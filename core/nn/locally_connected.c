@@ -16,8 +16,8 @@ static void gather(const local *t, void *patches, int64_t p, int64_t n0, int64_t
   const ml_nn_window *w = &t->p.w;
   for (int64_t i = 0; i < count; i++)
     ml_nn_window_gather(w, ml_nn_at(patches, t->p.dtype, i * w->patch),
-                        ml_nn_cat(t->p.x, t->p.dtype, (n0 + i) * w->H * w->W * w->C), p / w->ow,
-                        p % w->ow);
+                        ml_nn_at_const(t->p.x, t->p.dtype, (n0 + i) * w->H * w->W * w->C),
+                        p / w->ow, p % w->ow);
 }
 
 static void forward_body(void *ctx, int64_t p, int worker) {
@@ -31,10 +31,10 @@ static void forward_body(void *ctx, int64_t p, int worker) {
     gather(t, patches, p, n0, count);
     void *y = ml_nn_at(t->p.y, t->p.dtype, n0 * line + p * O);
     for (int64_t i = 0; t->p.b && i < count; i++)
-      memcpy(ml_nn_at(y, t->p.dtype, i * line), ml_nn_cat(t->p.b, t->p.dtype, p * O),
+      memcpy(ml_nn_at(y, t->p.dtype, i * line), ml_nn_at_const(t->p.b, t->p.dtype, p * O),
              (size_t)O * t->p.w.item);
     ml_gemm(t->p.dtype, false, false, count, O, patch, 1, patches, patch,
-            ml_nn_cat(t->p.W, t->p.dtype, p * patch * O), O, t->p.b ? 1 : 0, y, line);
+            ml_nn_at_const(t->p.W, t->p.dtype, p * patch * O), O, t->p.b ? 1 : 0, y, line);
   }
 }
 
@@ -48,8 +48,8 @@ static void dW_body(void *ctx, int64_t p, int worker) {
     int64_t count = ml_nn_min(IMAGES, t->p.w.N - n0);
     gather(t, patches, p, n0, count);
     ml_gemm(t->p.dtype, true, false, patch, O, count, 1, patches, patch,
-            ml_nn_cat(t->p.dy, t->p.dtype, n0 * line + p * O), line, t->p.add || n0 > 0 ? 1 : 0,
-            ml_nn_at(t->p.dW, t->p.dtype, p * patch * O), O);
+            ml_nn_at_const(t->p.dy, t->p.dtype, n0 * line + p * O), line,
+            t->p.add || n0 > 0 ? 1 : 0, ml_nn_at(t->p.dW, t->p.dtype, p * patch * O), O);
   }
 }
 
@@ -64,11 +64,11 @@ static void dx_body(void *ctx, int64_t i, int worker) {
     memset(ml_nn_at(t->p.dx, t->p.dtype, n0 * size), 0, (size_t)(count * size) * w->item);
   for (int64_t p = 0; p < t->positions && !ml_cancelled(); p++) {
     ml_gemm(t->p.dtype, false, true, count, patch, O, 1,
-            ml_nn_cat(t->p.dy, t->p.dtype, n0 * line + p * O), line,
-            ml_nn_cat(t->p.W, t->p.dtype, p * patch * O), O, 0, patches, patch);
+            ml_nn_at_const(t->p.dy, t->p.dtype, n0 * line + p * O), line,
+            ml_nn_at_const(t->p.W, t->p.dtype, p * patch * O), O, 0, patches, patch);
     for (int64_t r = 0; r < count; r++)
       ml_nn_window_scatter(w, t->p.dtype, ml_nn_at(t->p.dx, t->p.dtype, (n0 + r) * size),
-                           ml_nn_cat(patches, t->p.dtype, r * patch), p / w->ow, p % w->ow, 0,
+                           ml_nn_at_const(patches, t->p.dtype, r * patch), p / w->ow, p % w->ow, 0,
                            w->H);
   }
 }

@@ -1,8 +1,6 @@
 /* The two-layer perceptron of a transformer block, by blocks of rows: the activations are never
  * stored. */
-#include "common.h"
-
-#include "../tensor/gemm.h"
+#include "affine.h"
 
 #include <string.h>
 
@@ -30,7 +28,7 @@ static void forward_body(void *ctx, int64_t i, int worker) {
   const forward_task *t = ctx;
   ml_dtype dtype = t->dtype;
   int64_t r0 = i * t->tiles.size, rows = ml_nn_min(t->tiles.size, t->rows - r0);
-  const void *x = ml_nn_cat(t->x, dtype, r0 * t->K);
+  const void *x = ml_nn_at_const(t->x, dtype, r0 * t->K);
   void *y = ml_nn_at(t->y, dtype, r0 * t->N);
   void *tile = ml_nn_at(t->scratch, dtype, worker * t->tiles.size * t->hidden.size);
   for (int64_t h0 = 0; h0 < t->M; h0 += t->hidden.size) {
@@ -39,18 +37,18 @@ static void forward_body(void *ctx, int64_t i, int worker) {
     int64_t ld = t->pre ? t->M : m;
     if (t->panels1)
       ml_gemm_by_panels_serial(dtype, false, rows, m, t->K, 1, x, t->K,
-                               ml_nn_cat(t->panels1, dtype, h0 * t->K), 0, pre, ld);
+                               ml_nn_at_const(t->panels1, dtype, h0 * t->K), 0, pre, ld);
     else
-      ml_gemm_serial(dtype, false, false, rows, m, t->K, 1, x, t->K, ml_nn_cat(t->W1, dtype, h0),
-                     t->M, 0, pre, ld);
+      ml_gemm_serial(dtype, false, false, rows, m, t->K, 1, x, t->K,
+                     ml_nn_at_const(t->W1, dtype, h0), t->M, 0, pre, ld);
     ml_nn_act(dtype)->bias_forward(t->act, rows, m, pre, ld,
-                                   t->b1 ? ml_nn_cat(t->b1, dtype, h0) : NULL, tile, m);
+                                   t->b1 ? ml_nn_at_const(t->b1, dtype, h0) : NULL, tile, m);
     if (t->panels2)
       ml_gemm_by_panels_serial(dtype, false, rows, t->N, m, 1, tile, m,
-                               ml_nn_cat(t->panels2, dtype, h0 * t->padded), h0 > 0, y, t->N);
+                               ml_nn_at_const(t->panels2, dtype, h0 * t->padded), h0 > 0, y, t->N);
     else
       ml_gemm_serial(dtype, false, false, rows, t->N, m, 1, tile, m,
-                     ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, h0 > 0, y, t->N);
+                     ml_nn_at_const(t->W2, dtype, h0 * t->N), t->N, h0 > 0, y, t->N);
   }
   if (t->M == 0)
     ml_gemm_serial(dtype, false, false, rows, t->N, 0, 1, tile, 1, t->W2, t->N, 0, y, t->N);
@@ -86,8 +84,8 @@ static ml_status pack_second(forward_task *t, ml_arena *arena, ml_error *err) {
   ML_TRY(ml_nn_take(&t->panels2, arena, t->M * t->padded, ml_dtype_size(t->dtype), err));
   for (int64_t h0 = 0; h0 < t->M; h0 += t->hidden.size)
     ml_gemm_pack(t->dtype, ml_nn_at(t->panels2, t->dtype, h0 * t->padded), false,
-                 ml_nn_min(t->hidden.size, t->M - h0), t->N, ml_nn_cat(t->W2, t->dtype, h0 * t->N),
-                 t->N);
+                 ml_nn_min(t->hidden.size, t->M - h0), t->N,
+                 ml_nn_at_const(t->W2, t->dtype, h0 * t->N), t->N);
   return ML_OK;
 }
 
@@ -170,21 +168,21 @@ static void hidden_body(void *ctx, int64_t i, int worker) {
   const hidden_task *t = ctx;
   ml_dtype dtype = t->dtype;
   int64_t r0 = i * t->tiles.size, rows = ml_nn_min(t->tiles.size, t->rows - r0);
-  const void *dy = ml_nn_cat(t->dy, dtype, r0 * t->N);
+  const void *dy = ml_nn_at_const(t->dy, dtype, r0 * t->N);
   for (int64_t h0 = 0; h0 < t->M; h0 += t->hidden.size) {
     int64_t m = ml_nn_min(t->hidden.size, t->M - h0), at = r0 * t->M + h0;
     void *d = ml_nn_at(t->d, dtype, at);
     if (t->panels)
       ml_gemm_by_panels_serial(dtype, false, rows, m, t->N, 1, dy, t->N,
-                               ml_nn_cat(t->panels, dtype, h0 * t->N), 0, d, t->M);
+                               ml_nn_at_const(t->panels, dtype, h0 * t->N), 0, d, t->M);
     else
       ml_gemm_serial(dtype, false, true, rows, m, t->N, 1, dy, t->N,
-                     ml_nn_cat(t->W2, dtype, h0 * t->N), t->N, 0, d, t->M);
-    ml_nn_act(dtype)->both(t->act, rows, m, ml_nn_cat(t->pre, dtype, at), t->M,
+                     ml_nn_at_const(t->W2, dtype, h0 * t->N), t->N, 0, d, t->M);
+    ml_nn_act(dtype)->both(t->act, rows, m, ml_nn_at_const(t->pre, dtype, at), t->M,
                            ml_nn_at(t->a, dtype, at), t->M, d, t->M);
   }
   if (t->parts)
-    ml_nn_row(dtype)->column_sums(rows, t->M, ml_nn_cat(t->d, dtype, r0 * t->M),
+    ml_nn_row(dtype)->column_sums(rows, t->M, ml_nn_at_const(t->d, dtype, r0 * t->M),
                                   ml_nn_at(t->parts, dtype, i * t->M), false);
 }
 
@@ -233,14 +231,14 @@ static ml_status mlp_vjp(ml_vjp *c, const ml_tensor *dy, ml_arena *arena, ml_err
     ML_TRY(ml_nn_take(&parts, arena, blocks * t.tiles.n * M, item, err));
   for (int64_t r0 = 0; r0 < rows || r0 == 0; r0 += block) {
     t.rows = ml_nn_min(block, rows - r0);
-    t.pre = ml_nn_cat(ml_data(pre), dtype, r0 * M);
-    t.dy = ml_nn_cat(ml_data(dy), dtype, r0 * N);
+    t.pre = ml_nn_at_const(ml_data(pre), dtype, r0 * M);
+    t.dy = ml_nn_at_const(ml_data(dy), dtype, r0 * N);
     if (parts)
       t.parts = ml_nn_at(parts, dtype, tiles * M);
     int64_t n = ml_nn_ceil_div(t.rows, t.tiles.size);
     tiles += n;
     ml_parallel_for(n, (double)(t.tiles.size * M) * ((double)N / 4 + 8), hidden_body, &t);
-    const void *xb = ml_nn_cat(ml_data(x), dtype, r0 * K);
+    const void *xb = ml_nn_at_const(ml_data(x), dtype, r0 * K);
     if (g[W2].t) {
       ml_gemm(dtype, true, false, M, N, t.rows, 1, t.a, M, t.dy, N, g[W2].add, ml_data(g[W2].t), N);
       g[W2].add = true;

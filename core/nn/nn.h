@@ -5,7 +5,7 @@
 #ifndef MOONLAB_NN_H
 #define MOONLAB_NN_H
 
-#include "../grad/grad.h"
+#include "grad/grad.h"
 
 typedef enum {
   ML_ACT_IDENTITY = 0, ML_ACT_GELU_TANH, ML_ACT_GELU_ERF, ML_ACT_RELU, ML_ACT_RELU2, ML_ACT_SILU, ML_ACT_SOFTPLUS,

@@ -26,7 +26,7 @@ static void forward_body(void *ctx, int64_t i, int worker) {
   (void)worker;
   const norm_task *t = ctx;
   int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0), at = r0 * t->n;
-  const void *x = ml_nn_cat(t->x, t->dtype, at);
+  const void *x = ml_nn_at_const(t->x, t->dtype, at);
   void *y = ml_nn_at(t->y, t->dtype, at);
   void *mean = t->mean ? ml_nn_at(t->mean, t->dtype, r0) : NULL;
   void *rstd = t->rstd ? ml_nn_at(t->rstd, t->dtype, r0) : NULL;
@@ -41,15 +41,15 @@ static void backward_body(void *ctx, int64_t i, int worker) {
   (void)worker;
   const norm_task *t = ctx;
   int64_t r0 = i * t->chunk, rows = ml_nn_min(t->chunk, t->rows - r0), at = r0 * t->n;
-  const void *x = ml_nn_cat(t->x, t->dtype, at), *dy = ml_nn_cat(t->dy, t->dtype, at);
-  const void *rstd = ml_nn_cat(t->rstd, t->dtype, r0);
+  const void *x = ml_nn_at_const(t->x, t->dtype, at), *dy = ml_nn_at_const(t->dy, t->dtype, at);
+  const void *rstd = ml_nn_at_const(t->rstd, t->dtype, r0);
   void *dx = t->dx ? ml_nn_at(t->dx, t->dtype, at) : NULL;
   void *dgain = t->dgain ? ml_nn_at(t->dgain, t->dtype, i * t->n) : NULL;
   void *dshift = t->dshift ? ml_nn_at(t->dshift, t->dtype, i * t->n) : NULL;
   const ml_nn_norm_kernels *k = ml_nn_norm(t->dtype);
   if (t->layer)
-    k->layer_grad(rows, t->n, x, dy, t->gain, ml_nn_cat(t->mean, t->dtype, r0), rstd, dx, t->how,
-                  dgain, dshift);
+    k->layer_grad(rows, t->n, x, dy, t->gain, ml_nn_at_const(t->mean, t->dtype, r0), rstd, dx,
+                  t->how, dgain, dshift);
   else
     k->rms_grad(rows, t->n, x, dy, t->gain, rstd, dx, t->how, dgain);
 }

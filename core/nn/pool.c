@@ -35,8 +35,9 @@ static void forward_body(void *ctx, int64_t i, int worker) {
     double weight = weight_of(w, oy, ox);
     for (int64_t y = y0; y < y1; y++)
       for (int64_t x = x0; x < x1; x++)
-        rows->scale(w->C, weight, ml_nn_cat(t->x, t->dtype, ((n * w->H + y) * w->W + x) * w->C),
-                    out, y > y0 || x > x0);
+        rows->scale(w->C, weight,
+                    ml_nn_at_const(t->x, t->dtype, ((n * w->H + y) * w->W + x) * w->C), out,
+                    y > y0 || x > x0);
   }
 }
 
@@ -57,7 +58,8 @@ static void backward_body(void *ctx, int64_t i, int worker) {
     for (int64_t oy = oy0; oy < oy1; oy++)
       for (int64_t ox = ox0; ox < ox1; ox++, add = true)
         rows->scale(w->C, weight_of(w, oy, ox),
-                    ml_nn_cat(t->x, t->dtype, ((n * w->oh + oy) * w->ow + ox) * w->C), out, add);
+                    ml_nn_at_const(t->x, t->dtype, ((n * w->oh + oy) * w->ow + ox) * w->C), out,
+                    add);
     if (!add) /* a stride longer than the window leaves pixels out */
       memset(out, 0, (size_t)w->C * w->item);
   }
@@ -131,7 +133,8 @@ static void global_body(void *ctx, int64_t n, int worker) {
   const pool *t = ctx;
   int64_t pixels = t->w.H * t->w.W, C = t->w.C;
   void *y = ml_nn_at(t->y, t->dtype, n * C);
-  ml_nn_row(t->dtype)->column_sums(pixels, C, ml_nn_cat(t->x, t->dtype, n * pixels * C), y, false);
+  ml_nn_row(t->dtype)->column_sums(pixels, C, ml_nn_at_const(t->x, t->dtype, n * pixels * C), y,
+                                   false);
   ml_nn_row(t->dtype)->scale(C, 1 / (double)pixels, y, y, false);
 }
 
@@ -139,7 +142,7 @@ static void global_backward_body(void *ctx, int64_t n, int worker) {
   (void)worker;
   const pool *t = ctx;
   int64_t pixels = t->w.H * t->w.W, C = t->w.C;
-  const void *dy = ml_nn_cat(t->x, t->dtype, n * C);
+  const void *dy = ml_nn_at_const(t->x, t->dtype, n * C);
   void *dx = ml_nn_at(t->y, t->dtype, n * pixels * C);
   if (!t->add) {
     ml_nn_row(t->dtype)->fill(pixels, C, 1 / (double)pixels, dy, dx);

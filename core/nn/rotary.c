@@ -94,11 +94,12 @@ static void turn_body(void *ctx, int64_t i, int worker) {
   const ml_nn_rotary_kernels *kernels = ml_nn_rotary(t->dtype);
   for (int64_t r = i * t->chunk, end = ml_nn_min(r + t->chunk, t->rows); r < end; r++) {
     int64_t p = t->positions ? t->positions[r] : r % t->angle_rows;
-    const void *cosines = ml_nn_cat(t->angles, t->dtype, p * t->D);
-    kernels->turn(t->H, t->D,
-                  ml_nn_cat(t->x, t->dtype, r / t->T * t->x_stride[0] + r % t->T * t->x_stride[1]),
-                  t->x_stride[2], cosines, ml_nn_cat(cosines, t->dtype, t->D / 2), t->inverse,
-                  t->interleaved, ml_nn_at(t->y, t->dtype, r * t->H * t->D), t->add);
+    const void *cosines = ml_nn_at_const(t->angles, t->dtype, p * t->D);
+    kernels->turn(
+        t->H, t->D,
+        ml_nn_at_const(t->x, t->dtype, r / t->T * t->x_stride[0] + r % t->T * t->x_stride[1]),
+        t->x_stride[2], cosines, ml_nn_at_const(cosines, t->dtype, t->D / 2), t->inverse,
+        t->interleaved, ml_nn_at(t->y, t->dtype, r * t->H * t->D), t->add);
   }
 }
 

@@ -81,7 +81,7 @@ void ml_nn_window_scatter(const ml_nn_window *w, ml_dtype dtype, void *image, co
   if (x1 <= x0)
     return;
   for (int64_t ky = ml_nn_max(0, y0 - y); ky < ml_nn_min(w->kh, y1 - y); ky++)
-    rows->add((x1 - x0) * w->C, ml_nn_cat(patch, dtype, (ky * w->kw + x0 - x) * w->C),
+    rows->add((x1 - x0) * w->C, ml_nn_at_const(patch, dtype, (ky * w->kw + x0 - x) * w->C),
               ml_nn_at(image, dtype, ((y + ky) * w->W + x0) * w->C));
 }
 

@@ -1,18 +1,9 @@
-/* Matrix kernels of one dtype and instruction set, and the serial products other rooms may call
- * from workers.
- *
- * One invariant holds everywhere: an element of C is the sum over blocks of ML_GEMM_KC consecutive
- * k, each block one chain of multiply-adds from zero in the order of k, the blocks added in order.
- * So neither M, N, the position of an element, packing, tiling, nor the split of K over tasks
- * changes a bit. The exception is a matrix times a vector that runs along its rows (N = 1 with A as
- * it lies, M = 1 with B transposed): dot products over fixed lanes, chosen by shape. ml_packed has
- * no exception. */
+/* Private to the tensor room: the matrix kernels of one dtype and instruction set. What they
+ * promise about the order of sums stands in tensor.h. */
 #ifndef MOONLAB_GEMM_H
 #define MOONLAB_GEMM_H
 
 #include "tensor.h"
-
-#define ML_GEMM_KC 256 /* k per block */
 
 /* C[m0:m1, n0:n1] = alpha op(A) op(B) + beta C over k0:k1. */
 typedef struct {
@@ -52,26 +43,6 @@ typedef struct {
 
 const ml_gemm_kernels *
 ml_gemm_kernels_of(ml_dtype dtype); /* of this machine's instruction set. [any thread] */
-
-/* op(B) [K,N] copied once for several products: ml_gemm_panel_size elements at panels, as
- * [panel][K][columns], zero beyond N; columns divides 64, so that the panels of columns c.. begin
- * at element c * K for every c that 64 divides. Over the pool. */
-ML_API int64_t ml_gemm_panel_size(ml_dtype dtype, int64_t K, int64_t N);
-ML_API void ml_gemm_pack(ml_dtype dtype, void *panels, bool transposed, int64_t K, int64_t N,
-                         const void *B, int64_t ldb);
-/* C = alpha op(A) B + beta C with B as panels, the bytes of ml_gemm (but for its dot products). */
-ML_API void ml_gemm_by_panels(ml_dtype dtype, bool ta, int64_t M, int64_t N, int64_t K,
-                              double alpha, const void *A, int64_t lda, const void *panels,
-                              double beta, void *C, int64_t ldc);
-/* The same on the calling thread. [any thread] */
-ML_API void ml_gemm_by_panels_serial(ml_dtype dtype, bool ta, int64_t M, int64_t N, int64_t K,
-                                     double alpha, const void *A, int64_t lda, const void *panels,
-                                     double beta, void *C, int64_t ldc);
-
-/* ml_gemm on the calling thread, with the same bytes. [any thread] */
-ML_API void ml_gemm_serial(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K,
-                           double alpha, const void *A, int64_t lda, const void *B, int64_t ldb,
-                           double beta, void *C, int64_t ldc);
 
 #define ML_GEMM_DECLARE(v) extern const ml_gemm_kernels ml_gemm_kernels_##v;
 ML_GEMM_DECLARE(f32_portable)

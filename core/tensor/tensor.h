@@ -7,7 +7,7 @@
 #ifndef MOONLAB_TENSOR_H
 #define MOONLAB_TENSOR_H
 
-#include "../base/base.h"
+#include "base/base.h"
 
 #define ML_MAX_RANK 8
 
@@ -181,11 +181,38 @@ ML_API ml_status ml_tensor_diagonal(ml_tensor *out, const ml_tensor *t, ml_error
 /* NumPy's matmul: vectors, matrices, batches with broadcasting. f64, f32. */
 ML_API ml_status ml_tensor_matmul(ml_tensor *out, const ml_tensor *a, const ml_tensor *b, ml_error *err) ML_MUST_CHECK;
 
+/* One invariant holds for all products below: an element of C is the sum over blocks of ML_GEMM_KC
+ * consecutive k, each block one chain of multiply-adds from zero in the order of k, the blocks added in
+ * order. So neither M, N, the position of an element, packing, tiling, nor the split of K over tasks changes
+ * a bit. The exception is a matrix times a vector that runs along its rows (N = 1 with A as it lies, M = 1
+ * with B transposed): dot products over fixed lanes, chosen by shape. ml_packed has no exception. */
+#define ML_GEMM_KC 256
+
 /* C[M,N] = alpha op(A) op(B) + beta C, row-major, over the pool; tiles cut by shape and dtype only, so the bytes
  * of C do not depend on the number of threads. beta 0 never reads C. Polls for cancel and then leaves C unfinished
  * (the caller's next ML_POLL reports it). Inside a parallel region it runs on the calling thread, with the same bytes. [any thread] */
 ML_API void ml_gemm(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K, double alpha, const void *A, int64_t lda,
                     const void *B, int64_t ldb, double beta, void *C, int64_t ldc);
+
+/* ml_gemm on the calling thread, with the same bytes. [any thread] */
+ML_API void ml_gemm_serial(ml_dtype dtype, bool ta, bool tb, int64_t M, int64_t N, int64_t K,
+                           double alpha, const void *A, int64_t lda, const void *B, int64_t ldb,
+                           double beta, void *C, int64_t ldc);
+
+/* op(B) [K,N] copied once for several products: ml_gemm_panel_size elements at panels, as
+ * [panel][K][columns], zero beyond N; columns divides 64, so that the panels of columns c.. begin
+ * at element c * K for every c that 64 divides. Over the pool. */
+ML_API int64_t ml_gemm_panel_size(ml_dtype dtype, int64_t K, int64_t N);
+ML_API void ml_gemm_pack(ml_dtype dtype, void *panels, bool transposed, int64_t K, int64_t N,
+                         const void *B, int64_t ldb);
+/* C = alpha op(A) B + beta C with B as panels, the bytes of ml_gemm (but for its dot products). */
+ML_API void ml_gemm_by_panels(ml_dtype dtype, bool ta, int64_t M, int64_t N, int64_t K,
+                              double alpha, const void *A, int64_t lda, const void *panels,
+                              double beta, void *C, int64_t ldc);
+/* The same on the calling thread. [any thread] */
+ML_API void ml_gemm_by_panels_serial(ml_dtype dtype, bool ta, int64_t M, int64_t N, int64_t K,
+                                     double alpha, const void *A, int64_t lda, const void *panels,
+                                     double beta, void *C, int64_t ldc);
 
 /* A row-independent product with a fixed order over K, for decoding: y[m,:] = x[m,:] W (+ bias), where neither M, nor the
  * thread count, nor the position of a row changes a bit of its result. W is packed once. */

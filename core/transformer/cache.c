@@ -1,15 +1,15 @@
 /* The KV cache: spans of positions, each one block of memory with the layout that decoding reads.
  */
-#include "decoder.h"
+#include "decoding.h"
 
 #include <string.h>
 
-int64_t ml_span_bytes(const ml_decoder *d, int64_t positions) {
+int64_t ml_span_bytes(const ml_decoding *d, int64_t positions) {
   int64_t cap = (positions + ML_CACHE_BLOCK - 1) / ML_CACHE_BLOCK * ML_CACHE_BLOCK;
   return d->depth * d->heads * cap * (d->D + d->Dp) * d->esize;
 }
 
-ml_status ml_span_open(ml_span *span, const ml_decoder *d, int64_t positions, ml_error *err) {
+ml_status ml_span_open(ml_span *span, const ml_decoding *d, int64_t positions, ml_error *err) {
   int64_t bytes = ml_span_bytes(d, positions);
   span->cap = (positions + ML_CACHE_BLOCK - 1) / ML_CACHE_BLOCK * ML_CACHE_BLOCK;
   span->data = ml_block_new((size_t)(bytes > 0 ? bytes : 1));
@@ -24,7 +24,7 @@ void ml_span_close(ml_span *span) {
   span->data = NULL;
 }
 
-void ml_span_copy(ml_span *to, const ml_span *from, int64_t t, const ml_decoder *d) {
+void ml_span_copy(ml_span *to, const ml_span *from, int64_t t, const ml_decoding *d) {
   const int64_t block = ml_span_stride(d) * d->esize;
   for (int64_t l = 0; l < d->depth; l++)
     memcpy(ml_span_layer(to, d, l), ml_span_layer(from, d, l) + t / ML_CACHE_BLOCK * block,

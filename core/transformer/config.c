@@ -79,31 +79,6 @@ void ml_transformer_config_default(ml_transformer_config *config) {
 
 /* ---- suggestions ----------------------------------------------------------------------------- */
 
-/* Edit distance with neighbouring swaps, of names up to 31 characters. */
-static int distance(const char *a, const char *b) {
-  enum { MAX = 32 };
-  int d[MAX + 1][MAX + 1];
-  int n = (int)strnlen(a, MAX), m = (int)strnlen(b, MAX);
-  for (int i = 0; i <= n; i++)
-    d[i][0] = i;
-  for (int j = 0; j <= m; j++)
-    d[0][j] = j;
-  for (int i = 1; i <= n; i++) {
-    for (int j = 1; j <= m; j++) {
-      int best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-      if (d[i - 1][j] + 1 < best)
-        best = d[i - 1][j] + 1;
-      if (d[i][j - 1] + 1 < best)
-        best = d[i][j - 1] + 1;
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-          d[i - 2][j - 2] + 1 < best)
-        best = d[i - 2][j - 2] + 1;
-      d[i][j] = best;
-    }
-  }
-  return d[n][m];
-}
-
 static const char *choice_at(const field *f, int i) {
   if (f->choices)
     return f->choices[i];
@@ -113,33 +88,30 @@ static const char *choice_at(const field *f, int i) {
 static ml_status unknown_choice(const field *f, const char *value, ml_error *err) {
   char list[160] = "";
   size_t used = 0;
-  const char *nearest = NULL;
-  int best = 1 << 20;
+  const char *names[ML_ACT_COUNT + 1] = {NULL};
   for (int i = 0; choice_at(f, i); i++) {
-    const char *name = choice_at(f, i);
-    int d = distance(value, name);
-    if (d < best)
-      best = d, nearest = name;
+    const char *name = names[i] = choice_at(f, i);
     if (used + strlen(name) + 2 < sizeof list)
       used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? "|" : "", name);
   }
-  return ml_fail(err, ML_EARG, 1, "%s is \"%.40s\", wanted %s%s; did you mean \"%s\"?", f->name,
-                 value, list, f->kind == FIELD_SCALE ? "|number" : "", nearest);
+  const char *near = ml_nearest(value, names);
+  return ml_fail(err, ML_EARG, 1, "%s is \"%.40s\", wanted %s%s%s%s%s", f->name, value, list,
+                 f->kind == FIELD_SCALE ? "|number" : "", near ? "; did you mean \"" : "",
+                 near ? near : "", near ? "\"?" : "");
 }
 
 static ml_status find_field(const field **f, const char *option, ml_error *err) {
-  int best = 1 << 20, nearest = 0;
+  const char *names[N_FIELDS + 1] = {NULL};
   for (int i = 0; i < N_FIELDS; i++) {
-    int d = distance(option, fields[i].name);
-    if (d == 0 && strcmp(option, fields[i].name) == 0) {
+    names[i] = fields[i].name;
+    if (strcmp(option, names[i]) == 0) {
       *f = &fields[i];
       return ML_OK;
     }
-    if (d < best)
-      best = d, nearest = i;
   }
-  return ml_fail(err, ML_EARG, 1, "unknown option '%.40s'; did you mean '%s'?", option,
-                 fields[nearest].name);
+  const char *near = ml_nearest(option, names);
+  return ml_fail(err, ML_EARG, 1, "unknown option '%.40s'%s%s%s", option,
+                 near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static const char *wanted(const field *f) {

@@ -1,6 +1,6 @@
 /* Decoding: rows of tokens through the whole model in one pass per group, each reading its own part
  * of the cache. */
-#include "decoder.h"
+#include "decoding.h"
 
 #include <string.h>
 
@@ -19,7 +19,7 @@ int64_t ml_decode_group(int64_t rows) {
 static size_t line(int64_t bytes) { return (size_t)((bytes + 63) / 64 * 64); }
 
 /* Visits the parts in order; memory NULL: sizes only. */
-static size_t lay_out(ml_decode_scratch *s, const ml_decoder *d, int64_t rows, int64_t wanted,
+static size_t lay_out(ml_decode_scratch *s, const ml_decoding *d, int64_t rows, int64_t wanted,
                       char *memory) {
   const int64_t e = d->esize, n = d->model->config.context + (int64_t)2 * ML_CACHE_BLOCK;
   const int64_t bytes[] = {
@@ -45,18 +45,18 @@ static size_t lay_out(ml_decode_scratch *s, const ml_decoder *d, int64_t rows, i
   return used;
 }
 
-size_t ml_decode_scratch_bytes(const ml_decoder *d, int64_t rows, int64_t wanted) {
+size_t ml_decode_scratch_bytes(const ml_decoding *d, int64_t rows, int64_t wanted) {
   return lay_out(NULL, d, rows, wanted, NULL);
 }
 
-void ml_decode_scratch_init(ml_decode_scratch *s, const ml_decoder *d, int64_t rows, int64_t wanted,
-                            char *memory) {
+void ml_decode_scratch_init(ml_decode_scratch *s, const ml_decoding *d, int64_t rows,
+                            int64_t wanted, char *memory) {
   (void)lay_out(s, d, rows, wanted, memory);
 }
 
 /* ---- one pass -------------------------------------------------------------------------------- */
 
-static void embed(const ml_decoder *d, const ml_decode_row *rows, int64_t n, char *x) {
+static void embed(const ml_decoding *d, const ml_decode_row *rows, int64_t n, char *x) {
   const int64_t width = d->d * d->esize;
   for (int64_t i = 0; i < n; i++)
     d->kernels->embed(d->d, d->tokens + rows[i].token * width, d->token_multiplier,
@@ -65,13 +65,13 @@ static void embed(const ml_decoder *d, const ml_decode_row *rows, int64_t n, cha
 }
 
 /* Norms, rotates, appends. */
-static void append(const ml_decoder *d, const ml_decoder_layer *y, int64_t l,
+static void append(const ml_decoding *d, const ml_decoding_layer *y, int64_t l,
                    const ml_decode_row *rows, int64_t n, char *qkv) {
   const ml_transformer_config *c = &d->model->config;
   ml_head_plan plan = {.heads = d->heads,
                        .D = d->D,
                        .Dp = d->Dp,
-                       .scale = ml_attention_scale(c),
+                       .scale = ml_transformer_attention_scale(c),
                        .eps = c->norm_eps,
                        .rms = c->norm == ML_NORM_RMS,
                        .norm = c->qk_norm,
@@ -103,14 +103,14 @@ static void append(const ml_decoder *d, const ml_decoder_layer *y, int64_t l,
 }
 
 /* The head's part of span k of a row, NULL when the row does not see it. */
-static const char *head_cache(const ml_decoder *d, const ml_decode_row *r, int k, int64_t l,
+static const char *head_cache(const ml_decoding *d, const ml_decode_row *r, int k, int64_t l,
                               int64_t h) {
   if (r->seen[k] == 0)
     return NULL;
   return ml_span_layer(r->span[k], d, l) + h * ml_block_part(d->D, d->Dp) * d->esize;
 }
 
-static void attend_one(const ml_decoder *d, int64_t l, int64_t h, const ml_decode_row *rows,
+static void attend_one(const ml_decoding *d, int64_t l, int64_t h, const ml_decode_row *rows,
                        int64_t i, ml_decode_scratch *s) {
   const ml_decode_row *r = &rows[i];
   d->kernels->attend(d->D, d->Dp, ml_span_stride(d), s->qkv + (i * 3 * d->d + h * d->D) * d->esize,
@@ -120,7 +120,7 @@ static void attend_one(const ml_decoder *d, int64_t l, int64_t h, const ml_decod
 
 /* Rows that share a prefix go head by head, so that they meet it in cache; others row by row, the
  * next one's cache on its way meanwhile. The order changes nothing. */
-static void attend(const ml_decoder *d, int64_t l, const ml_decode_row *rows, int64_t n,
+static void attend(const ml_decoding *d, int64_t l, const ml_decode_row *rows, int64_t n,
                    ml_decode_scratch *s) {
   for (int64_t i = 0, end; i < n; i = end) {
     for (end = i + 1; end < n && rows[end].span[0] == rows[i].span[0]; end++)
@@ -137,18 +137,18 @@ static void attend(const ml_decoder *d, int64_t l, const ml_decode_row *rows, in
   }
 }
 
-static void norm(const ml_decoder *d, int64_t n, const char *x, const void *gain, const void *shift,
-                 char *y) {
+static void norm(const ml_decoding *d, int64_t n, const char *x, const void *gain,
+                 const void *shift, char *y) {
   const ml_transformer_config *c = &d->model->config;
   d->kernels->norm(n, d->d, x, d->d, gain, shift, c->norm_eps, c->norm == ML_NORM_RMS, y, d->d);
 }
 
-void ml_decode_rows(const ml_decoder *d, const ml_decode_row *rows, int64_t n,
+void ml_decode_rows(const ml_decoding *d, const ml_decode_row *rows, int64_t n,
                     ml_decode_scratch *s) {
   const int64_t width = d->d, e = d->esize;
   embed(d, rows, n, s->x);
   for (int64_t l = 0; l < d->depth; l++) {
-    const ml_decoder_layer *y = &d->layer[l];
+    const ml_decoding_layer *y = &d->layer[l];
     norm(d, n, s->x, y->norm1_gain, y->norm1_shift, s->h);
     ml_packed_matmul(y->qkv, n, s->h, width, y->bqkv, s->qkv, 3 * width, false);
     append(d, y, l, rows, n, s->qkv);
@@ -171,7 +171,7 @@ void ml_decode_rows(const ml_decoder *d, const ml_decode_row *rows, int64_t n,
 
 /* ---- logits, for checks ---------------------------------------------------------------------- */
 
-static ml_status run_logits(ml_tensor *logits, const ml_decoder *d, const ml_span *span,
+static ml_status run_logits(ml_tensor *logits, const ml_decoding *d, const ml_span *span,
                             const int64_t *ids, int64_t length, int64_t prefill, char *memory,
                             ml_error *err) {
   enum { CHUNK = 32 };
@@ -204,8 +204,8 @@ ml_status ml_transformer_decode_logits(ml_tensor *logits, ml_transformer *m, con
     if (ids[i] < 0 || ids[i] >= m->config.vocab)
       return ml_fail(err, ML_EARG, 2, "id %lld at %lld, wanted 1..%lld", (long long)(ids[i] + 1),
                      (long long)(i + 1), (long long)m->config.vocab);
-  ml_decoder d;
-  ML_TRY(ml_decoder_open(&d, m, err));
+  ml_decoding d;
+  ML_TRY(ml_decoding_open(&d, m, err));
   ml_span span = {0};
   ml_shape shape = ml_shape_make(2, length, d.V);
   char *memory = ml_block_new(ml_decode_scratch_bytes(&d, 32, 32));
@@ -223,6 +223,6 @@ ml_status ml_transformer_decode_logits(ml_tensor *logits, ml_transformer *m, con
   }
   ml_span_close(&span);
   ml_block_free(memory);
-  ml_decoder_close(&d);
+  ml_decoding_close(&d);
   return status;
 }

@@ -1,7 +1,7 @@
 /* Saving and loading a decoder: safetensors with the configuration and the multipliers in its
  * metadata. */
-#include "../io/io.h"
 #include "internal.h"
+#include "io/io.h"
 
 #include <math.h>
 #include <string.h>

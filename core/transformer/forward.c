@@ -90,15 +90,15 @@ static ml_status attention(ml_tensor *out, const ml_tensor *h, const ml_transfor
   const ml_tensor *const W3[3] = {&W[0], &W[1], &W[2]};
   const ml_tensor *const b3[3] = {present(&bb[0]), present(&bb[1]), present(&bb[2])};
   DO(ml_linear3(qkv, h, W3, b3, err));
-  ml_shape split = ml_shape_make(4, v->B, v->T, c->heads, ml_head_width(c));
+  ml_shape split = ml_shape_make(4, v->B, v->T, c->heads, ml_transformer_head_width(c));
   for (int i = 0; i < 3; i++) {
     DO(ml_reshape(&heads[i], &qkv[i], &split, err));
     ml_tensor_clear(&qkv[i]);
   }
   DO(shape_head(&heads[0], m, v, b->q_gain, err));
   DO(shape_head(&heads[1], m, v, b->k_gain, err));
-  DO(ml_attention(&y, &heads[0], &heads[1], &heads[2], present(&v->segments), ml_attention_scale(c),
-                  true, probe, err));
+  DO(ml_attention(&y, &heads[0], &heads[1], &heads[2], present(&v->segments),
+                  ml_transformer_attention_scale(c), true, probe, err));
   ml_shape joined = ml_shape_make(3, v->B, v->T, c->width);
   DO(ml_reshape(&flat, &y, &joined, err));
   DO(ml_linear(out, &flat, &W[3], present(&bb[3]), ML_ACT_IDENTITY, err));
@@ -207,9 +207,9 @@ ml_status ml_transformer_loss(ml_tensor *loss, ml_transformer *m, const ml_trans
   ml_tensor x = {0};
   ml_status status = ML_OK;
   DO(ml_transformer_trunk(&x, m, &v, batch->probe, NULL, err));
-  DO(ml_linear_cross_entropy(loss, &x, ml_head_weight(m), NULL, m->config.tied,
-                             ml_logit_multiplier(m), &v.targets, present(&v.mask), batch->z_loss,
-                             info, err));
+  DO(ml_linear_cross_entropy(loss, &x, ml_transformer_head_weight(m), NULL, m->config.tied,
+                             ml_transformer_logit_multiplier(m), &v.targets, present(&v.mask),
+                             batch->z_loss, info, err));
 done:
   ml_tensor_clear(&x);
   ml_batch_close(&v);
@@ -224,10 +224,10 @@ ml_status ml_transformer_logits(ml_tensor *logits, ml_transformer *m,
   ml_status status = ML_OK;
   DO(ml_transformer_trunk(&x, m, &v, batch->probe, NULL, err));
   if (m->config.tied)
-    DO(ml_linear_t(&y, &x, ml_head_weight(m), NULL, err));
+    DO(ml_linear_t(&y, &x, ml_transformer_head_weight(m), NULL, err));
   else
-    DO(ml_linear(&y, &x, ml_head_weight(m), NULL, ML_ACT_IDENTITY, err));
-  double multiplier = ml_logit_multiplier(m);
+    DO(ml_linear(&y, &x, ml_transformer_head_weight(m), NULL, ML_ACT_IDENTITY, err));
+  double multiplier = ml_transformer_logit_multiplier(m);
   if (multiplier != 1) {
     DO(ml_binary_number(&scaled, ML_MUL, &y, multiplier, false, err));
     ml_tensor_clear(&y);

@@ -1,6 +1,6 @@
 /* Sampling many prompts: admits rows as the cache has room, prefills, steps all rows at once, lets
  * finished rows leave. */
-#include "decoder.h"
+#include "decoding.h"
 
 #include <string.h>
 
@@ -26,7 +26,7 @@ typedef struct {
 } live_row;
 
 typedef struct {
-  ml_decoder decoder;
+  ml_decoding decoding;
   const ml_generate_options *options;
   const int64_t *const *prompt;
   const int64_t *length;
@@ -93,7 +93,7 @@ typedef struct {
   uint64_t tail_bytes, prompt_bytes;
 } cache_plan;
 
-static cache_plan plan_cache(const ml_decoder *d, const int64_t *length, int64_t n_prompts,
+static cache_plan plan_cache(const ml_decoding *d, const int64_t *length, int64_t n_prompts,
                              const ml_generate_options *o, uint64_t most) {
   cache_plan p = {0};
   int64_t rows = 0;
@@ -114,17 +114,35 @@ static cache_plan plan_cache(const ml_decoder *d, const int64_t *length, int64_t
   return p;
 }
 
-uint64_t ml_transformer_generate_bytes(const ml_transformer *m, const int64_t *length,
-                                       int64_t n_prompts, const ml_generate_options *o) {
-  ml_decoder d;
-  ml_decoder_sizes(&d, m);
-  uint64_t weights = 0;
+/* ML_ENOMEM when not even one row at a time fits: the results, the packed weights, the cache of a
+ * row and its prompt, and scratch. */
+static ml_status fits(const ml_transformer *m, const ml_samples *out, const int64_t *length,
+                      int64_t n_prompts, const ml_generate_options *o, ml_error *err) {
+  ml_decoding d;
+  ml_decoding_sizes(&d, m);
+  int64_t weights = m->config.tied ? d.V * d.d : 0;
   for (int64_t i = 0; i < m->n_params; i++)
-    weights += (uint64_t)(ml_numel(&m->params[i].tensor) * d.esize);
-  cache_plan p = plan_cache(&d, length, n_prompts, o, budget());
-  uint64_t prompts = (uint64_t)(1 + p.rows / o->n);
-  return weights + (uint64_t)p.rows * p.tail_bytes + prompts * p.prompt_bytes +
-         (uint64_t)ml_threads() * ml_decode_scratch_bytes(&d, PREFILL_ROWS, PREFILL_ROWS);
+    if (i != m->tokens && i != m->positions)
+      weights += ml_numel(&m->params[i].tensor);
+  cache_plan p = plan_cache(&d, length, n_prompts, o, 0);
+  double results =
+      (double)out->rows * ((double)out->room * (sizeof *out->tokens + sizeof *out->logprobs) +
+                           sizeof *out->length + sizeof *out->finished);
+  double rest =
+      (double)(weights * d.esize) + (double)p.tail_bytes + (double)p.prompt_bytes +
+      (double)((size_t)ml_threads() * ml_decode_scratch_bytes(&d, PREFILL_ROWS, PREFILL_ROWS));
+  ml_memory_info info;
+  ml_memory(&info);
+  double vacant = info.limit > info.live ? (double)(info.limit - info.live) : 0;
+  const double MiB = 1 << 20;
+  if (results + rest > vacant)
+    return ml_fail(err, ML_ENOMEM, 0,
+                   "%lld rows of up to %lld new tokens need %.1f MiB, and %.1f MiB to decode one "
+                   "row at a time: more "
+                   "than the %.1f MiB that are free",
+                   (long long)out->rows, (long long)out->room, results / MiB, rest / MiB,
+                   vacant / MiB);
+  return ML_OK;
 }
 
 /* ---- a row's life ---------------------------------------------------------------------------- */
@@ -147,7 +165,7 @@ static void advance(job *j, int64_t k, const void *logits, ml_decode_scratch *s)
   live_row *r = &j->live[k];
   ml_samples *out = j->out;
   int64_t *length = &out->length[r->index], at = r->index * out->room + *length, id = 0;
-  if (!ml_draw(&j->decoder, o, logits, r->key, (uint64_t)*length, s, &id, &out->logprobs[at])) {
+  if (!ml_draw(&j->decoding, o, logits, r->key, (uint64_t)*length, s, &id, &out->logprobs[at])) {
     r->failed = r->done = true;
     return;
   }
@@ -155,7 +173,7 @@ static void advance(job *j, int64_t k, const void *logits, ml_decode_scratch *s)
   ++*length;
   int64_t P = j->length[r->prompt];
   out->finished[r->index] = j->stop[id];
-  r->done = j->stop[id] || *length >= room_after(&j->decoder.model->config, o, P);
+  r->done = j->stop[id] || *length >= room_after(&j->decoding.model->config, o, P);
   j->row[k].token = id;
   j->row[k].position = P + *length - 1;
   if (!r->done)
@@ -184,7 +202,7 @@ static ml_status compact(job *j, ml_error *err) {
     j->vacant[j->n_vacant++] = r->tail;
     if (--p->rows == 0) {
       j->cache -=
-          (uint64_t)(ml_span_bytes(&j->decoder, p->span.cap) + j->decoder.V * j->decoder.esize);
+          (uint64_t)(ml_span_bytes(&j->decoding, p->span.cap) + j->decoding.V * j->decoding.esize);
       ml_span_close(&p->span);
       ml_block_free(p->logits);
       p->logits = NULL;
@@ -200,7 +218,7 @@ static ml_status compact(job *j, ml_error *err) {
 
 /* Takes the next row with its cache, and its prompt when it is the first of it; all or nothing. */
 static ml_status admit_one(job *j, ml_error *err) {
-  const ml_decoder *d = &j->decoder;
+  const ml_decoding *d = &j->decoding;
   const ml_generate_options *o = j->options;
   int64_t i = j->next / o->n, P = j->length[i];
   prompt_state *p = &j->prompts[i];
@@ -232,13 +250,13 @@ static ml_status admit(job *j, ml_error *err) {
     return ML_OK;
   while (j->next < j->rows && j->n_live < j->most) {
     int64_t i = j->next / j->options->n, P = j->length[i];
-    if (room_after(&j->decoder.model->config, j->options, P) < 1) { /* max_new is 0 */
+    if (room_after(&j->decoding.model->config, j->options, P) < 1) { /* max_new is 0 */
       j->next++;
       continue;
     }
     int64_t more = 0;
     if (!j->prompts[i].logits)
-      more = ml_span_bytes(&j->decoder, P) + j->decoder.V * j->decoder.esize;
+      more = ml_span_bytes(&j->decoding, P) + j->decoding.V * j->decoding.esize;
     if (j->n_live > 0 && j->cache + (uint64_t)more > j->budget)
       break;
     ml_status status = admit_one(j, err);
@@ -255,8 +273,8 @@ static ml_status admit(job *j, ml_error *err) {
 
 static void flush(job *j, const ml_decode_row *rows, int64_t n, int64_t *owner,
                   ml_decode_scratch *s) {
-  const int64_t bytes = j->decoder.V * j->decoder.esize;
-  ml_decode_rows(&j->decoder, rows, n, s);
+  const int64_t bytes = j->decoding.V * j->decoding.esize;
+  ml_decode_rows(&j->decoding, rows, n, s);
   for (int64_t i = 0, w = 0; i < n; i++)
     if (rows[i].wanted)
       memcpy(j->prompts[owner[i]].logits, s->logits + w++ * bytes, (size_t)bytes);
@@ -288,7 +306,7 @@ static void prefill_group(void *ctx, int64_t g, int worker) {
     flush(j, rows, n, owner, &j->scratch[worker]);
 }
 
-static double row_cost(const ml_decoder *d) {
+static double row_cost(const ml_decoding *d) {
   return 2.0 * (double)d->depth * (double)d->d * (double)(4 * d->d + 2 * d->m) +
          2.0 * (double)d->d * (double)d->V;
 }
@@ -314,7 +332,7 @@ static void prefill(job *j) {
   }
   j->out->prompt_tokens += all;
   if (groups)
-    run_groups(j, groups, row_cost(&j->decoder) * (double)all / (double)groups, prefill_group);
+    run_groups(j, groups, row_cost(&j->decoding) * (double)all / (double)groups, prefill_group);
 }
 
 /* The rest of the prompt goes to the row's own cache, and its first token comes from the prompt's
@@ -325,7 +343,7 @@ static void start_row(void *ctx, int64_t i, int worker) {
   live_row *r = &j->live[k];
   int64_t P = j->length[r->prompt], full = full_blocks(P);
   if (P > full && r->tail->cap > 0)
-    ml_span_copy(r->tail, &j->prompts[r->prompt].span, full, &j->decoder);
+    ml_span_copy(r->tail, &j->prompts[r->prompt].span, full, &j->decoding);
   advance(j, k, j->prompts[r->prompt].logits, &j->scratch[worker]);
 }
 
@@ -356,15 +374,15 @@ static void step_group(void *ctx, int64_t g, int worker) {
   ml_decode_scratch *s = &j->scratch[worker];
   int64_t first = g * j->group, all = least(j->group, j->n_live - first), n = all;
   for (int step = 0; step < STEPS && n > 0 && 4 * n >= 3 * all && !ml_cancelled(); step++) {
-    ml_decode_rows(&j->decoder, j->row + first, n, s);
+    ml_decode_rows(&j->decoding, j->row + first, n, s);
     for (int64_t k = 0; k < n; k++)
-      advance(j, first + k, s->logits + k * j->decoder.V * j->decoder.esize, s);
+      advance(j, first + k, s->logits + k * j->decoding.V * j->decoding.esize, s);
     n = partition(j, first, n);
   }
 }
 
 static ml_status run(job *j, ml_error *err) {
-  const double cost = row_cost(&j->decoder);
+  const double cost = row_cost(&j->decoding);
   while (j->next < j->rows || j->n_live > 0) {
     ML_POLL(err);
     double start = ml_now();
@@ -372,7 +390,7 @@ static ml_status run(job *j, ml_error *err) {
     if (j->n_live > j->first_new) {
       prefill(j);
       ML_POLL(err);
-      ml_parallel_for(j->n_live - j->first_new, 40.0 * (double)j->decoder.V, start_row, j);
+      ml_parallel_for(j->n_live - j->first_new, 40.0 * (double)j->decoding.V, start_row, j);
       ML_TRY(compact(j, err));
       j->out->prefill_seconds += ml_now() - start;
       start = ml_now();
@@ -441,6 +459,8 @@ static ml_status open_samples(ml_samples *out, const ml_transformer *m, const in
       cells > INT64_MAX / 64)
     return ml_fail(err, ML_EARG, 3, "%lld prompts of %lld samples are too many",
                    (long long)n_prompts, (long long)o->n);
+  if (out->rows > 0 && out->room > 0)
+    ML_TRY(fits(m, out, length, n_prompts, o, err));
   size_t rows = out->rows > 0 ? (size_t)out->rows : 1;
   out->tokens = ml_alloc((cells > 0 ? (size_t)cells : 1) * sizeof *out->tokens);
   out->logprobs = ml_alloc((cells > 0 ? (size_t)cells : 1) * sizeof *out->logprobs);
@@ -454,7 +474,7 @@ static ml_status open_samples(ml_samples *out, const ml_transformer *m, const in
 
 /* One block for what rows own, halved while there is no memory for it. */
 static ml_status open_pool(job *j, ml_error *err) {
-  const ml_decoder *d = &j->decoder;
+  const ml_decoding *d = &j->decoding;
   j->budget = budget();
   cache_plan p = plan_cache(d, j->length, j->n_prompts, j->options, j->budget);
   for (j->most = p.rows; !j->pool; j->most = (j->most + 1) / 2) {
@@ -482,17 +502,17 @@ static ml_status open_pool(job *j, ml_error *err) {
 }
 
 static ml_status open_job(job *j, ml_transformer *m, ml_error *err) {
-  ML_TRY(ml_decoder_open(&j->decoder, m, err));
+  ML_TRY(ml_decoding_open(&j->decoding, m, err));
   j->threads = ml_threads();
-  j->stop = ml_alloc((size_t)j->decoder.V);
+  j->stop = ml_alloc((size_t)j->decoding.V);
   j->prompts = ml_alloc((size_t)j->n_prompts * sizeof *j->prompts);
   j->scratch = ml_alloc((size_t)j->threads * sizeof *j->scratch);
-  size_t bytes = ml_decode_scratch_bytes(&j->decoder, PREFILL_ROWS, PREFILL_ROWS);
+  size_t bytes = ml_decode_scratch_bytes(&j->decoding, PREFILL_ROWS, PREFILL_ROWS);
   j->memory = ml_block_new(bytes * (size_t)j->threads);
   if (!j->stop || !j->prompts || !j->scratch || !j->memory)
     return ml_fail(err, ML_ENOMEM, 0, "no memory to decode %lld rows", (long long)j->rows);
   for (int w = 0; w < j->threads; w++)
-    ml_decode_scratch_init(&j->scratch[w], &j->decoder, PREFILL_ROWS, PREFILL_ROWS,
+    ml_decode_scratch_init(&j->scratch[w], &j->decoding, PREFILL_ROWS, PREFILL_ROWS,
                            j->memory + (size_t)w * bytes);
   for (int64_t i = 0; i < j->options->n_stop; i++)
     j->stop[j->options->stop[i]] = true;
@@ -515,7 +535,7 @@ static void close_job(job *j) {
   ml_free(j->bound);
   ml_free(j->scratch);
   ml_block_free(j->memory);
-  ml_decoder_close(&j->decoder);
+  ml_decoding_close(&j->decoding);
 }
 
 ml_status ml_transformer_generate(ml_samples *samples, ml_transformer *m,

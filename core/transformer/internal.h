@@ -26,14 +26,16 @@ struct ml_transformer {
   char *rotary; /* cosines and sines of all positions, made by the first decoding */
 };
 
-static inline int64_t ml_head_width(const ml_transformer_config *c) { return c->width / c->heads; }
-static inline double ml_attention_scale(const ml_transformer_config *c) {
-  double d = (double)ml_head_width(c);
+static inline int64_t ml_transformer_head_width(const ml_transformer_config *c) {
+  return c->width / c->heads;
+}
+static inline double ml_transformer_attention_scale(const ml_transformer_config *c) {
+  double d = (double)ml_transformer_head_width(c);
   if (c->scale_kind == ML_SCALE_NUMBER)
     return c->attention_scale;
   return c->scale_kind == ML_SCALE_INV ? 1 / d : 1 / __builtin_sqrt(d);
 }
-static inline double ml_logit_multiplier(const ml_transformer *m) {
+static inline double ml_transformer_logit_multiplier(const ml_transformer *m) {
   return m->config.tied ? m->tied_multiplier : m->params[m->head].multiplier;
 }
 
@@ -71,7 +73,7 @@ ml_status ml_transformer_trunk(ml_tensor *out, ml_transformer *model, const ml_b
 ml_status ml_transformer_effective(ml_tensor *out, const ml_transformer *model, int64_t i,
                                    ml_error *err) ML_MUST_CHECK;
 /* The head's weight as stored: head [d,V], or tokens [V,d] when tied. */
-static inline const ml_tensor *ml_head_weight(const ml_transformer *m) {
+static inline const ml_tensor *ml_transformer_head_weight(const ml_transformer *m) {
   return &m->params[m->config.tied ? m->tokens : m->head].tensor;
 }
 

@@ -1,4 +1,4 @@
-/* Choice of the decoder's row kernels by dtype and by the instruction set of this machine. */
+/* Choice of decoding's row kernels by dtype and by the instruction set of this machine. */
 #include "kernels.h"
 
 #define KERNELS(v)                                                                                 \

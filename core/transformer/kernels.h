@@ -1,4 +1,4 @@
-/* The decoder's row kernels: one table per dtype and instruction set. Private to the transformer
+/* Decoding's row kernels: one table per dtype and instruction set. Private to the transformer
  * room.
  *
  * Every kernel computes one row from that row's own data in an order fixed by its sizes, so that a
@@ -7,7 +7,7 @@
 #ifndef MOONLAB_TRANSFORMER_KERNELS_H
 #define MOONLAB_TRANSFORMER_KERNELS_H
 
-#include "../tensor/tensor.h"
+#include "tensor/tensor.h"
 
 /* Positions that stand together in the cache, the unit over which scores are vectors. */
 #define ML_CACHE_BLOCK 16

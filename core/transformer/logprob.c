@@ -58,8 +58,8 @@ static ml_status score(const job *j, ml_transformer *m, int64_t first, int64_t B
   if (!status)
     status = ml_tensor_index_select(&picked, &flat, &rows, 0, err);
   if (!status)
-    status = ml_linear_nll(&nll, &picked, ml_head_weight(m), NULL, m->config.tied,
-                           ml_logit_multiplier(m), &targets, err);
+    status = ml_linear_nll(&nll, &picked, ml_transformer_head_weight(m), NULL, m->config.tied,
+                           ml_transformer_logit_multiplier(m), &targets, err);
   for (int64_t b = 0, at = 0; b < B && !status; b++) {
     int64_t s = j->order[first + b], n = j->length[s] - j->from[s];
     ml_tensor part = {0};

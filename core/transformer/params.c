@@ -118,7 +118,7 @@ ml_shape ml_transformer_param_shape(const ml_transformer *m, int64_t i) {
     return ml_shape_make(2, d, d);
   }
   if (strstr(p->name, "q_norm") || strstr(p->name, "k_norm"))
-    return ml_shape_make(1, ml_head_width(c));
+    return ml_shape_make(1, ml_transformer_head_width(c));
   if (strstr(p->name, "mlp.b1"))
     return ml_shape_make(1, c->mlp_width);
   return ml_shape_make(1, d);

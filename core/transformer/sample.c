@@ -1,13 +1,13 @@
 /* Drawing a token: greedy, or by the inverse of the distribution function after temperature, top-k
  * and top-p. */
-#include "decoder.h"
+#include "decoding.h"
 
 #include <math.h>
 
 /* A temperature below this is as good as 0, and its reciprocal stays finite in f32. */
 #define LEAST_TEMPERATURE 1e-30
 
-bool ml_draw(const ml_decoder *d, const ml_generate_options *o, const void *logits, uint64_t key,
+bool ml_draw(const ml_decoding *d, const ml_generate_options *o, const void *logits, uint64_t key,
              uint64_t counter, ml_decode_scratch *s, int64_t *id, double *logprob) {
   const ml_decode_kernels *k = d->kernels;
   const int64_t V = d->V;

@@ -8,7 +8,7 @@
 #ifndef MOONLAB_TRANSFORMER_H
 #define MOONLAB_TRANSFORMER_H
 
-#include "../nn/nn.h"
+#include "nn/nn.h"
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
@@ -197,15 +197,12 @@ ML_API void ml_samples_clear(ml_samples *samples);
 
 /* A prompt has 1..context ids. Together with it a row holds at most context + 1 tokens; one that
  * gets there ends unfinished. The cache is bounded: rows beyond the bound wait for others to end,
- * which changes no result. ML_EARG; ML_ENUMERIC when logits are NaN; ML_ECANCELLED. */
+ * which changes no result. ML_EARG; ML_ENOMEM, before anything is done when one row at a time and the results
+ * exceed the memory that is free; ML_ENUMERIC when logits are NaN; ML_ECANCELLED. */
 ML_API ml_status ml_transformer_generate(ml_samples *samples, ml_transformer *model,
                                          const int64_t *const *prompt, const int64_t *length,
                                          int64_t n_prompts, const ml_generate_options *options,
                                          ml_error *err) ML_MUST_CHECK;
-/* Upper bound of the memory generate takes: packed weights, cache, scratch. */
-ML_API uint64_t ml_transformer_generate_bytes(const ml_transformer *model, const int64_t *length,
-                                              int64_t n_prompts,
-                                              const ml_generate_options *options);
 /* Logits as decoding computes them: the first `prefill` ids in one pass, the rest one at a time
  * through the cache. logits real [length, V]. For checks against ml_transformer_logits. */
 ML_API ml_status ml_transformer_decode_logits(ml_tensor *logits, ml_transformer *model,

@@ -3509,6 +3509,15 @@ ml.text.from_bytes = function(...) end
 ---source: -
 ml.text.lookup = function(...) end
 
+---ml.text.nearest(word, names)
+---The name that a word was probably meant to be: nearest by changes, insertions, deletions and
+---swaps of neighbours, whatever the case.
+---@param word string
+---@param names table list of strings
+---@return string or nil when nothing is near
+---source: Damerau 1964
+ml.text.nearest = function(...) end
+
 ---ml.text.windows(ids, starts, n)
 ---Pieces of a long sequence as rows.
 ---@param ids tensor index [N]

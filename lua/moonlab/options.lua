@@ -1,30 +1,10 @@
 --- Checking of options tables and values in Lua code, with the words that the bindings use.
+local core = require "moonlab.core"
+
 local options = {}
 
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do row[j] = j end
-  for i = 1, #a do
-    local corner = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local best = math.min(row[j] + 1, row[j - 1] + 1, corner + cost)
-      corner, row[j] = row[j], best
-    end
-  end
-  return row[#b]
-end
-
 --- The nearest of `names` to `word`, or nil when none is near.
-function options.nearest(word, names)
-  local best, at = math.huge, nil
-  for _, name in ipairs(names) do
-    local d = distance(word:lower(), name:lower())
-    if d < best or (d == best and at and name < at) then best, at = d, name end
-  end
-  if at and best <= math.max(2, #word // 3) then return at end
-end
+function options.nearest(word, names) return core.text.nearest(word, names) end
 
 --- The same for a table that must be there.
 function options.required(where, t, names)

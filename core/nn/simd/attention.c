@@ -4,7 +4,7 @@
  * A score is computed by the same chain of multiply-adds forward and backward, so the recomputed
  * probabilities are those of the forward pass. Nothing here depends on how queries are dealt to
  * tasks. */
-#include "../kernels.h"
+#include "nn/kernels.h"
 #include "strip.h"
 
 enum { QUERIES = 64 }; /* of a block of the backward pass */

@@ -1,5 +1,5 @@
 /* Hot loops of the rotary position embedding. */
-#include "../kernels.h"
+#include "nn/kernels.h"
 #include "base/simd.h"
 
 #define INLINE static inline __attribute__((always_inline))

@@ -30,7 +30,10 @@ static inline real angle_of(real y, real x) {
 #endif
 }
 
-void ML_FN(optim_sgd)(real *w, const real *g, real *u, int64_t n, const ml_optim_numbers *k) {
+static void sgd(void *w_, const void *g_, void *u_, int64_t n, const ml_optim_numbers *k) {
+  real *w = w_;
+  const real *g = g_;
+  real *u = u_;
   real lr = (real)k->lr, keep = (real)(1 - k->shrink), mu = (real)k->momentum,
        co = (real)k->coupled;
   if (!u) {
@@ -58,8 +61,12 @@ void ML_FN(optim_sgd)(real *w, const real *g, real *u, int64_t n, const ml_optim
   }
 }
 
-void ML_FN(optim_moments)(const real *w, const real *g, real *m, real *v, int64_t n,
-                          const ml_optim_numbers *k) {
+static void moments(const void *w_, const void *g_, void *m_, void *v_, int64_t n,
+                    const ml_optim_numbers *k) {
+  const real *w = w_;
+  const real *g = g_;
+  real *m = m_;
+  real *v = v_;
   real b1 = (real)k->beta1, b2 = (real)k->beta2, d1 = (real)(1 - k->beta1),
        d2 = (real)(1 - k->beta2), co = (real)k->coupled;
   for (int64_t i = 0; i < n; i++) {
@@ -69,8 +76,12 @@ void ML_FN(optim_moments)(const real *w, const real *g, real *m, real *v, int64_
   }
 }
 
-void ML_FN(optim_adam)(real *w, const real *g, real *m, real *v, int64_t n,
-                       const ml_optim_numbers *k) {
+static void adam(void *w_, const void *g_, void *m_, void *v_, int64_t n,
+                 const ml_optim_numbers *k) {
+  real *w = w_;
+  const real *g = g_;
+  real *m = m_;
+  real *v = v_;
   real b1 = (real)k->beta1, b2 = (real)k->beta2, d1 = (real)(1 - k->beta1),
        d2 = (real)(1 - k->beta2);
   real lr = (real)(k->lr * k->c1), c2 = (real)k->c2, eps = (real)k->eps,
@@ -84,16 +95,23 @@ void ML_FN(optim_adam)(real *w, const real *g, real *m, real *v, int64_t n,
   }
 }
 
-void ML_FN(optim_adam_apply)(real *w, const real *m, const real *v, int64_t n,
-                             const ml_optim_numbers *k) {
+static void adam_apply(void *w_, const void *m_, const void *v_, int64_t n,
+                       const ml_optim_numbers *k) {
+  real *w = w_;
+  const real *m = m_;
+  const real *v = v_;
   real lr = (real)(k->lr * k->c1), c2 = (real)k->c2, eps = (real)k->eps,
        keep = (real)(1 - k->shrink);
   for (int64_t i = 0; i < n; i++)
     w[i] = w[i] * keep - lr * m[i] / (ml_root(v[i] * c2) + eps);
 }
 
-void ML_FN(optim_atan2)(real *w, const real *g, real *m, real *v, int64_t n,
-                        const ml_optim_numbers *k) {
+static void adam_atan2(void *w_, const void *g_, void *m_, void *v_, int64_t n,
+                       const ml_optim_numbers *k) {
+  real *w = w_;
+  const real *g = g_;
+  real *m = m_;
+  real *v = v_;
   real b1 = (real)k->beta1, b2 = (real)k->beta2, d1 = (real)(1 - k->beta1),
        d2 = (real)(1 - k->beta2);
   real lr = (real)(k->lr * k->a), keep = (real)(1 - k->shrink), co = (real)k->coupled;
@@ -107,7 +125,10 @@ void ML_FN(optim_atan2)(real *w, const real *g, real *m, real *v, int64_t n,
   }
 }
 
-void ML_FN(optim_lion)(real *w, const real *g, real *m, int64_t n, const ml_optim_numbers *k) {
+static void lion(void *w_, const void *g_, void *m_, int64_t n, const ml_optim_numbers *k) {
+  real *w = w_;
+  const real *g = g_;
+  real *m = m_;
   real b1 = (real)k->beta1, b2 = (real)k->beta2, d1 = (real)(1 - k->beta1),
        d2 = (real)(1 - k->beta2);
   real lr = (real)k->lr, keep = (real)(1 - k->shrink);
@@ -127,7 +148,8 @@ static inline double fold(double *s) {
   return s[0];
 }
 
-double ML_FN(optim_sumsq)(const real *x, int64_t n) {
+static double sumsq(const void *x_, int64_t n) {
+  const real *x = x_;
   double s[LANES] = {0};
   int64_t i = 0;
   for (; i + LANES <= n; i += LANES)
@@ -138,9 +160,11 @@ double ML_FN(optim_sumsq)(const real *x, int64_t n) {
   return fold(s);
 }
 
-/* sum of g^2 / max(v c2, eps^2) */
-double ML_FN(optim_clip_sumsq)(const real *w, const real *g, const real *v, int64_t n,
-                               const ml_optim_numbers *k) {
+static double clip_sumsq(const void *w_, const void *g_, const void *v_, int64_t n,
+                         const ml_optim_numbers *k) {
+  const real *w = w_;
+  const real *g = g_;
+  const real *v = v_;
   double s[LANES] = {0}, co = k->coupled, c2 = k->c2, least = k->eps * k->eps;
   for (int64_t i = 0; i < n; i += LANES) {
     int end = n - i < LANES ? (int)(n - i) : LANES;
@@ -153,10 +177,10 @@ double ML_FN(optim_clip_sumsq)(const real *w, const real *g, const real *v, int6
   return fold(s);
 }
 
-/* row[i] = mean over columns of g^2 + eps1, col[j] += the same summed over these rows (the caller
- * divides) */
-void ML_FN(optim_factor_sums)(const real *w, const real *g, int64_t rows, int64_t cols, double eps1,
-                              double coupled, double *row, double *col) {
+static void factor_sums(const void *w_, const void *g_, int64_t rows, int64_t cols, double eps1,
+                        double coupled, double *row, double *col) {
+  const real *w = w_;
+  const real *g = g_;
   for (int64_t i = 0; i < rows; i++) {
     double s[LANES] = {0};
     for (int64_t j = 0; j < cols; j += LANES) {
@@ -172,9 +196,11 @@ void ML_FN(optim_factor_sums)(const real *w, const real *g, int64_t rows, int64_
   }
 }
 
-/* u = g / sqrt(r_i c_j), r already divided by mean(r); returns the sum of u^2 */
-double ML_FN(optim_factored_u)(const real *w, const real *g, real *u, const double *r,
-                               const double *c, int64_t rows, int64_t cols, double coupled) {
+static double factored_u(const void *w_, const void *g_, void *u_, const double *r, const double *c,
+                         int64_t rows, int64_t cols, double coupled) {
+  const real *w = w_;
+  const real *g = g_;
+  real *u = u_;
   double s[LANES] = {0};
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < cols; j += LANES) {
@@ -189,8 +215,12 @@ double ML_FN(optim_factored_u)(const real *w, const real *g, real *u, const doub
   return fold(s);
 }
 
-double ML_FN(optim_unfactored_u)(const real *w, const real *g, real *u, real *v, int64_t n,
-                                 double b2, double eps1, double coupled) {
+static double unfactored_u(const void *w_, const void *g_, void *u_, void *v_, int64_t n, double b2,
+                           double eps1, double coupled) {
+  const real *w = w_;
+  const real *g = g_;
+  real *u = u_;
+  real *v = v_;
   double s[LANES] = {0};
   for (int64_t i = 0; i < n; i += LANES) {
     int end = n - i < LANES ? (int)(n - i) : LANES;
@@ -206,14 +236,21 @@ double ML_FN(optim_unfactored_u)(const real *w, const real *g, real *u, real *v,
   return fold(s);
 }
 
-void ML_FN(optim_apply)(real *w, const real *u, int64_t n, double lr, double shrink) {
+static void apply(void *w_, const void *u_, int64_t n, double lr, double shrink) {
+  real *w = w_;
+  const real *u = u_;
   real step = (real)lr, keep = (real)(1 - shrink);
   for (int64_t i = 0; i < n; i++)
     w[i] = w[i] * keep - step * u[i];
 }
 
-void ML_FN(optim_scale)(real *x, int64_t n, double factor) {
+static void scale(void *x_, int64_t n, double factor) {
+  real *x = x_;
   real f = (real)factor;
   for (int64_t i = 0; i < n; i++)
     x[i] *= f;
 }
+
+const ml_optim_kernels ML_FN(optim_rules) = {
+    sgd,        moments,     adam,       adam_apply,   adam_atan2, lion, sumsq,
+    clip_sumsq, factor_sums, factored_u, unfactored_u, apply,      scale};

@@ -224,6 +224,8 @@ function T.test_errors()
     function() lm:generate({ { 1 } }, { keys = {} }) end)
   check.raises("prompt 1 has 21 ids, more than the context of 20",
     function() lm:generate { ml.rng(1):integers(1, 12, { 21 }) } end)
+  check.raises("1000000000000 rows of up to 20 new tokens need",
+    function() lm:generate({ { 1 } }, { n = 10 ^ 12 // 1 | 0 }) end)
   check.raises("/no/such/folder", function() lm:save("/no/such/folder/x") end)
   check.raises("/no/such/file", ml.transformer.load, "/no/such/file")
 end

@@ -292,5 +292,37 @@ static void test_out_of_memory(void) {
   ml_transformer_free(m);
 }
 
+/* The number of what is wanted comes before anything is taken. */
+static void test_what_cannot_fit_is_refused_early(void) {
+  ml_error err;
+  ml_rng g = ml_rng_seed(12);
+  ml_transformer_config c = random_config(&g, ML_F32);
+  c.context = 40;
+  ml_transformer *m = random_model(&g, &c);
+  int64_t id = 1, length = 1;
+  const int64_t *prompt = &id;
+  ml_rng key = ml_rng_seed(1);
+  ml_generate_options o;
+  ml_generate_options_default(&o);
+  o.keys = &key;
+  o.max_new = 32;
+  o.n = 1 << 16; /* results of 32 MiB */
+  ml_samples s;
+  ml_cache_trim();
+  ml_memory_set_limit(ml_live_bytes() + (8 << 20));
+  ml_inject_alloc_failure(0, false);
+  ml_cancel(); /* what is not refused ends here */
+  CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_ENOMEM);
+  ml_cancel_clear();
+  CHECK_EQ(ml_inject_count(), 0); /* nothing was taken */
+  CHECK_HAS(err.message, "65536 rows of up to 32 new tokens need 32.");
+  o.n = 2;
+  CHECK_OK(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), &err);
+  ml_samples_clear(&s);
+  ml_memory_set_limit(0);
+  ml_transformer_free(m);
+}
+
 CHECK_MAIN(test_decode_f32, test_decode_f64, test_rows_are_independent, test_waiting_rows,
-           test_ends, test_nan_weights_raise, test_cancel, test_out_of_memory)
+           test_ends, test_nan_weights_raise, test_cancel, test_out_of_memory,
+           test_what_cannot_fit_is_refused_early)

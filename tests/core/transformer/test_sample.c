@@ -1,12 +1,12 @@
 /* The samplers against the distributions they stand for, by chi-square with fixed seeds. */
 #include "random_model.h"
-#include "transformer/decoder.h"
+#include "transformer/decoding.h"
 
 enum { V = 40, DRAWS = 20000 };
 
 typedef struct {
   ml_transformer *model;
-  ml_decoder decoder;
+  ml_decoding decoding;
   ml_decode_scratch scratch;
   char *memory;
 } bench;
@@ -19,22 +19,22 @@ static bench open_bench(ml_dtype dtype) {
   c.dtype = (int)dtype;
   c.depth = 0, c.width = 8, c.heads = 1, c.vocab = V;
   CHECK_OK(ml_transformer_new(&b.model, &c, &err), &err);
-  CHECK_OK(ml_decoder_open(&b.decoder, b.model, &err), &err);
-  b.memory = ml_block_new(ml_decode_scratch_bytes(&b.decoder, 1, 1));
-  ml_decode_scratch_init(&b.scratch, &b.decoder, 1, 1, b.memory);
+  CHECK_OK(ml_decoding_open(&b.decoding, b.model, &err), &err);
+  b.memory = ml_block_new(ml_decode_scratch_bytes(&b.decoding, 1, 1));
+  ml_decode_scratch_init(&b.scratch, &b.decoding, 1, 1, b.memory);
   return b;
 }
 
 static void close_bench(bench *b) {
   ml_block_free(b->memory);
-  ml_decoder_close(&b->decoder);
+  ml_decoding_close(&b->decoding);
   ml_transformer_free(b->model);
 }
 
 /* Logits into the scratch in the bench's dtype. */
 static const void *put(bench *b, const double *x) {
   for (int i = 0; i < V; i++)
-    if (b->decoder.dtype == ML_F32)
+    if (b->decoding.dtype == ML_F32)
       ((float *)(void *)b->scratch.logits)[i] = (float)x[i];
     else
       ((double *)(void *)b->scratch.logits)[i] = x[i];
@@ -83,11 +83,11 @@ static void chi_square(bench *b, const double *x, const ml_generate_options *o, 
     max = fmax(max, x[i]);
   for (int i = 0; i < V; i++)
     sum += exp(x[i] - max);
-  double tolerance = b->decoder.dtype == ML_F32 ? 2e-6 : 1e-13;
+  double tolerance = b->decoding.dtype == ML_F32 ? 2e-6 : 1e-13;
   for (int n = 0; n < DRAWS; n++) {
     int64_t id = -1;
     double logprob;
-    CHECK(ml_draw(&b->decoder, o, logits, key, (uint64_t)n, &b->scratch, &id, &logprob));
+    CHECK(ml_draw(&b->decoding, o, logits, key, (uint64_t)n, &b->scratch, &id, &logprob));
     CHECK(id >= 0 && id < V);
     if (id < 0 || id >= V)
       return;
@@ -161,7 +161,7 @@ static void test_extremes(void) {
       o.greedy = mode == 1;
       o.top_k = mode == 2 ? 3 : 0;
       o.temperature = mode == 3 ? 1e-300 : 1;
-      CHECK(ml_draw(&b.decoder, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
+      CHECK(ml_draw(&b.decoding, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
       CHECK_EQ(id, 17);
       CHECK_NEAR(logprob, 0, 0, 1e-12);
     }
@@ -170,16 +170,16 @@ static void test_extremes(void) {
       x[i] = i % 2 ? 99999 : -INFINITY;
     chi_square(&b, x, &o, 77);
     o.greedy = true;
-    CHECK(ml_draw(&b.decoder, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
+    CHECK(ml_draw(&b.decoding, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
     CHECK_EQ(id, 1); /* the first of equals */
     o.greedy = false;
     x[20] = NAN;
-    CHECK(!ml_draw(&b.decoder, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
+    CHECK(!ml_draw(&b.decoding, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
     for (int i = 0; i < V; i++)
       x[i] = -INFINITY;
-    CHECK(!ml_draw(&b.decoder, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
+    CHECK(!ml_draw(&b.decoding, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
     x[4] = INFINITY;
-    CHECK(!ml_draw(&b.decoder, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
+    CHECK(!ml_draw(&b.decoding, &o, put(&b, x), 5, 1, &b.scratch, &id, &logprob));
     close_bench(&b);
   }
 }

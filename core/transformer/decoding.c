@@ -1,6 +1,6 @@
 /* Getting a model ready to decode: weights packed once, vectors with their multipliers, rotary
  * tables. */
-#include "decoder.h"
+#include "decoding.h"
 
 #include <math.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 /* ---- packing --------------------------------------------------------------------------------- */
 
 /* [K, N0 + N1 + ...] side by side, each times its multiplier. */
-static ml_status pack(ml_packed **packed, const ml_decoder *d, const int64_t *params, int n,
+static ml_status pack(ml_packed **packed, const ml_decoding *d, const int64_t *params, int n,
                       ml_error *err) {
   const ml_transformer *m = d->model;
   const ml_tensor *first = &m->params[params[0]].tensor;
@@ -36,10 +36,10 @@ static ml_status pack(ml_packed **packed, const ml_decoder *d, const int64_t *pa
   return status;
 }
 
-static ml_status pack_head(ml_decoder *d, ml_error *err) {
+static ml_status pack_head(ml_decoding *d, ml_error *err) {
   const ml_transformer *m = d->model;
-  const ml_tensor *W = ml_head_weight(m);
-  double multiplier = ml_logit_multiplier(m);
+  const ml_tensor *W = ml_transformer_head_weight(m);
+  double multiplier = ml_transformer_logit_multiplier(m);
   bool tied = m->config.tied;
   if (multiplier == 1)
     return ml_packed_new(&d->head, d->dtype, tied, d->d, d->V, ml_data(W), tied ? d->d : d->V, err);
@@ -55,9 +55,9 @@ static ml_status pack_head(ml_decoder *d, ml_error *err) {
 
 /* ---- vectors --------------------------------------------------------------------------------- */
 
-/* A cursor over the decoder's block; with block NULL it counts only. */
+/* A cursor over the decoding's block; with block NULL it counts only. */
 typedef struct {
-  ml_decoder *d;
+  ml_decoding *d;
   int64_t used; /* bytes */
 } cursor;
 
@@ -69,7 +69,7 @@ static char *take(cursor *c, int64_t count) {
 
 /* The n parameters one after the other, scaled; NULL when the configuration has none. */
 static const void *vector(cursor *c, const int64_t *params, int n) {
-  const ml_decoder *d = c->d;
+  const ml_decoding *d = c->d;
   if (params[0] < 0)
     return NULL;
   int64_t count = 0;
@@ -84,11 +84,11 @@ static const void *vector(cursor *c, const int64_t *params, int n) {
   return out;
 }
 
-static void vectors(ml_decoder *d, cursor *c) {
+static void vectors(ml_decoding *d, cursor *c) {
   const ml_transformer *m = d->model;
   for (int64_t l = 0; l < d->depth; l++) {
     const ml_block_index *b = &m->blocks[l];
-    ml_decoder_layer *y = &d->layer[l];
+    ml_decoding_layer *y = &d->layer[l];
     y->norm1_gain = vector(c, &b->norm1_gain, 1);
     y->norm1_shift = vector(c, &b->norm1_shift, 1);
     y->norm2_gain = vector(c, &b->norm2_gain, 1);
@@ -104,7 +104,7 @@ static void vectors(ml_decoder *d, cursor *c) {
   d->norm_shift = vector(c, &m->norm_shift, 1);
 }
 
-static void put(const ml_decoder *d, char *table, int64_t i, double value) {
+static void put(const ml_decoding *d, char *table, int64_t i, double value) {
   if (d->dtype == ML_F32)
     ((float *)(void *)table)[i] = (float)value;
   else
@@ -112,7 +112,7 @@ static void put(const ml_decoder *d, char *table, int64_t i, double value) {
 }
 
 /* The model keeps its table: many calls decode a few tokens only. */
-static ml_status rotary_tables(ml_decoder *d, ml_transformer *m, ml_error *err) {
+static ml_status rotary_tables(ml_decoding *d, ml_transformer *m, ml_error *err) {
   const int64_t half = d->D / 2, n = m->config.context * half;
   if (m->config.positions != ML_POSITIONS_ROTARY)
     return ML_OK;
@@ -136,7 +136,7 @@ static ml_status rotary_tables(ml_decoder *d, ml_transformer *m, ml_error *err) 
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-static ml_status open_parts(ml_decoder *d, ml_transformer *m, ml_error *err) {
+static ml_status open_parts(ml_decoding *d, ml_transformer *m, ml_error *err) {
   d->layer = ml_alloc(sizeof *d->layer * (size_t)(d->depth > 0 ? d->depth : 1));
   if (!d->layer)
     return ml_fail(err, ML_ENOMEM, 0, "no memory for %lld layers", (long long)d->depth);
@@ -164,7 +164,7 @@ static ml_status open_parts(ml_decoder *d, ml_transformer *m, ml_error *err) {
   return ML_OK;
 }
 
-void ml_decoder_sizes(ml_decoder *d, const ml_transformer *m) {
+void ml_decoding_sizes(ml_decoding *d, const ml_transformer *m) {
   const ml_transformer_config *c = &m->config;
   memset(d, 0, sizeof *d);
   d->model = m;
@@ -175,21 +175,21 @@ void ml_decoder_sizes(ml_decoder *d, const ml_transformer *m) {
   d->m = c->mlp_width;
   d->V = c->vocab;
   d->heads = c->heads;
-  d->D = ml_head_width(c);
+  d->D = ml_transformer_head_width(c);
   int64_t lanes = 64 / d->esize;
   d->Dp = (d->D + lanes - 1) / lanes * lanes;
   d->depth = c->depth;
 }
 
-ml_status ml_decoder_open(ml_decoder *d, ml_transformer *m, ml_error *err) {
-  ml_decoder_sizes(d, m);
+ml_status ml_decoding_open(ml_decoding *d, ml_transformer *m, ml_error *err) {
+  ml_decoding_sizes(d, m);
   ml_status status = open_parts(d, m, err);
   if (status)
-    ml_decoder_close(d);
+    ml_decoding_close(d);
   return status;
 }
 
-void ml_decoder_close(ml_decoder *d) {
+void ml_decoding_close(ml_decoding *d) {
   for (int64_t l = 0; d->layer && l < d->depth; l++) {
     ml_packed_free(d->layer[l].qkv);
     ml_packed_free(d->layer[l].wo);
