@@ -2458,7 +2458,7 @@ ml.system.sqlite = function(...) end
 ml.system.stamp = function(...) end
 
 ---system.wait_any(children, timeout)
----Waits until one of them has ended.
+---Waits until one of them has ended; with an empty list it sleeps.
 ---@param children table list
 ---@param timeout number =nil seconds; absent: for ever
 ---@return integer position of one that has ended, or nil
