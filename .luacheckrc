@@ -8,4 +8,3 @@ files["lua/moonlab/meta.lua"] = { ignore = { "212", "241" } } -- declarations wi
 files["lua/moonlab/repl.lua"] = { globals = { "_", "_G" } }
 files["lua/moonlab/recipe.lua"] = { max_line_length = false }
 files["lua/moonlab/cli.lua"] = { max_line_length = false }
-files["lua/moonlab/progress.lua"] = { max_line_length = false }

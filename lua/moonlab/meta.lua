@@ -107,6 +107,40 @@ ml.atan = function(...) end
 ---source: -
 ml.atan2 = function(...) end
 
+---@class ml.bar
+local bar_methods = {}
+
+---bar:finish()
+---Ends the bar; an outermost one leaves its last state as a line.
+---source: -
+function bar_methods:finish(...) end
+
+---bar:line()
+---The text of the bar.
+---@return string
+---source: -
+function bar_methods:line(...) end
+
+---bar:rate()
+---Units per second over the last half minute or so.
+---@return number or nil before anything was done
+---source: -
+function bar_methods:rate(...) end
+
+---bar:step(n, text)
+---Counts more units.
+---@param n number =1 units
+---@param text string =nil shown with it
+---source: -
+function bar_methods:step(...) end
+
+---bar:update(done, text)
+---Sets how many units are done.
+---@param done number units
+---@param text string =nil shown with it
+---source: -
+function bar_methods:update(...) end
+
 ---broadcast_to(x, sizes)
 ---Repeats axes of size 1, and leading axes, without copying.
 ---@param x tensor
@@ -1472,14 +1506,16 @@ ml.prod = function(...) end
 ml.progress = function(...) end
 ml.progress = {}
 
----ml.progress.bar(total, label, { every, quiet })
----A bar for `total` units: bar:update(done, "loss 2.31"), bar:finish(). On a terminal the line is
----redrawn at most ten times a second; elsewhere a line appears every `every` seconds.
----@param total integer units
+---ml.progress.bar(total, label, { every, quiet, skipped })
+---A bar for `total` units: bar:update(done, "loss 2.31") or bar:step(), then bar:finish(). Bars
+---made while others live stand indented below them. On a terminal the lines are redrawn at most
+---ten times a second; elsewhere one line appears every `every` seconds and at the end.
+---@param total integer units; nil when it is not known: no share and no time left
 ---@param label string what is being done
----opts.every number =20 seconds
----opts.quiet boolean =false
----@return bar
+---opts.every number =20 seconds between plain lines
+---opts.quiet boolean =false shows nothing
+---opts.skipped integer =0 units that were done before, which the rate leaves out
+---@return bar to be closed, too: local bar <close> = ml.progress.bar(...)
 ---source: -
 ml.progress.bar = function(...) end
 
