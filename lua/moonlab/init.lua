@@ -16,6 +16,7 @@ local modules = {
   tokenizer = "moonlab.tokenizer",
   data = "moonlab.data",
   plot = "moonlab.plot",
+  recipe = "moonlab.recipe",
   runs = "moonlab.runs",
   sorted = "moonlab.sorted",
   fit = "moonlab.fit",

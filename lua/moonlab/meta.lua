@@ -207,6 +207,32 @@ ml.cosh = function(...) end
 ---source: -
 ml.cpu_time = function(...) end
 
+---@class ml.ctx
+local ctx_methods = {}
+
+---ctx:figure(name, fig)
+---Saves a figure as <name>.svg in the run's folder and shows it in the terminal.
+---@param name string
+---@param fig figure of ml.plot
+---source: -
+function ctx_methods:figure(...) end
+
+---ctx:log{ step = 10, loss = 2.3 }
+---Keeps one line in the run's metrics. A resumed run that comes by again and logs the same record
+---as before leaves the line that is there.
+---@param record table name -> number, string, boolean or tensor
+---source: -
+function ctx_methods:log(...) end
+
+---ctx:once(key, fn)
+---The result of fn(), computed once in the life of the run: kept in its folder and read back on
+---resume.
+---@param key string
+---@param fn function -> a number, string, boolean, tensor or table of them
+---@return what fn returned
+---source: -
+function ctx_methods:once(...) end
+
 ---cumsum(x, axis)
 ---Running sums along axis.
 ---@param x tensor
@@ -1532,6 +1558,51 @@ ml.progress.duration = function(...) end
 ---@return string
 ---source: -
 ml.progress.quantity = function(...) end
+ml.recipe = {}
+
+---recipe.define{ name =, params =, run = function(p, ctx), claims =, smoke =, full =, estimate = }
+---Checks and returns a recipe; a recipe's file ends with `return recipe.define { ... }`.
+---The frame calls run(p, ctx) once per seed; p holds the parameters, p.seed among them. It returns
+---a table of results: numbers, texts, tensors, tables of them; state = "diverged" is a result too.
+---ctx.dir is the run's folder, ctx.seed and ctx.size tell what runs, ctx:log{...} keeps one line,
+---ctx:figure(name, fig) saves and shows a figure, ctx:once(key, fn) computes something once in the
+---life of the run.
+---@param definition.name string
+---@param definition.params table { name = { default, "meaning", unit =, min =, max =, above =,
+---below =, choices = {...}, integer = bool, of = example of an empty list's values } }
+---@param definition.run function (p, ctx) -> results
+---@param definition.smoke table values of parameters: seconds, one seed
+---@param definition.full table values of parameters: hours; seeds = {...}, {1, 2, 3} unless given
+---@param definition.estimate function (p) -> { bytes =, seconds = } of one seed
+---@param definition.claims table list of { name =, kind = "exact" | "theory" | "paper" |
+---"calibrated" | "exploratory", source =, tolerance =, measure = function(r, p) -> value, stderr }
+---with one of expected, at_most, at_least: a number or function(p, r); seeds = how many a
+---calibrated claim needs
+---@param definition.minimize string the result that a sweep compares points by; or maximize
+---@param definition.source string where the question comes from
+---@return recipe
+---source: -
+ml.recipe.define = function(...) end
+
+---recipe.find(name)
+---The path of a recipe's file.
+---@param name string a name, or the path of a .lua file
+---@return string or nil
+---source: -
+ml.recipe.find = function(...) end
+
+---recipe.load(name)
+---Loads a recipe.
+---@param name string a name, or the path of a .lua file
+---@return recipe or nil and why it cannot be loaded
+---source: -
+ml.recipe.load = function(...) end
+
+---recipe.names()
+---Names of the recipes that come with moonlab and of those in ./recipes.
+---@return table list of strings, sorted
+---source: -
+ml.recipe.names = function(...) end
 
 ---reciprocal(x)
 ---1 / x, element by element.
