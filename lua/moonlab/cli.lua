@@ -23,6 +23,7 @@ end
 local commands = cli.commands
 
 function commands.run(...) return require("moonlab.recipe.command").run(...) end
+function commands.sweep(...) return require("moonlab.sweep.command").main(...) end
 function commands.new(...) return require("moonlab.recipe.template").command(...) end
 function commands.recipes(...)
   if select("#", ...) > 0 then return usage "recipes" end
@@ -42,6 +43,8 @@ function commands.help(name, more)
     print [[
 ./moonlab run NAME [key=value ...]   runs a recipe; --smoke, --full, --out DIR, --seed N, --resume,
                                      --dry-run
+./moonlab sweep NAME key=a,b ...     a grid or search over a recipe, in several processes;
+                                     --workers N, --random N, --adapt key, --list, --slurm, --retry
 ./moonlab recipes                    lists the recipes
 ./moonlab new NAME                   writes a recipe that runs, to be changed into one's own
 ./moonlab help NAME                  a recipe's parameters, or what ml.NAME does

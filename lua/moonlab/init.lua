@@ -21,6 +21,7 @@ local modules = {
   sorted = "moonlab.sorted",
   fit = "moonlab.fit",
   stats = "moonlab.stats",
+  sweep = "moonlab.sweep",
 }
 ml.modules = modules
 

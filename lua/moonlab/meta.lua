@@ -2473,6 +2473,56 @@ ml.sub = function(...) end
 ---@return tensor, differentiable
 ---source: -
 ml.sum = function(...) end
+
+---ml.sweep{ recipe =, grid = { name = values }, workers =, ... }
+---Runs a recipe at every combination of values. Each point is a run of the store whose id is the
+---hash of its whole configuration, so that none is run twice, also by two sweeps at once. Workers
+---are processes of their own; kill anything and call again: finished points are skipped,
+---unfinished ones continue from their checkpoint. A point that fails, diverges or kills its worker
+---is recorded and the sweep goes on. Ctrl-C stops cleanly.
+---@param recipe string a name, or the path of a .lua file
+---@param grid table name -> list of values, one value, { low =, high = } to draw from, or words as
+---on the command line ("32:256:x2", "1..3"); a list of lists for a parameter that is a list
+---@param workers integer =the number of threads; fewer where the recipe's estimate says that
+---memory would not do
+---@param threads integer =threads / workers of each worker
+---@param size string ="default" or "smoke", "full"
+---@param random integer so many draws instead of all combinations: from lists evenly, from low to
+---high evenly, or evenly in the logarithm when that spans a factor of ten; seeds are not drawn,
+---every draw is run with each
+---@param random_seed integer =1
+---@param adapt string a parameter whose grid values are the start of a search: extended to the
+---right until the run diverges, to the left until the optimum is bracketed
+---@param extend integer =8 values beyond the first ones in each direction
+---@param minimize string the result that points are compared by; or maximize; else the recipe's
+---own
+---@param tries integer =3 times that a point may take its worker with it before it counts as
+---failed
+---@param retry boolean =false failed points of before are run again
+---@param store string =ml.runs.store() folder of the runs
+---@param quiet boolean =false
+---@return sweep { id, dir, runs = list of { id, dir, params, state, message, results, seconds },
+---counts, best = { params, value, stderr, runs }, search } with sweep:column(name), a tensor, and
+---sweep:text(); printing it shows the table
+---source: -
+ml.sweep = function(...) end
+
+---@class ml.sweep
+local sweep_methods = {}
+
+---sweep:column(name)
+---One column over all runs: a parameter, a result, "id", "state" or "seconds".
+---@param name string
+---@return tensor f64 when all values that are there are numbers, NaN where there is none; else a
+---list with false for what is missing
+---source: -
+function sweep_methods:column(...) end
+
+---sweep:text()
+---The table as it is printed: a row per run, how many ended how, the best point.
+---@return string
+---source: -
+function sweep_methods:text(...) end
 ml.system = {}
 
 ---system.hash(text)
