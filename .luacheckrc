@@ -6,6 +6,3 @@ files["tests"] = { globals = { "collectgarbage" } }
 files["tests/run.lua"] = { globals = { "arg" } }
 files["lua/moonlab/meta.lua"] = { ignore = { "212", "241" } } -- declarations without bodies
 files["lua/moonlab/repl.lua"] = { globals = { "_", "_G" } }
-files["lua/moonlab/recipe.lua"] = { max_line_length = false }
-files["lua/moonlab/cli.lua"] = { max_line_length = false }
-files["lua/moonlab/progress.lua"] = { max_line_length = false }

@@ -295,7 +295,8 @@ static const mll_fn functions[] = {
      "@return child with the methods pid, wait, kill, read, write, close_stdin, close; or nil and "
      "a message when there is no such program"},
     {"wait_any", l_wait_any,
-     "system.wait_any(children, timeout)\nWaits until one of them has ended.\n@param children "
+     "system.wait_any(children, timeout)\nWaits until one of them has ended; with an empty list it "
+     "sleeps.\n@param children "
      "table list\n@param timeout number =nil seconds; absent: for ever\n@return integer position "
      "of one that has ended, or nil"},
     {NULL, NULL, NULL}};

@@ -50,6 +50,7 @@ return recipe.define {
     warmup = { 100, "updates" },
     seed = { 1, "every stream derives from it" },
   },
+  minimize = "bits_per_byte",
   smoke = { depth = 2, width = 32, heads = 2, context = 32, batch = 8, steps = 40, warmup = 5 },
   estimate = function(p)
     local weights = p.depth * 12 * p.width ^ 2 + 2 * 256 * p.width
@@ -95,6 +96,7 @@ return recipe.define {
       eval_every = math.max(1, p.steps // 10),
       checkpoint = { every = math.max(1, p.steps // 10) },
       log = function(r)
+        ctx:log(r)
         if r.kind == "eval" then
           bar.note = ("held out %.3f bits/byte"):format(r.bits_per_byte)
           return

@@ -127,7 +127,7 @@ ml_status ml_child_wait_any(ml_child *const *children, int n, double timeout, in
     }
     ML_POLL(err);
     int ms = slice(deadline);
-    if (!running || ms == 0)
+    if (ms == 0 || (!running && timeout < 0)) /* none at all: a sleep */
       return ML_OK;
     doze(children, n, ms);
   }

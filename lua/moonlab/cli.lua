@@ -22,10 +22,12 @@ end
 
 local commands = cli.commands
 
-function commands.run(...) return require("moonlab.recipe").command(...) end
+function commands.run(...) return require("moonlab.recipe.command").run(...) end
+function commands.sweep(...) return require("moonlab.sweep.command").main(...) end
+function commands.new(...) return require("moonlab.recipe.template").command(...) end
 function commands.recipes(...)
   if select("#", ...) > 0 then return usage "recipes" end
-  return require("moonlab.recipe").list()
+  return require("moonlab.recipe.catalogue").list()
 end
 function commands.bench(...) return require("moonlab.bench").command(...) end
 function commands.runs(...) return require("moonlab.runs.command").main(...) end
@@ -39,8 +41,12 @@ end
 function commands.help(name, more)
   if name == nil then
     print [[
-./moonlab run NAME [key=value ...]   runs a recipe; --smoke, --full, --out DIR, --seed N, --resume, --dry-run
+./moonlab run NAME [key=value ...]   runs a recipe; --smoke, --full, --out DIR, --seed N, --resume,
+                                     --dry-run
+./moonlab sweep NAME key=a,b ...     a grid or search over a recipe, in several processes;
+                                     --workers N, --random N, --adapt key, --list, --slurm, --retry
 ./moonlab recipes                    lists the recipes
+./moonlab new NAME                   writes a recipe that runs, to be changed into one's own
 ./moonlab help NAME                  a recipe's parameters, or what ml.NAME does
 ./moonlab runs [show ID | compare A B | tag ID WORD | untag | note ID TEXT | delete ID | reindex]
 ./moonlab bench [NAME] [--peers] [--json]
@@ -53,7 +59,7 @@ function commands.help(name, more)
   end
   if more ~= nil then return usage "help [NAME]" end
   local recipe = require "moonlab.recipe"
-  if recipe.find(name) then return recipe.help(name) end
+  if recipe.find(name) then return require("moonlab.recipe.catalogue").help(name) end
   local text = require("moonlab.help").text(name)
   if text then
     print(text)
@@ -62,9 +68,12 @@ function commands.help(name, more)
   local names = require("moonlab.help").names()
   for _, found in ipairs(recipe.names()) do names[#names + 1] = found end
   local near = options.nearest(name, names)
-  io.stderr:write(("moonlab: nothing is called '%s'%s\n"):format(name, near and ("; did you mean '" .. near .. "'?") or ""))
+  io.stderr:write(("moonlab: nothing is called '%s'%s\n"):format(name,
+    near and ("; did you mean '" .. near .. "'?") or ""))
   return 1
 end
+
+local function failure(message) return require("moonlab.recipe.errors").handler(message) end
 
 --- Runs command `name` with the words after it; the result is the exit status.
 function cli.main(name, ...)
@@ -74,10 +83,18 @@ function cli.main(name, ...)
     for known in sorted(commands) do names[#names + 1] = known end
     local near = options.nearest(tostring(name), names)
     io.stderr:write(("moonlab: no command and no file is called '%s'%s\n"):format(tostring(name),
-      near and ("; did you mean '" .. near .. "'?") or ("; commands: " .. table.concat(names, ", "))))
+      near and ("; did you mean '" .. near .. "'?") or ("; commands: "
+        .. table.concat(names, ", "))))
     return 2
   end
-  return command(...) or 0
+  local ok, result = xpcall(command, failure, ...)
+  if ok then return result or 0 end
+  require("moonlab.progress.display").reset()
+  if result.interrupt then
+    io.stderr:write "moonlab: interrupted\n"
+    return 130
+  end
+  error(("%s\n%s"):format(result.message, result.trace), 0)
 end
 
 return cli

@@ -44,7 +44,8 @@ function help.of(f)
 end
 
 local classes = { tensor = "ml.tensor", rng = "ml.rng", optimizer = "ml.optimizer",
-  transformer = "ml.transformer", run = "ml.run" }
+  transformer = "ml.transformer", run = "ml.run", sweep = "ml.sweep", bar = "ml.progress.bar",
+  ctx = "ml.recipe.context" }
 
 --- Every public name with its value: "zeros", "nn.Linear", "tensor:matmul" ..., sorted.
 function help.all()

@@ -16,10 +16,12 @@ local modules = {
   tokenizer = "moonlab.tokenizer",
   data = "moonlab.data",
   plot = "moonlab.plot",
+  recipe = "moonlab.recipe",
   runs = "moonlab.runs",
   sorted = "moonlab.sorted",
   fit = "moonlab.fit",
   stats = "moonlab.stats",
+  sweep = "moonlab.sweep",
 }
 ml.modules = modules
 

@@ -107,6 +107,40 @@ ml.atan = function(...) end
 ---source: -
 ml.atan2 = function(...) end
 
+---@class ml.bar
+local bar_methods = {}
+
+---bar:finish()
+---Ends the bar; an outermost one leaves its last state as a line.
+---source: -
+function bar_methods:finish(...) end
+
+---bar:line()
+---The text of the bar.
+---@return string
+---source: -
+function bar_methods:line(...) end
+
+---bar:rate()
+---Units per second over the last half minute or so.
+---@return number or nil before anything was done
+---source: -
+function bar_methods:rate(...) end
+
+---bar:step(n, text)
+---Counts more units.
+---@param n number =1 units
+---@param text string =nil shown with it
+---source: -
+function bar_methods:step(...) end
+
+---bar:update(done, text)
+---Sets how many units are done.
+---@param done number units
+---@param text string =nil shown with it
+---source: -
+function bar_methods:update(...) end
+
 ---broadcast_to(x, sizes)
 ---Repeats axes of size 1, and leading axes, without copying.
 ---@param x tensor
@@ -172,6 +206,32 @@ ml.cosh = function(...) end
 ---@return number seconds
 ---source: -
 ml.cpu_time = function(...) end
+
+---@class ml.ctx
+local ctx_methods = {}
+
+---ctx:figure(name, fig)
+---Saves a figure as <name>.svg in the run's folder and shows it in the terminal.
+---@param name string
+---@param fig figure of ml.plot
+---source: -
+function ctx_methods:figure(...) end
+
+---ctx:log{ step = 10, loss = 2.3 }
+---Keeps one line in the run's metrics. A resumed run that comes by again and logs the same record
+---as before leaves the line that is there.
+---@param record table name -> number, string, boolean or tensor
+---source: -
+function ctx_methods:log(...) end
+
+---ctx:once(key, fn)
+---The result of fn(), computed once in the life of the run: kept in its folder and read back on
+---resume.
+---@param key string
+---@param fn function -> a number, string, boolean, tensor or table of them
+---@return what fn returned
+---source: -
+function ctx_methods:once(...) end
 
 ---cumsum(x, axis)
 ---Running sums along axis.
@@ -1472,14 +1532,16 @@ ml.prod = function(...) end
 ml.progress = function(...) end
 ml.progress = {}
 
----ml.progress.bar(total, label, { every, quiet })
----A bar for `total` units: bar:update(done, "loss 2.31"), bar:finish(). On a terminal the line is
----redrawn at most ten times a second; elsewhere a line appears every `every` seconds.
----@param total integer units
+---ml.progress.bar(total, label, { every, quiet, skipped })
+---A bar for `total` units: bar:update(done, "loss 2.31") or bar:step(), then bar:finish(). Bars
+---made while others live stand indented below them. On a terminal the lines are redrawn at most
+---ten times a second; elsewhere one line appears every `every` seconds and at the end.
+---@param total integer units; nil when it is not known: no share and no time left
 ---@param label string what is being done
----opts.every number =20 seconds
----opts.quiet boolean =false
----@return bar
+---opts.every number =20 seconds between plain lines
+---opts.quiet boolean =false shows nothing
+---opts.skipped integer =0 units that were done before, which the rate leaves out
+---@return bar to be closed, too: local bar <close> = ml.progress.bar(...)
 ---source: -
 ml.progress.bar = function(...) end
 
@@ -1496,6 +1558,51 @@ ml.progress.duration = function(...) end
 ---@return string
 ---source: -
 ml.progress.quantity = function(...) end
+ml.recipe = {}
+
+---recipe.define{ name =, params =, run = function(p, ctx), claims =, smoke =, full =, estimate = }
+---Checks and returns a recipe; a recipe's file ends with `return recipe.define { ... }`.
+---The frame calls run(p, ctx) once per seed; p holds the parameters, p.seed among them. It returns
+---a table of results: numbers, texts, tensors, tables of them; state = "diverged" is a result too.
+---ctx.dir is the run's folder, ctx.seed and ctx.size tell what runs, ctx:log{...} keeps one line,
+---ctx:figure(name, fig) saves and shows a figure, ctx:once(key, fn) computes something once in the
+---life of the run.
+---@param definition.name string
+---@param definition.params table { name = { default, "meaning", unit =, min =, max =, above =,
+---below =, choices = {...}, integer = bool, of = example of an empty list's values } }
+---@param definition.run function (p, ctx) -> results
+---@param definition.smoke table values of parameters: seconds, one seed
+---@param definition.full table values of parameters: hours; seeds = {...}, {1, 2, 3} unless given
+---@param definition.estimate function (p) -> { bytes =, seconds = } of one seed
+---@param definition.claims table list of { name =, kind = "exact" | "theory" | "paper" |
+---"calibrated" | "exploratory", source =, tolerance =, measure = function(r, p) -> value, stderr }
+---with one of expected, at_most, at_least: a number or function(p, r); seeds = how many a
+---calibrated claim needs
+---@param definition.minimize string the result that a sweep compares points by; or maximize
+---@param definition.source string where the question comes from
+---@return recipe
+---source: -
+ml.recipe.define = function(...) end
+
+---recipe.find(name)
+---The path of a recipe's file.
+---@param name string a name, or the path of a .lua file
+---@return string or nil
+---source: -
+ml.recipe.find = function(...) end
+
+---recipe.load(name)
+---Loads a recipe.
+---@param name string a name, or the path of a .lua file
+---@return recipe or nil and why it cannot be loaded
+---source: -
+ml.recipe.load = function(...) end
+
+---recipe.names()
+---Names of the recipes that come with moonlab and of those in ./recipes.
+---@return table list of strings, sorted
+---source: -
+ml.recipe.names = function(...) end
 
 ---reciprocal(x)
 ---1 / x, element by element.
@@ -2366,6 +2473,56 @@ ml.sub = function(...) end
 ---@return tensor, differentiable
 ---source: -
 ml.sum = function(...) end
+
+---ml.sweep{ recipe =, grid = { name = values }, workers =, ... }
+---Runs a recipe at every combination of values. Each point is a run of the store whose id is the
+---hash of its whole configuration, so that none is run twice, also by two sweeps at once. Workers
+---are processes of their own; kill anything and call again: finished points are skipped,
+---unfinished ones continue from their checkpoint. A point that fails, diverges or kills its worker
+---is recorded and the sweep goes on. Ctrl-C stops cleanly.
+---@param recipe string a name, or the path of a .lua file
+---@param grid table name -> list of values, one value, { low =, high = } to draw from, or words as
+---on the command line ("32:256:x2", "1..3"); a list of lists for a parameter that is a list
+---@param workers integer =the number of threads; fewer where the recipe's estimate says that
+---memory would not do
+---@param threads integer =threads / workers of each worker
+---@param size string ="default" or "smoke", "full"
+---@param random integer so many draws instead of all combinations: from lists evenly, from low to
+---high evenly, or evenly in the logarithm when that spans a factor of ten; seeds are not drawn,
+---every draw is run with each
+---@param random_seed integer =1
+---@param adapt string a parameter whose grid values are the start of a search: extended to the
+---right until the run diverges, to the left until the optimum is bracketed
+---@param extend integer =8 values beyond the first ones in each direction
+---@param minimize string the result that points are compared by; or maximize; else the recipe's
+---own
+---@param tries integer =3 times that a point may take its worker with it before it counts as
+---failed
+---@param retry boolean =false failed points of before are run again
+---@param store string =ml.runs.store() folder of the runs
+---@param quiet boolean =false
+---@return sweep { id, dir, runs = list of { id, dir, params, state, message, results, seconds },
+---counts, best = { params, value, stderr, runs }, search } with sweep:column(name), a tensor, and
+---sweep:text(); printing it shows the table
+---source: -
+ml.sweep = function(...) end
+
+---@class ml.sweep
+local sweep_methods = {}
+
+---sweep:column(name)
+---One column over all runs: a parameter, a result, "id", "state" or "seconds".
+---@param name string
+---@return tensor f64 when all values that are there are numbers, NaN where there is none; else a
+---list with false for what is missing
+---source: -
+function sweep_methods:column(...) end
+
+---sweep:text()
+---The table as it is printed: a row per run, how many ended how, the best point.
+---@return string
+---source: -
+function sweep_methods:text(...) end
 ml.system = {}
 
 ---system.hash(text)
@@ -2458,7 +2615,7 @@ ml.system.sqlite = function(...) end
 ml.system.stamp = function(...) end
 
 ---system.wait_any(children, timeout)
----Waits until one of them has ended.
+---Waits until one of them has ended; with an empty list it sleeps.
 ---@param children table list
 ---@param timeout number =nil seconds; absent: for ever
 ---@return integer position of one that has ended, or nil

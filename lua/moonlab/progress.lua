@@ -1,10 +1,9 @@
---- Progress of long work: one line that renews itself on a terminal, plain lines now and then elsewhere.
-local core = require "moonlab.core"
+--- Progress of long work: rate and time left, in lines that renew themselves on a terminal, plain
+--- lines now and then elsewhere.
+local display = require "moonlab.progress.display"
+local options = require "moonlab.options"
 
 local progress = {}
-
-local host = package.loaded["moonlab.host"]
-local function is_terminal() return host ~= nil and host.isatty(2) end
 
 --- ml.progress.duration(seconds)
 --- A duration in words: "42s", "3m05s", "2h10m".
@@ -34,64 +33,112 @@ end
 
 local Bar = {}
 Bar.__index = Bar
+Bar.__name = "ml.progress.bar"
+Bar.__close = function(bar) bar:finish() end
 
---- ml.progress.bar(total, label, { every, quiet })
---- A bar for `total` units: bar:update(done, "loss 2.31"), bar:finish(). On a terminal the line is redrawn at most ten times a second; elsewhere a line appears every `every` seconds.
---- @param total integer units
+--- ml.progress.bar(total, label, { every, quiet, skipped })
+--- A bar for `total` units: bar:update(done, "loss 2.31") or bar:step(), then bar:finish(). Bars
+--- made while others live stand indented below them. On a terminal the lines are redrawn at most
+--- ten times a second; elsewhere one line appears every `every` seconds and at the end.
+--- @param total integer units; nil when it is not known: no share and no time left
 --- @param label string what is being done
---- @param opts.every number =20 seconds
---- @param opts.quiet boolean =false
---- @return bar
+--- @param opts.every number =20 seconds between plain lines
+--- @param opts.quiet boolean =false shows nothing
+--- @param opts.skipped integer =0 units that were done before, which the rate leaves out
+--- @return bar to be closed, too: local bar <close> = ml.progress.bar(...)
 --- @source -
-function progress.bar(total, label, options)
-  local now = core.now()
-  return setmetatable({
-    total = total, label = label or "", start = now, shown = -math.huge, done = 0, first = nil, terminal = is_terminal(),
-    every = options and options.every or 20, quiet = options and options.quiet or false,
-    skipped = options and options.skipped or 0,
+function progress.bar(total, label, opts)
+  if total ~= nil and not (type(total) == "number" and total >= 0) then
+    error(("bad argument #1 to 'progress.bar' (%s, wanted a number >= 0 or nil)"):format(
+      options.describe(total)), 2)
+  end
+  options.check("progress.bar", opts, { "every", "quiet", "skipped" })
+  opts = opts or {}
+  local now = display.clock()
+  local bar = setmetatable({
+    total = total, label = label or "", start = now, done = opts.skipped or 0,
+    every = opts.every or 20, quiet = opts.quiet or false,
+    samples = { { now, opts.skipped or 0 } }, touched = false,
   }, Bar)
+  if not bar.quiet then display.add(bar) end
+  return bar
 end
 
-function Bar:line(text)
-  local elapsed = core.now() - self.start
-  local done = self.done - self.skipped
-  local left = done > 0 and elapsed / done * (self.total - self.done) or math.huge
-  local percent = self.total > 0 and 100 * self.done / self.total or 100
-  local parts = { ("%s %3.0f%%"):format(self.label, percent) }
-  if self.terminal then
-    local width = 16
-    local full = math.floor(width * self.done / math.max(1, self.total))
-    parts[#parts + 1] = "[" .. ("#"):rep(full) .. ("."):rep(width - full) .. "]"
+--- bar:rate()
+--- Units per second over the last half minute or so.
+--- @return number or nil before anything was done
+--- @source -
+function Bar:rate()
+  local first = self.samples[1]
+  local seconds = display.clock() - first[1]
+  if not (seconds > 0) or self.done <= first[2] then return nil end
+  return (self.done - first[2]) / seconds
+end
+
+local function rate_text(rate)
+  if rate >= 1 then return progress.quantity(rate) .. "/s" end
+  return progress.duration(1 / rate) .. " each"
+end
+
+--- bar:line()
+--- The text of the bar.
+--- @return string
+--- @source -
+function Bar:line()
+  local parts = { self.label }
+  local share = self.total and (self.total > 0 and math.min(1, self.done / self.total) or 1)
+  if share then parts[1] = ("%s %3.0f%%"):format(self.label, math.floor(100 * share)) end
+  if share and display.terminal then
+    local full = math.floor(16 * share)
+    parts[#parts + 1] = "[" .. ("#"):rep(full) .. ("."):rep(16 - full) .. "]"
   end
-  parts[#parts + 1] = ("%d/%d"):format(self.done, self.total)
-  if text and text ~= "" then parts[#parts + 1] = text end
-  parts[#parts + 1] = self.done >= self.total and progress.duration(elapsed) or progress.duration(left) .. " left"
+  parts[#parts + 1] = self.total and ("%s/%s"):format(self.done, self.total) or tostring(self.done)
+  if self.text and self.text ~= "" then parts[#parts + 1] = self.text end
+  local rate = self:rate()
+  if self.total and self.done >= self.total then
+    parts[#parts + 1] = progress.duration(display.clock() - self.start)
+  else
+    if rate then parts[#parts + 1] = rate_text(rate) end
+    if self.total then
+      parts[#parts + 1] = progress.duration(rate and (self.total - self.done) / rate or 1 / 0)
+        .. " left"
+    end
+  end
   return table.concat(parts, "  ")
 end
 
-function Bar:update(done, text)
-  self.done = done
-  self.text = text
-  if self.quiet then return end
-  local now = core.now()
-  local interval = self.terminal and 0.1 or self.every
-  if now - self.shown < interval and done < self.total then return end
-  if not self.terminal and self.shown == -math.huge and done < self.total then -- nothing to tell yet
-    self.shown = now
-    return
-  end
-  self.shown = now
-  if self.terminal then
-    io.stderr:write("\r\27[K", self:line(text))
-  else
-    io.stderr:write(self:line(text), "\n")
-  end
+local function sample(bar, now)
+  local samples = bar.samples
+  local last = samples[#samples]
+  if now - last[1] < 1 then return end
+  samples[#samples + 1] = { now, bar.done }
+  while #samples > 2 and now - samples[2][1] > 30 do table.remove(samples, 1) end
 end
 
---- Ends the line; text stays as it was last shown.
-function Bar:finish()
+--- bar:update(done, text)
+--- Sets how many units are done.
+--- @param done number units
+--- @param text string =nil shown with it
+--- @source -
+function Bar:update(done, text)
+  self.done, self.text, self.touched = done, text, true
   if self.quiet then return end
-  if self.terminal and self.shown ~= -math.huge then io.stderr:write("\r\27[K", self:line(self.text), "\n") end
+  sample(self, display.clock())
+  display.changed()
+end
+
+--- bar:step(n, text)
+--- Counts more units.
+--- @param n number =1 units
+--- @param text string =nil shown with it
+--- @source -
+function Bar:step(n, text) self:update(self.done + (n or 1), text) end
+
+--- bar:finish()
+--- Ends the bar; an outermost one leaves its last state as a line.
+--- @source -
+function Bar:finish()
+  if not self.quiet then display.remove(self) end
 end
 
 --- ml.progress(n, label)
@@ -106,12 +153,15 @@ local function iterate(_, n, label)
   end
   local bar = progress.bar(n, label)
   local i = 0
-  return function()
+  local function following()
     if i > 0 then bar:update(i) end
     i = i + 1
     if i <= n then return i end
     bar:finish()
   end
+  return following, nil, nil, bar -- closed by the loop, also when it is left early
 end
+
+require "moonlab.methods"("ml.progress.bar", Bar)
 
 return setmetatable(progress, { __call = iterate })

@@ -266,6 +266,7 @@ local function one_step(run, o)
     end
   end
   if o.schedule then record.lr_scale = s end
+  run.torn = true -- until the step is counted and recorded
   if ok then
     run.opt:step(s)
   elseif o.on_nan == "stop" then
@@ -303,9 +304,12 @@ end
 local function evaluate_if_due(run, o)
   local due = run.step == 0 or run.step % o.eval_every == 0 or run.step == o.steps
   if not o.eval or not due or run.evaluated == run.step then return end
-  record_metric(run, evaluate(run, o))
+  local record = evaluate(run, o)
+  run.torn = true
+  record_metric(run, record)
   run.evaluated = run.step
   run.states = rng_states(run.rngs)
+  run.torn = false
 end
 
 local function run_steps(run, o)
@@ -315,6 +319,7 @@ local function run_steps(run, o)
     run.step = run.step + 1
     record_metric(run, record)
     run.states = rng_states(run.rngs)
+    run.torn = false
     if run.state ~= "running" then return end
     evaluate_if_due(run, o)
     if run.dir and run.step % o.checkpoint_every == 0 and run.step < o.steps then
@@ -449,7 +454,8 @@ local function train(arguments)
   end, run, o)
   if run.metrics then run.metrics:close() end
   if not ok then
-    if run.dir and tostring(why):find("interrupted", 1, true) and run.step > 0 then
+    -- in the middle of an update the last checkpoint stands
+    if run.dir and tostring(why):find("interrupted", 1, true) and run.step > 0 and not run.torn then
       restore_rngs(run.rngs, run.states)
       save_checkpoint(run, "running")
     end

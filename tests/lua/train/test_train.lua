@@ -151,6 +151,32 @@ function T.test_interrupt_saves_and_resume_is_bit_for_bit()
   end)
 end
 
+-- An interrupt between the update of the weights and the count of the step: nothing may be saved
+-- that the step has been through already.
+function T.test_interrupt_in_the_middle_of_an_update_is_bit_for_bit()
+  check.in_folder(function(dir)
+    ml.train(options(dir .. "/whole"))
+    for _, at in ipairs { 3, 9, 20 } do
+      local cut = dir .. "/cut" .. at
+      local o = options(cut)
+      local opt, n = o.opt, 0
+      local function forward(name) return function(_, ...) return opt[name](opt, ...) end end
+      o.opt = { zero_grad = forward "zero_grad", state = forward "state",
+        load_state = forward "load_state", options = forward "options",
+        step = function(_, s)
+          opt:step(s)
+          n = n + 1
+          if n == at then error "interrupted" end
+        end }
+      check.raises("interrupted", ml.train, o)
+      ml.train(options(cut))
+      for _, file in ipairs { "/metrics.jsonl", "/checkpoint.safetensors" } do
+        check.equal(read(cut .. file), read(dir .. "/whole" .. file))
+      end
+    end
+  end)
+end
+
 -- kill -9 at random moments, start again, until it is done; every file is that of the run that was
 -- never killed.
 function T.test_kill_9_and_resume_is_bit_for_bit()

@@ -1,0 +1,104 @@
+--- The context that run(p, ctx) gets: its folder, its log, its figures, what is computed once.
+local core = require "moonlab.core"
+local options = require "moonlab.options"
+local results = require "moonlab.recipe.results"
+
+local context = {}
+
+local Context = {}
+Context.__index = Context
+Context.__name = "ml.recipe.context"
+
+local function encode(record)
+  return core.json.encode(record, { nan = "exact", invalid = "replace" })
+end
+
+-- Records that an earlier life of the run has logged already, by their text.
+local function earlier_records(run, mark)
+  local counts = {}
+  for _, record in ipairs(run:records(mark)) do
+    local text = encode(record)
+    counts[text] = (counts[text] or 0) + 1
+  end
+  return counts
+end
+
+--- The context of one seed: { run =, dir =, seed =, size =, quiet =, several = bool }.
+function context.new(o)
+  local ctx = setmetatable({ dir = o.dir, seed = o.seed, size = o.size, figures = {},
+    quiet = o.quiet, run = o.run, mark = o.several and { seed = o.seed } or nil }, Context)
+  if not o.run.fresh then ctx.earlier = earlier_records(o.run, ctx.mark) end
+  return ctx
+end
+
+--- ctx:log{ step = 10, loss = 2.3 }
+--- Keeps one line in the run's metrics. A resumed run that comes by again and logs the same record
+--- as before leaves the line that is there.
+--- @param record table name -> number, string, boolean or tensor
+--- @source -
+function Context:log(record)
+  if type(record) ~= "table" then
+    error(("bad argument #1 to 'ctx:log' (table expected, got %s)")
+      :format(options.describe(record)), 2)
+  end
+  local line = {}
+  for key, value in pairs(record) do
+    line[key] = type(value) == "userdata" and results.plain(value) or value
+  end
+  for key, value in pairs(self.mark or {}) do line[key] = value end
+  if self.earlier then
+    local text = encode(line)
+    local count = self.earlier[text]
+    if count and count > 0 then
+      self.earlier[text] = count - 1
+      return
+    end
+  end
+  self.run:log(line)
+end
+
+--- ctx:figure(name, fig)
+--- Saves a figure as <name>.svg in the run's folder and shows it in the terminal.
+--- @param name string
+--- @param fig figure of ml.plot
+--- @source -
+function Context:figure(name, fig)
+  if type(name) ~= "string" or name == "" or name:find "[/%z]" then
+    error(("bad argument #1 to 'ctx:figure' (%s, wanted the name of a file)"):format(
+      options.describe(name)), 2)
+  end
+  local path = ("%s/%s.svg"):format(self.dir, name)
+  fig:save(path)
+  self.figures[#self.figures + 1] = path
+  if not self.quiet then print(fig:text()) end
+end
+
+--- ctx:once(key, fn)
+--- The result of fn(), computed once in the life of the run: kept in its folder and read back on
+--- resume.
+--- @param key string
+--- @param fn function -> a number, string, boolean, tensor or table of them
+--- @return what fn returned
+--- @source -
+function Context:once(key, fn)
+  if type(key) ~= "string" or key == "" then
+    error(("bad argument #1 to 'ctx:once' (%s, wanted a name)"):format(options.describe(key)), 2)
+  end
+  if type(fn) ~= "function" then
+    error(("bad argument #2 to 'ctx:once' (function expected, got %s)"):format(type(fn)), 2)
+  end
+  local file = "once-" .. key:gsub("[^%w ._-]", function(c) return ("%%%02X"):format(c:byte()) end)
+  local kept = results.load(self.dir, file)
+  if kept then return kept.value end
+  local value = fn()
+  local left = results.save(self.dir, file, { value = value })
+  if #left > 0 then
+    error(("ctx:once: the result of '%s' holds what cannot be kept: %s"):format(key,
+      table.concat(left, ", ")), 2)
+  end
+  return value
+end
+
+require "moonlab.methods"("ml.recipe.context", Context)
+
+return context

@@ -1,0 +1,97 @@
+--- A worker of a sweep: claims one point after another, runs it, and leaves when nothing is left.
+local core = require "moonlab.core"
+local catalogue = require "moonlab.recipe.catalogue"
+local errors = require "moonlab.recipe.errors"
+local execution = require "moonlab.recipe.execution"
+local lfs = require "lfs"
+local params = require "moonlab.recipe.params"
+local queue = require "moonlab.sweep.queue"
+local runs = require "moonlab.runs"
+
+local worker = {}
+
+--- Waits; Ctrl-C raises.
+function worker.sleep(seconds) core.system.wait_any({}, seconds) end
+
+local function complain(text)
+  io.stderr:write("moonlab: ", text, "\n")
+  io.stderr:flush()
+end
+
+-- A worker whose parent has died finishes the point at hand and leaves: whoever starts the sweep
+-- again starts workers of his own.
+local function parent_lives(pid)
+  return pid == nil or lfs.attributes("/proc/" .. pid, "mode") ~= nil
+end
+
+-- Claims and runs a point: true when it was run; else false, and whether it is settled.
+local function work_on(r, header, point)
+  local p, wrong = params.check_all(r.params, point.params, r.name)
+  if not p then error(wrong, 0) end
+  local seeds = { p.seed }
+  local job = { recipe = r, size = header.size, params = p, seeds = seeds, quiet = true,
+    command = header.command }
+  local claim = execution.identity(r, header.size, p, seeds)
+  claim.id, claim.store = point.id, header.store
+  local run, word = runs.claim(claim)
+  if not run then return false, word ~= "busy" end
+  job.run = run
+  local state, failure = execution.execute(job)
+  if state == "interrupted" then error(failure.message, 0) end
+  if failure then complain(("%s failed: %s"):format(point.id, failure.message)) end
+  return true, true
+end
+
+-- One pass over the points that are left. Returns those left after it, and whether any was run.
+local function pass(r, header, left, parent)
+  local still, worked = {}, false
+  for i, point in ipairs(left) do
+    if not parent_lives(parent) then return {}, false, true end
+    local ran, settled = work_on(r, header, point)
+    worked = worked or ran
+    if not settled then still[#still + 1] = point end
+    left[i] = false
+  end
+  return still, worked
+end
+
+local function drain(r, q, parent)
+  local left, pause = {}, 0.02
+  while true do
+    for _, point in ipairs(q:more()) do left[#left + 1] = point end
+    local worked, orphan
+    left, worked, orphan = pass(r, q.header, left, parent)
+    if orphan then return end
+    if worked then
+      pause = 0.02
+    else
+      if q.ended then return end -- what is left is in the hands of others
+      worker.sleep(pause)
+      pause = math.min(0.5, 2 * pause)
+    end
+  end
+end
+
+--- moonlab sweep --work QUEUE: works off a queue file. o: { parent = its process, memory = bytes
+--- that it may take }. The result is the exit status.
+function worker.command(path, o)
+  local q, why = queue.open(path)
+  if not q then
+    complain(why)
+    return 1
+  end
+  require("moonlab.progress.display").quiet = true
+  if o.memory then core.memory { limit = o.memory } end
+  local r, wrong = catalogue.load(q.header.path)
+  if not r then
+    complain(wrong)
+    return 1
+  end
+  local ok, message = xpcall(drain, errors.handler, r, q, o.parent)
+  if ok then return 0 end
+  if message.interrupt then return 130 end
+  complain(message.message .. "\n" .. message.trace)
+  return 1
+end
+
+return worker
