@@ -702,7 +702,8 @@ ml.matmul = function(...) end
 ml.matmul_precision = function(...) end
 
 ---max(x, axes, opts)
----The largest value, NaN when there is one over the given axes, or over all elements.
+---The largest value, NaN when there is one; equals share the gradient; over the given axes, or over
+---all elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -740,7 +741,8 @@ ml.mean = function(...) end
 ml.memory = function(...) end
 
 ---min(x, axes, opts)
----The least value, NaN when there is one over the given axes, or over all elements.
+---The least value, NaN when there is one; equals share the gradient; over the given axes, or over
+---all elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -1197,7 +1199,8 @@ ml.nn.seed = function(...) end
 ml.no_grad = function(...) end
 
 ---norm(x, axes, opts)
----The Euclidean norm sqrt(sum(x^2)) over the given axes, or over all elements.
+---The Euclidean norm sqrt(sum(x^2)), of gradient 0 where it is 0, over the given axes, or over all
+---elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -2339,7 +2342,8 @@ ml.stats.t_quantile = function(...) end
 ml.stats.wilson = function(...) end
 
 ---std(x, axes, opts)
----The standard deviation, sqrt(var) over the given axes, or over all elements.
+---The standard deviation, sqrt(var), of gradient 0 where it is 0, over the given axes, or over all
+---elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -2993,7 +2997,8 @@ function tensor_methods:lt(...) end
 function tensor_methods:matmul(...) end
 
 ---max(x, axes, opts)
----The largest value, NaN when there is one over the given axes, or over all elements.
+---The largest value, NaN when there is one; equals share the gradient; over the given axes, or over
+---all elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -3022,7 +3027,8 @@ function tensor_methods:maximum(...) end
 function tensor_methods:mean(...) end
 
 ---min(x, axes, opts)
----The least value, NaN when there is one over the given axes, or over all elements.
+---The least value, NaN when there is one; equals share the gradient; over the given axes, or over
+---all elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -3080,7 +3086,8 @@ function tensor_methods:ne(...) end
 function tensor_methods:neg(...) end
 
 ---norm(x, axes, opts)
----The Euclidean norm sqrt(sum(x^2)) over the given axes, or over all elements.
+---The Euclidean norm sqrt(sum(x^2)), of gradient 0 where it is 0, over the given axes, or over all
+---elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -3338,7 +3345,8 @@ function tensor_methods:squeeze(...) end
 function tensor_methods:stack(...) end
 
 ---std(x, axes, opts)
----The standard deviation, sqrt(var) over the given axes, or over all elements.
+---The standard deviation, sqrt(var), of gradient 0 where it is 0, over the given axes, or over all
+---elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
