@@ -1026,7 +1026,8 @@ ml.nn.activation = function(...) end
 ---@param k tensor [B,T,H,D]
 ---@param v tensor [B,T,H,D]
 ---opts.causal boolean =true a query sees itself and earlier keys
----opts.segments tensor index [B,T] pairs of unequal segments do not see each other
+---opts.segments tensor index [B,T] pairs of unequal segments do not see each other; what is masked
+---gives nothing, NaN neither
 ---opts.scale number =1/sqrt(D)
 ---opts.probe boolean =false
 ---@return tensor [B,T,H,D], differentiable
