@@ -258,7 +258,7 @@ int mll_raise(lua_State *L, const ml_error *err) {
   }
   if (err->status == ML_ECANCELLED)
     mll_interrupt_taken();
-  if (err->arg > 0)
+  if (err->arg > 0 && err->status != ML_ECANCELLED) /* which is no argument's fault */
     raise_argument(L, err->arg, err->message);
   lua_Debug ar;
   memset(&ar, 0, sizeof ar);
