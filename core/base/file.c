@@ -247,7 +247,7 @@ static ml_status read_all(ml_in_file *file, int fd, size_t expected, const char 
 
 ml_status ml_in_open(ml_in_file *file, const char *path, ml_error *err) {
   *file = (ml_in_file){0};
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe nobody writes to would block */
   if (fd < 0)
     return FAIL_ERRNO(err, "read", path, errno);
   struct stat now;
