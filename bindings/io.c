@@ -48,7 +48,7 @@ static int l_load(lua_State *L) {
   MLL_RUN(L, status, ml_tensor_file_load(file, path, as, &err));
   if (status)
     return mll_raise(L, &err);
-  if (file->n == 1 && file->items[0].name && !*file->items[0].name) {
+  if (file->single) {
     ml_tensor_move(mll_push_empty(L), &file->items[0].tensor);
     ml_tensor_file_clear(file);
     return 1;

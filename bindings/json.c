@@ -23,6 +23,16 @@ static int tree_gc(lua_State *L) {
   return 0;
 }
 
+/* Every so many values a press of Ctrl-C is answered; what was taken is the collector's. */
+static void poll(lua_State *L, size_t *count) {
+  enum { POLL_EVERY = 1 << 14 };
+  if (++*count % POLL_EVERY != 0 || !ml_cancelled())
+    return;
+  ml_error err;
+  ml_error_set(&err, ML_ECANCELLED, 0, "interrupted");
+  mll_raise(L, &err);
+}
+
 static void push_null(lua_State *L) { lua_pushlightuserdata(L, NULL); }
 
 static void mark_array(lua_State *L) {
@@ -55,7 +65,8 @@ static void push_string(lua_State *L, const char *s, size_t n, int nan) {
     lua_pushnumber(L, *s == 'n' ? (lua_Number)NAN : (lua_Number)(*s == '-' ? -INFINITY : INFINITY));
 }
 
-static void push_value(lua_State *L, json_t *v, int nan) {
+static void push_value(lua_State *L, json_t *v, int nan, size_t *count) {
+  poll(L, count);
   luaL_checkstack(L, 6, "JSON nests too deeply");
   switch (json_typeof(v)) {
   case JSON_OBJECT: {
@@ -65,7 +76,7 @@ static void push_value(lua_State *L, json_t *v, int nan) {
     json_object_foreach(v, key, item) {
       if (json_is_null(item))
         continue;
-      push_value(L, item, nan);
+      push_value(L, item, nan, count);
       lua_setfield(L, -2, key);
     }
     break;
@@ -80,7 +91,7 @@ static void push_value(lua_State *L, json_t *v, int nan) {
       if (json_is_null(item))
         push_null(L);
       else
-        push_value(L, item, nan);
+        push_value(L, item, nan, count);
       lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     break;
@@ -118,7 +129,8 @@ static json_t **push_tree(lua_State *L) {
 
 /* The tree stands on top: gives it back as soon as its values are Lua's. */
 static int give_tree(lua_State *L, json_t **tree, int nan) {
-  push_value(L, *tree, nan);
+  size_t count = 0;
+  push_value(L, *tree, nan, &count);
   json_decref(*tree);
   *tree = NULL;
   return 1;
@@ -186,6 +198,7 @@ typedef struct {
   int nan;
   bool replace; /* invalid UTF-8 by U+FFFD */
   int arg;      /* position of the value, for messages */
+  size_t count; /* values written */
 } writer;
 
 /* Where we are, from the inside out. */
@@ -411,6 +424,7 @@ static void write_table(lua_State *L, writer *w, const place *at, int depth) {
 static void write_value(lua_State *L, writer *w, const place *at, int depth) {
   size_t n;
   const char *s;
+  poll(L, &w->count);
   luaL_checkstack(L, 10, "JSON nests too deeply");
   switch (lua_type(L, -1)) {
   case LUA_TNIL:

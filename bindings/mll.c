@@ -247,7 +247,7 @@ int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) {
 int mll_raise(lua_State *L, const ml_error *err) {
   if (err->status == ML_ECANCELLED)
     mll_interrupt_taken();
-  if (err->arg > 0)
+  if (err->arg > 0 && err->status != ML_ECANCELLED) /* which is no argument's fault */
     raise_argument(L, err->arg, err->message);
   lua_Debug ar;
   memset(&ar, 0, sizeof ar);

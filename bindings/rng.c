@@ -51,6 +51,41 @@ static int give(lua_State *L, int arg) {
   return 1;
 }
 
+typedef enum { UNIFORM, NORMAL, TRUNCATED, INTEGERS } draw_kind;
+
+/* Fills out piece by piece, in whole blocks, so that the numbers are those of one draw; a press of
+ * Ctrl-C between pieces raises and leaves the generator as it was. lo and hi: of INTEGERS. */
+static void draw(lua_State *L, const ml_tensor *out, draw_kind kind, double a, double b, int64_t lo,
+                 int64_t hi) {
+  enum { PIECE = 1 << 20 };
+  ml_rng *g = mll_check_rng(L, 1), at = *g;
+  for (int64_t first = 0, all = ml_numel(out); first < all; first += PIECE) {
+    int64_t n = all - first < PIECE ? all - first : PIECE;
+    bool wide = out->dtype == ML_F64;
+    double *x = wide ? ML_DATA(double, out) + first : NULL;
+    float *y = wide ? NULL : ML_DATA(float, out) + first;
+    ml_error err;
+    if (first > 0 && ml_cancelled()) {
+      ml_error_set(&err, ML_ECANCELLED, 0, "interrupted");
+      mll_raise(L, &err);
+    }
+    switch (kind) {
+    case UNIFORM:
+      wide ? ml_rng_uniform_f64(&at, x, n, a, b) : ml_rng_uniform_f32(&at, y, n, a, b);
+      break;
+    case NORMAL:
+      wide ? ml_rng_normal_f64(&at, x, n, a, b) : ml_rng_normal_f32(&at, y, n, a, b);
+      break;
+    case TRUNCATED:
+      wide ? ml_rng_truncated_normal_f64(&at, x, n, b) : ml_rng_truncated_normal_f32(&at, y, n, b);
+      break;
+    default:
+      ml_rng_integers(&at, ML_DATA(int64_t, out) + first, n, lo, hi);
+    }
+  }
+  *g = at;
+}
+
 static int l_normal(lua_State *L) {
   static const char *const names[] = {"mean", "std", "dtype", NULL};
   mll_check_rng(L, 1);
@@ -58,12 +93,7 @@ static int l_normal(lua_State *L) {
   double mean = draw_option(L, 2, "mean", 0), std = draw_option(L, 2, "std", 1);
   if (!(std >= 0 && isfinite(std)))
     return mll_arg_error(L, 3, "std is %g, wanted >= 0", std);
-  ml_rng *g = mll_check_rng(L, 1);
-  int64_t n = ml_numel(out);
-  if (out->dtype == ML_F64)
-    ml_rng_normal_f64(g, ML_DATA(double, out), n, mean, std);
-  else
-    ml_rng_normal_f32(g, ML_DATA(float, out), n, mean, std);
+  draw(L, out, NORMAL, mean, std, 0, 0);
   return give(L, 2);
 }
 
@@ -74,12 +104,7 @@ static int l_truncated_normal(lua_State *L) {
   double std = draw_option(L, 2, "std", 1);
   if (!(std >= 0 && isfinite(std)))
     return mll_arg_error(L, 3, "std is %g, wanted >= 0", std);
-  ml_rng *g = mll_check_rng(L, 1);
-  int64_t n = ml_numel(out);
-  if (out->dtype == ML_F64)
-    ml_rng_truncated_normal_f64(g, ML_DATA(double, out), n, std);
-  else
-    ml_rng_truncated_normal_f32(g, ML_DATA(float, out), n, std);
+  draw(L, out, TRUNCATED, 0, std, 0, 0);
   return give(L, 2);
 }
 
@@ -90,12 +115,7 @@ static int l_uniform(lua_State *L) {
   double lo = draw_option(L, 2, "lo", 0), hi = draw_option(L, 2, "hi", 1);
   if (!(lo <= hi && isfinite(hi - lo)))
     return mll_arg_error(L, 3, "the bounds are %g and %g, wanted lo <= hi", lo, hi);
-  ml_rng *g = mll_check_rng(L, 1);
-  int64_t n = ml_numel(out);
-  if (out->dtype == ML_F64)
-    ml_rng_uniform_f64(g, ML_DATA(double, out), n, lo, hi);
-  else
-    ml_rng_uniform_f32(g, ML_DATA(float, out), n, lo, hi);
+  draw(L, out, UNIFORM, lo, hi, 0, 0);
   return give(L, 2);
 }
 
@@ -123,12 +143,12 @@ static int l_integers(lua_State *L) {
     return 1;
   }
   if (dtype == ML_INDEX) {
-    ml_rng_integers(mll_check_rng(L, 1), ML_DATA(int64_t, out), ml_numel(out), lo - 1, hi - 1);
+    draw(L, out, INTEGERS, 0, 0, lo - 1, hi - 1);
     return 1;
   }
   ml_shape shape = ml_shape_of(out);
   ml_tensor *whole = mll_push_tensor(L, ML_INDEX, &shape), *given = mll_push_empty(L);
-  ml_rng_integers(mll_check_rng(L, 1), ML_DATA(int64_t, whole), ml_numel(whole), lo, hi);
+  draw(L, whole, INTEGERS, 0, 0, lo, hi);
   ml_error err;
   ml_status status;
   MLL_RUN(L, status, ml_tensor_cast(given, whole, dtype, &err));
@@ -143,8 +163,9 @@ static int l_permutation(lua_State *L) {
   lua_settop(L, 2);
   ml_shape shape = ml_shape_make(1, (int64_t)n);
   ml_tensor *out = mll_push_tensor(L, ML_INDEX, &shape);
-  ml_rng_permutation(mll_check_rng(L, 1), ML_DATA(int64_t, out), n);
-  return 1;
+  ml_error err;
+  ml_status status = ml_rng_permutation(mll_check_rng(L, 1), ML_DATA(int64_t, out), n, &err);
+  return status ? mll_raise(L, &err) : 1;
 }
 
 static int l_state(lua_State *L) {

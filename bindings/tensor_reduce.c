@@ -62,7 +62,6 @@ static int l_all(lua_State *L) { return reduce(L, ML_ALL); }
 static int variance(lua_State *L, bool root) {
   static const char *const names[] = {"keepdims", "ddof", NULL};
   ml_tensor *out = mll_push_result(L, 3);
-  ml_tensor *square = root ? mll_push_empty(L) : out;
   reduction r = read_reduction(L, mll_check_tensor(L, 1)->rank, names);
   lua_Integer ddof = mll_opt_integer(L, 3, "ddof", mll_opt_integer(L, 2, "ddof", 0));
   if (ddof < 0 || ddof > 1 << 20)
@@ -70,9 +69,7 @@ static int variance(lua_State *L, bool root) {
   const ml_tensor *t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
-  MLL_RUN(L, status, ml_var(square, t, r.axes, r.keepdims, (int)ddof, &err));
-  if (!status && root)
-    MLL_RUN(L, status, ml_unary(out, ML_SQRT, square, &err));
+  MLL_RUN(L, status, (root ? ml_std : ml_var)(out, t, r.axes, r.keepdims, (int)ddof, &err));
   if (status)
     return mll_raise(L, &err);
   lua_settop(L, 4);
@@ -169,19 +166,23 @@ const mll_fn mll_tensor_reduce_both[] = {
     {"mean", l_mean, REDUCE("mean", "The mean (of u8: a share, in f64)", "tensor, differentiable")},
     {"prod", l_prod, REDUCE("prod", "The product", "tensor, differentiable")},
     {"max", l_max,
-     REDUCE("max", "The largest value, NaN when there is one", "tensor, differentiable")},
+     REDUCE("max", "The largest value, NaN when there is one; equals share the gradient;",
+            "tensor, differentiable")},
     {"min", l_min,
-     REDUCE("min", "The least value, NaN when there is one", "tensor, differentiable")},
+     REDUCE("min", "The least value, NaN when there is one; equals share the gradient;",
+            "tensor, differentiable")},
     {"logsumexp", l_logsumexp,
      REDUCE("logsumexp", "log(sum(exp(x))), without overflow", "tensor, differentiable")},
-    {"norm", l_norm, REDUCE("norm", "The Euclidean norm sqrt(sum(x^2))", "tensor, differentiable")},
+    {"norm", l_norm,
+     REDUCE("norm", "The Euclidean norm sqrt(sum(x^2)), of gradient 0 where it is 0,",
+            "tensor, differentiable")},
     {"any", l_any, REDUCE("any", "1 when some value is not 0, else 0", "tensor u8")},
     {"all", l_all, REDUCE("all", "1 when every value is not 0, else 0", "tensor u8")},
     {"var", l_var,
      REDUCE("var", "The variance, sum((x - mean)^2) / (n - ddof)",
             "tensor, differentiable\n@param opts.ddof integer =0 (1 gives the unbiased estimate)")},
     {"std", l_std,
-     REDUCE("std", "The standard deviation, sqrt(var)",
+     REDUCE("std", "The standard deviation, sqrt(var), of gradient 0 where it is 0,",
             "tensor, differentiable\n@param opts.ddof integer =0 (1 divides by n - 1)")},
     {"argmax", l_argmax,
      "argmax(x, axis, opts)\nThe position of the largest value along axis, or in row-major order "

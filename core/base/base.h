@@ -109,11 +109,16 @@ ML_API ml_status ml_set_threads(int n, ml_error *err); /* 1..256 */
 typedef void (*ml_body)(void *ctx, int64_t i, int worker);
 ML_API void ml_parallel_for(int64_t n, double cost, ml_body body, void *ctx);
 ML_API bool ml_in_parallel(void);
+/* The same for work that may be cut short: bodies are skipped once cancelled, and ML_ECANCELLED tells that what they were to
+ * write is unfinished. A single body always runs. */
+ML_API ml_status ml_parallel_poll(int64_t n, double cost, ml_body body, void *ctx, ml_error *err) ML_MUST_CHECK;
 
 /* Set by the host's SIGINT handler (async-signal-safe) or a test; long loops poll it per block. [any thread] */
 ML_API void ml_cancel(void);
 ML_API bool ml_cancelled(void);
 ML_API void ml_cancel_clear(void);
+/* For tests: the n-th poll from now on finds the flag set. Returns how many polls the call before had left; 0 ends it. */
+ML_API int ml_cancel_after(int n);
 #define ML_POLL(err)                                                                   \
   do {                                                                                 \
     if (ml_cancelled()) return ml_fail((err), ML_ECANCELLED, 0, "interrupted");        \
@@ -169,7 +174,8 @@ ML_API void ml_rng_normal_f32(ml_rng *g, float *x, int64_t n, double mean, doubl
 ML_API void ml_rng_truncated_normal_f64(ml_rng *g, double *x, int64_t n, double std);
 ML_API void ml_rng_truncated_normal_f32(ml_rng *g, float *x, int64_t n, double std);
 ML_API void ml_rng_integers(ml_rng *g, int64_t *x, int64_t n, int64_t lo, int64_t hi); /* both ends included, unbiased */
-ML_API void ml_rng_permutation(ml_rng *g, int64_t *x, int64_t n);                      /* of 0..n-1 */
+/* Of 0..n-1. ML_ECANCELLED leaves g as it was. */
+ML_API ml_status ml_rng_permutation(ml_rng *g, int64_t *x, int64_t n, ml_error *err) ML_MUST_CHECK;
 
 /* ---- files ------------------------------------------------------------------------------------------ */
 

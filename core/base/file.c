@@ -15,6 +15,7 @@
 
 enum { OUT_BUFFER = 64 * 1024, PATH_SHOWN = 130 };
 #define MAP_MIN ((size_t)64 << 20)
+#define WRITE_PIECE ((size_t)16 << 20)
 
 /* The end of a long path: the message has room for the reason too. */
 static const char *shown(const char *path) {
@@ -112,15 +113,18 @@ ml_status ml_out_open(ml_out_file **file, const char *path, ml_error *err) {
   return ML_OK;
 }
 
+/* Cancelled between pieces; a small write is finished. */
 static ml_status write_all(ml_out_file *f, const char *data, size_t bytes, ml_error *err) {
   while (bytes) {
-    ssize_t n = write(f->fd, data, bytes < (size_t)1 << 30 ? bytes : (size_t)1 << 30);
+    ssize_t n = write(f->fd, data, bytes < WRITE_PIECE ? bytes : WRITE_PIECE);
     if (n < 0 && errno == EINTR)
       continue;
     if (n <= 0)
       return FAIL_ERRNO(err, "write", f->target, n ? errno : ENOSPC);
     data += n;
     bytes -= (size_t)n;
+    if (bytes)
+      ML_POLL(err);
   }
   return ML_OK;
 }
@@ -243,7 +247,7 @@ static ml_status read_all(ml_in_file *file, int fd, size_t expected, const char 
 
 ml_status ml_in_open(ml_in_file *file, const char *path, ml_error *err) {
   *file = (ml_in_file){0};
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe nobody writes to would block */
   if (fd < 0)
     return FAIL_ERRNO(err, "read", path, errno);
   struct stat now;

@@ -217,12 +217,15 @@ void ml_rng_integers(ml_rng *g, int64_t *x, int64_t n, int64_t lo, int64_t hi) {
   g->counter += (uint64_t)blocks;
 }
 
-void ml_rng_permutation(ml_rng *g, int64_t *x, int64_t n) {
+ml_status ml_rng_permutation(ml_rng *g, int64_t *x, int64_t n, ml_error *err) {
+  enum { POLL_EVERY = 1 << 16 };
   for (int64_t i = 0; i < n; i++)
     x[i] = i;
   uint32_t w[4];
   for (int64_t i = n - 1; i > 0; i--) {
     uint64_t k = (uint64_t)(n - 1 - i);
+    if (k % POLL_EVERY == POLL_EVERY - 1)
+      ML_POLL(err);
     if (!(k & 1))
       ml_philox(w, g->key, g->counter + k / 2, 0);
     uint64_t word = k & 1 ? (uint64_t)w[3] << 32 | w[2] : (uint64_t)w[1] << 32 | w[0];
@@ -233,4 +236,5 @@ void ml_rng_permutation(ml_rng *g, int64_t *x, int64_t n) {
   }
   if (n > 1)
     g->counter += (uint64_t)((n - 2) / 2 + 1);
+  return ML_OK;
 }

@@ -15,7 +15,7 @@ enum { MAX_THREADS = 256 };
 
 static int threads = 1;
 static _Thread_local int this_worker = -1; /* >= 0 inside a region */
-static atomic_int cancelled;
+static atomic_int cancelled;               /* 1: set; -n: tests, set by the n-th poll */
 
 static int env_threads(const char *name) {
   const char *text = getenv(name);
@@ -79,6 +79,40 @@ void ml_parallel_for(int64_t n, double cost, ml_body body, void *ctx) {
   }
 }
 
+typedef struct {
+  ml_body body;
+  void *ctx;
+} polled;
+
+static void run_polled(void *ctx, int64_t i, int worker) {
+  const polled *p = ctx;
+  if (!ml_cancelled())
+    p->body(p->ctx, i, worker);
+}
+
+ml_status ml_parallel_poll(int64_t n, double cost, ml_body body, void *ctx, ml_error *err) {
+  if (n <= 1) {
+    ml_parallel_for(n, cost, body, ctx);
+    return ML_OK;
+  }
+  polled p = {body, ctx};
+  ml_parallel_for(n, cost, run_polled, &p);
+  ML_POLL(err);
+  return ML_OK;
+}
+
 void ml_cancel(void) { atomic_store_explicit(&cancelled, 1, memory_order_relaxed); }
-bool ml_cancelled(void) { return atomic_load_explicit(&cancelled, memory_order_relaxed) != 0; }
+bool ml_cancelled(void) {
+  int state = atomic_load_explicit(&cancelled, memory_order_relaxed);
+  if (state >= 0)
+    return state != 0;
+  if (atomic_fetch_add(&cancelled, 1) != -1)
+    return false;
+  ml_cancel();
+  return true;
+}
+int ml_cancel_after(int n) {
+  int state = atomic_exchange(&cancelled, -n);
+  return state < 0 ? -state : 0;
+}
 void ml_cancel_clear(void) { atomic_store_explicit(&cancelled, 0, memory_order_relaxed); }

@@ -24,7 +24,7 @@ ml_status ml_case_spread(ml_check_case *c, int i, const ml_shape *shape, ml_rng 
   int64_t n = ml_numel(&c->in[i]);
   if (n > MOST)
     return ml_fail(err, ML_EARG, 0, "a check case of more than %d elements", MOST);
-  ml_rng_permutation(g, order, n);
+  ML_TRY(ml_rng_permutation(g, order, n, err));
   ml_rng_uniform_f64(g, jitter, n, 0.04, 0.08);
   for (int64_t k = 0; k < n; k++) /* steps of 0.15, zero at least 0.035 away */
     ML_DATA(double, &c->in[i])[k] = 0.15 * (double)(order[k] - n / 2) + jitter[k];

@@ -102,6 +102,7 @@ ML_API ml_status ml_where(ml_tensor *out, const ml_tensor *cond, const ml_tensor
 ML_API ml_status ml_clamp(ml_tensor *out, const ml_tensor *t, double lo, double hi, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, unsigned axes, bool keepdims, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool keepdims, int ddof, ml_error *err) ML_MUST_CHECK;
+ML_API ml_status ml_std(ml_tensor *out, const ml_tensor *t, unsigned axes, bool keepdims, int ddof, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_cumsum(ml_tensor *out, const ml_tensor *t, int axis, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_softmax(ml_tensor *out, const ml_tensor *t, int axis, bool log, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_sort(ml_tensor *values, ml_tensor *indices, const ml_tensor *t, int axis, bool descending, ml_error *err) ML_MUST_CHECK;

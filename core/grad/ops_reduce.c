@@ -1,8 +1,8 @@
 /* Differentiable reductions, running sums and softmax.
  *
  * Conventions: max and min share the gradient equally among the equal largest (nothing where the
- * result is NaN); norm has derivative 0 where it is 0; logsumexp of a row of -inf passes nothing.
- * any and all give u8 and leave the tape. */
+ * result is NaN); norm and std have derivative 0 where they are 0; logsumexp of a row of -inf
+ * passes nothing. any and all give u8 and leave the tape. */
 #include "kernels.h"
 #include "ops.h"
 
@@ -118,26 +118,34 @@ static ml_status logsumexp_grad(ml_tensor *dx, const ml_tensor *x, const ml_tens
   return status;
 }
 
-/* x (dy / y), 0 where y is 0 */
-static ml_status norm_grad(ml_tensor *dx, const ml_tensor *x, const ml_tensor *y,
-                           const ml_tensor *dy, unsigned axes, bool keepdims, ml_error *err) {
-  ml_tensor some = {0}, zero = {0}, ratio = {0}, safe = {0}, R = {0};
-  ml_shape shape = ml_shape_of(x);
+/* dy / y, 0 where y is 0 */
+static ml_status ratio_or_zero(ml_tensor *out, const ml_tensor *dy, const ml_tensor *y,
+                               ml_error *err) {
+  ml_tensor some = {0}, zero = {0}, ratio = {0};
   ml_status status = ml_tensor_binary(&ratio, ML_DIV, dy, y, err);
   if (!status)
     status = ml_tensor_binary_number(&some, ML_NE, y, 0, false, err);
   if (!status)
-    status = ml_grad_scalar(&zero, x->dtype, 0, err);
+    status = ml_grad_scalar(&zero, y->dtype, 0, err);
   if (!status)
-    status = ml_tensor_where(&safe, &some, &ratio, &zero, err);
-  if (!status)
-    status = spread(&R, &safe, &shape, axes, keepdims, err);
-  if (!status)
-    status = ml_tensor_binary(dx, ML_MUL, x, &R, err);
+    status = ml_tensor_where(out, &some, &ratio, &zero, err);
   ml_tensor_clear(&some);
   ml_tensor_clear(&zero);
   ml_tensor_clear(&ratio);
-  ml_tensor_clear(&safe);
+  return status;
+}
+
+/* x (dy / y), 0 where y is 0 */
+static ml_status norm_grad(ml_tensor *dx, const ml_tensor *x, const ml_tensor *y,
+                           const ml_tensor *dy, unsigned axes, bool keepdims, ml_error *err) {
+  ml_tensor ratio = {0}, R = {0};
+  ml_shape shape = ml_shape_of(x);
+  ml_status status = ratio_or_zero(&ratio, dy, y, err);
+  if (!status)
+    status = spread(&R, &ratio, &shape, axes, keepdims, err);
+  if (!status)
+    status = ml_tensor_binary(dx, ML_MUL, x, &R, err);
+  ml_tensor_clear(&ratio);
   ml_tensor_clear(&R);
   return status;
 }
@@ -279,7 +287,7 @@ static ml_status check(ml_check_case *c, int variant, int *n_variants, ml_reduce
   }
 #include "ops.def"
 
-/* ---- variance -------------------------------------------------------------------------- */
+/* ---- variance and standard deviation --------------------------------------------------- */
 
 ml_status ml_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool keepdims, int ddof,
                  ml_error *err) {
@@ -297,16 +305,15 @@ ml_status ml_grad_var_forward(ml_tensor *out, const ml_tensor *const *in, int n_
   return ml_save_tensor(save, in[0], err);
 }
 
-/* 2 (x - mean) dy / (n - ddof) */
-ml_status ml_grad_var_vjp(ml_vjp *c, ml_error *err) {
+/* Gives factor (x - mean) dy / (n - ddof). */
+static ml_status give_deviations(ml_vjp *c, const ml_tensor *dy, double factor, ml_error *err) {
   const ml_grad_var_attr *attr = c->attr;
   const ml_shape *shape = &c->in_shape[0];
   double n = count_reduced(shape, attr->axes);
   ml_tensor mean = {0}, scaled = {0}, D = {0}, dx = {0};
   ml_status status = ml_tensor_reduce(&mean, ML_MEAN, &c->saved[0], attr->axes, true, err);
   if (!status)
-    status =
-        ml_tensor_binary_number(&scaled, ML_MUL, &c->gout[0], 2 / (n - attr->ddof), false, err);
+    status = ml_tensor_binary_number(&scaled, ML_MUL, dy, factor / (n - attr->ddof), false, err);
   if (!status)
     status = spread(&D, &scaled, shape, attr->axes, attr->keepdims, err);
   if (!status)
@@ -322,6 +329,10 @@ ml_status ml_grad_var_vjp(ml_vjp *c, ml_error *err) {
   return status;
 }
 
+ml_status ml_grad_var_vjp(ml_vjp *c, ml_error *err) {
+  return give_deviations(c, &c->gout[0], 2, err);
+}
+
 ml_status ml_grad_var_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
                             ml_error *err) {
   const ml_shape shape = {3, {3, 2, 4}};
@@ -334,6 +345,46 @@ ml_status ml_grad_var_check(ml_check_case *c, int variant, int *n_variants, ml_r
   c->n_out = 1;
   ML_TRY(ml_case_uniform(c, 0, &shape, -1, 3, g, err));
   return variant == 2 ? ml_case_reverse_layout(c, 0, err) : ML_OK;
+}
+
+static ml_status root_of_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool keepdims,
+                             int ddof, ml_error *err) {
+  ml_tensor square = {0};
+  ML_TRY(ml_tensor_var(&square, t, axes, keepdims, ddof, err));
+  ml_status status = ml_tensor_unary(out, ML_SQRT, &square, err);
+  ml_tensor_clear(&square);
+  return status;
+}
+
+ml_status ml_std(ml_tensor *out, const ml_tensor *t, unsigned axes, bool keepdims, int ddof,
+                 ml_error *err) {
+  if (!ml_taped1(t))
+    return root_of_var(out, t, axes, keepdims, ddof, err);
+  ml_grad_var_attr attr = {axes, keepdims, ddof};
+  return ml_apply(out, &ml_grad_op_std, &t, 1, &attr, err);
+}
+
+ml_status ml_grad_std_forward(ml_tensor *out, const ml_tensor *const *in, int n_in,
+                              const void *attr_, ml_save *save, ml_error *err) {
+  const ml_grad_var_attr *attr = attr_;
+  (void)n_in;
+  ML_TRY(root_of_var(out, in[0], attr->axes, attr->keepdims, attr->ddof, err));
+  ML_TRY(ml_save_tensor(save, in[0], err));
+  return ml_save_tensor(save, out, err);
+}
+
+/* (x - mean) (dy / std) / (n - ddof), 0 where std is 0 */
+ml_status ml_grad_std_vjp(ml_vjp *c, ml_error *err) {
+  ml_tensor ratio = {0};
+  ML_TRY(ratio_or_zero(&ratio, &c->gout[0], &c->saved[1], err));
+  ml_status status = give_deviations(c, &ratio, 1, err);
+  ml_tensor_clear(&ratio);
+  return status;
+}
+
+ml_status ml_grad_std_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
+                            ml_error *err) {
+  return ml_grad_var_check(c, variant, n_variants, g, err);
 }
 
 /* ---- running sum ----------------------------------------------------------------------- */

@@ -1,7 +1,8 @@
 /* Differentiable functions of one tensor, element by element.
  *
  * Conventions: abs has derivative 0 at 0; relu and relu2 at 0 too; sign, floor, ceil and round have
- * derivative 0 everywhere. isnan and the like, and logical not, give u8 and leave the tape. */
+ * derivative 0 everywhere; sqrt has derivative inf at 0, and 0 times it is NaN. isnan and the like,
+ * and logical not, give u8 and leave the tape. */
 #include "kernels.h"
 #include "ops.h"
 

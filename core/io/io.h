@@ -25,6 +25,7 @@ typedef struct {
   int n;
   char **meta; /* the __metadata__ of safetensors: key, value, key, value, ... */
   int n_meta;  /* pairs */
+  bool single; /* npy and IDX: one tensor, which has no name */
 } ml_tensor_file;
 
 ML_API void ml_tensor_file_clear(ml_tensor_file *file);                           /* idempotent */

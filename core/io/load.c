@@ -6,6 +6,7 @@ static ml_status one(ml_tensor_file *out, const ml_io_source *s,
                      ml_error *err) {
   ML_TRY(ml_io_reserve(out, 1, s, err));
   out->n = 1;
+  out->single = true;
   if (!(out->items[0].name = ml_io_copy_text("", 0)))
     return ml_io_no_memory(s, err, 1);
   return parse(&out->items[0].tensor, s, err);

@@ -321,7 +321,15 @@ static ml_status write_member(ml_out_file *f, place *m, uint64_t *at, const ml_n
          data_bytes = (size_t)ml_numel(&flat) * ml_dtype_size(flat.dtype);
   m->at = *at;
   m->bytes = npy_bytes + data_bytes;
-  m->crc = ml_crc32(ml_crc32(0, npy, npy_bytes), ml_data(&flat), data_bytes);
+  m->crc = ml_crc32(0, npy, npy_bytes);
+  for (size_t done = 0, n; done < data_bytes; done += n) {
+    n = data_bytes - done < PIECE ? data_bytes - done : PIECE;
+    m->crc = ml_crc32(m->crc, (const char *)ml_data(&flat) + done, n);
+    if (done > 0 && ml_cancelled()) {
+      ml_tensor_clear(&flat);
+      return ml_fail(err, ML_ECANCELLED, 0, "interrupted");
+    }
+  }
   bool wide = m->bytes >= FULL32;
   unsigned char head[LOCAL_BYTES + 20], *p = head;
   put_le(&p, LOCAL, 4);

@@ -38,7 +38,8 @@ typedef struct {
   double entropy;                  /* mean over batch, heads, queries, nats */
 } ml_attention_probe;
 /* Softmax attention. q, k, v [B,T,H,D] (any strides with unit stride in D; usually views of [B,T,H*D]) -> y [B,T,H,D] contiguous.
- * causal: key j <= query i. segments index [B,T] or NULL: only pairs of equal segment. Blocked: the scores of all heads never exist at once;
+ * causal: key j <= query i. segments index [B,T] or NULL: only pairs of equal segment. Masked pairs give each
+ * other nothing, forward and backward, whatever they hold (NaN, infinities). Blocked: the scores of all heads never exist at once;
  * saves log-sum-exp per row and recomputes in backward. Entropy collapse and logits of 1e5 are legal input. */
 ML_API ml_status ml_attention(ml_tensor *y, const ml_tensor *q, const ml_tensor *k, const ml_tensor *v, const ml_tensor *segments, double scale, bool causal, ml_attention_probe *probe, ml_error *err) ML_MUST_CHECK;
 

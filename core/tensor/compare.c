@@ -76,7 +76,7 @@ ml_status ml_tensor_allclose(bool *close, const ml_tensor *a, const ml_tensor *b
   comparison c = {a->dtype, rtol, atol, equal_nan, true};
   ml_loop loop;
   ml_loop_init(&loop, &shape, 2, (const ml_tensor *const[]){a, b});
-  ml_loop_run_serial(&loop, close_segment, &c);
+  ML_TRY(ml_loop_poll_serial(&loop, close_segment, &c, err));
   *close = c.good;
   return ML_OK;
 }

@@ -58,11 +58,10 @@ static void copy_band(void *ctx, int64_t i, int worker) {
                           loop->size[inner]);
 }
 
-static void copy_loop(const ml_loop *loop) {
+static ml_status copy_loop(const ml_loop *loop, ml_error *err) {
   size_t item = loop->item[0];
   if (item == 1) {
-    ml_loop_run(loop, 2, copy1, NULL);
-    return;
+    return ml_loop_poll(loop, 2, copy1, NULL, err);
   }
   const ml_tensor_kernels *kernels = ml_kernels(item == 4 ? ML_F32 : ML_F64);
   int inner = loop->rank - 1;
@@ -72,27 +71,30 @@ static void copy_loop(const ml_loop *loop) {
         continue;
       planes job = {loop, kernels, k, (loop->size[k] + BAND - 1) / BAND};
       int64_t n = loop->numel / loop->size[k] / loop->size[inner] * job.bands;
-      ml_parallel_for(n, 10.0 * (double)(loop->size[inner] * BAND), copy_band, &job);
-      return;
+      return ml_parallel_poll(n, 10.0 * (double)(loop->size[inner] * BAND), copy_band, &job, err);
     }
   }
-  ml_loop_run(loop, loop->stride[1][inner] == 1 ? 3 : 10, copy_wide, (void *)(uintptr_t)kernels);
+  return ml_loop_poll(loop, loop->stride[1][inner] == 1 ? 3 : 10, copy_wide,
+                      (void *)(uintptr_t)kernels, err);
 }
 
-static void copy_values(const ml_tensor *dst, const ml_tensor *src) {
+static ml_status copy_values(const ml_tensor *dst, const ml_tensor *src, ml_error *err) {
   ml_shape shape = ml_shape_of(dst);
   ml_loop loop;
   ml_loop_init(&loop, &shape, 2, (const ml_tensor *const[]){dst, src});
-  copy_loop(&loop);
+  return copy_loop(&loop, err);
 }
 
 ml_status ml_tensor_clone(ml_tensor *out, const ml_tensor *t, ml_error *err) {
   ml_shape shape = ml_shape_of(t);
   ml_tensor copy = {0};
   ML_TRY(ml_tensor_init(&copy, t->dtype, &shape, err));
-  copy_values(&copy, t);
-  *out = copy;
-  return ML_OK;
+  ml_status status = copy_values(&copy, t, err);
+  if (status)
+    ml_tensor_clear(&copy);
+  else
+    *out = copy;
+  return status;
 }
 
 ml_status ml_tensor_contiguous(ml_tensor *out, const ml_tensor *t, ml_error *err) {
@@ -166,16 +168,17 @@ ml_status ml_tensor_copy_into(ml_tensor *dst, const ml_tensor *src, ml_error *er
     return ML_OK;
   if (dst->storage == src->storage && same_elements(dst, src))
     return ML_OK;
+  ml_status status;
   if (ml_overlaps(dst, src)) {
     ml_tensor copy = {0};
     ML_TRY(ml_tensor_clone(&copy, src, err));
-    copy_values(dst, &copy);
+    status = copy_values(dst, &copy, err);
     ml_tensor_clear(&copy);
   } else {
-    copy_values(dst, src);
+    status = copy_values(dst, src, err);
   }
   ml_touch(dst);
-  return ML_OK;
+  return status;
 }
 
 /* ---- between dtypes -------------------------------------------------------------------------- */
@@ -311,7 +314,11 @@ static ml_status cast(ml_tensor *out, const ml_tensor *t, ml_dtype dtype, int64_
   casting c = {.from = t->dtype, .to = dtype, .base = base};
   ml_loop loop;
   ml_loop_init(&loop, &shape, 2, (const ml_tensor *const[]){&copy, t});
-  ml_loop_run(&loop, 5, cast_segment, &c);
+  ml_status status = ml_loop_poll(&loop, 5, cast_segment, &c, err);
+  if (status) {
+    ml_tensor_clear(&copy);
+    return status;
+  }
   if (atomic_load(&c.bad_found)) {
     ml_tensor_clear(&copy);
     misfit f = {&c, false, 0};
@@ -363,10 +370,9 @@ ml_status ml_tensor_fill_into(ml_tensor *dst, double value, ml_error *err) {
   }
   ml_storage here = {.data = &v};
   ml_tensor one = {.storage = &here, .dtype = dst->dtype};
-  if (ml_numel(dst) > 0)
-    copy_values(dst, &one);
+  ml_status status = ml_numel(dst) > 0 ? copy_values(dst, &one, err) : ML_OK;
   ml_touch(dst);
-  return ML_OK;
+  return status;
 }
 
 double ml_tensor_get(const ml_tensor *t, const int64_t *position) {

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <math.h>
 
+enum { POLL_EVERY = 1 << 16 };
+
 ml_status ml_tensor_arange(ml_tensor *out, ml_dtype dtype, double start, double step, int64_t n,
                            ml_error *err) {
   if (n < 0)
@@ -24,6 +26,10 @@ ml_status ml_tensor_arange(ml_tensor *out, ml_dtype dtype, double start, double 
   ML_TRY(ml_tensor_init(&result, dtype, &shape, err));
   void *x = ml_data(&result);
   for (int64_t i = 0; i < n; i++) {
+    if (i % POLL_EVERY == POLL_EVERY - 1 && ml_cancelled()) {
+      ml_tensor_clear(&result);
+      return ml_fail(err, ML_ECANCELLED, 0, "interrupted");
+    }
     double v = start + step * (double)i;
     switch (dtype) {
     case ML_F64:
@@ -56,6 +62,10 @@ ml_status ml_tensor_linspace(ml_tensor *out, ml_dtype dtype, double start, doubl
   void *x = ml_data(&result);
   double step = n > 1 ? (stop - start) / (double)(n - 1) : 0;
   for (int64_t i = 0; i < n; i++) {
+    if (i % POLL_EVERY == POLL_EVERY - 1 && ml_cancelled()) {
+      ml_tensor_clear(&result);
+      return ml_fail(err, ML_ECANCELLED, 0, "interrupted");
+    }
     double v = i == n - 1 && n > 1 ? stop : start + step * (double)i;
     if (dtype == ML_F64)
       ((double *)x)[i] = v;

@@ -120,6 +120,7 @@ static ml_status run_binary(ml_tensor *out, ml_binary_op op, const ml_tensor *a,
   ML_TRY(ml_tensor_init(&result, op >= ML_LT ? ML_U8 : a->dtype, shape, err));
   binary_job job = {op, a->dtype, ml_kernels(a->dtype)};
   int64_t n = ml_numel(&result);
+  ml_status status = ML_OK;
   if (dense && n <= ML_LOOP_CHUNK) {
     char *p[3] = {ml_data(&result), ml_data(a), ml_data(b)};
     segment(&job, p, dense, n);
@@ -127,10 +128,13 @@ static ml_status run_binary(ml_tensor *out, ml_binary_op op, const ml_tensor *a,
     ml_loop loop;
     ml_loop_init(&loop, shape, 3, (const ml_tensor *const[]){&result, a, b});
     loop.plain = true;
-    ml_loop_run(&loop, cost(op), segment, &job);
+    status = ml_loop_poll(&loop, cost(op), segment, &job, err);
   }
-  *out = result;
-  return ML_OK;
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
+  return status;
 }
 
 ml_status ml_tensor_binary(ml_tensor *out, ml_binary_op op, const ml_tensor *a, const ml_tensor *b,
@@ -332,9 +336,12 @@ ml_status ml_tensor_where(ml_tensor *out, const ml_tensor *cond, const ml_tensor
   ml_loop loop;
   ml_loop_init(&loop, &shape, 4, (const ml_tensor *const[]){&result, cond, a, b});
   loop.plain = true;
-  ml_loop_run(&loop, 7, select_segment, (void *)(uintptr_t)kernels);
-  *out = result;
-  return ML_OK;
+  ml_status status = ml_loop_poll(&loop, 7, select_segment, (void *)(uintptr_t)kernels, err);
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
+  return status;
 }
 
 static void clamp_segment(void *ctx, char *const *p, const int64_t *s, int64_t n) {
@@ -355,7 +362,10 @@ ml_status ml_tensor_clamp(ml_tensor *out, const ml_tensor *t, double lo, double 
   ml_loop loop;
   ml_loop_init(&loop, &shape, 2, (const ml_tensor *const[]){&result, t});
   loop.plain = true;
-  ml_loop_run(&loop, 4, clamp_segment, &job);
-  *out = result;
-  return ML_OK;
+  ml_status status = ml_loop_poll(&loop, 4, clamp_segment, &job, err);
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
+  return status;
 }

@@ -107,9 +107,12 @@ ml_status ml_tensor_gather(ml_tensor *out, const ml_tensor *t, const ml_tensor *
   gather_job job = {t->dtype, t->stride[axis], false};
   ml_loop loop;
   ml_loop_init(&loop, &shape, 3, (const ml_tensor *const[]){&result, ids, &view});
-  ml_loop_run(&loop, 15, gather_segment, &job);
-  *out = result;
-  return ML_OK;
+  ml_status status = ml_loop_poll(&loop, 15, gather_segment, &job, err);
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
+  return status;
 }
 
 #define SCATTER(T, op)                                                                             \
@@ -155,9 +158,13 @@ ml_status ml_tensor_scatter(ml_tensor *out, const ml_tensor *t, const ml_tensor 
   gather_job job = {t->dtype, result.stride[axis], add};
   ml_loop loop;
   ml_loop_init(&loop, &shape, 3, (const ml_tensor *const[]){&view, ids, src});
-  ml_loop_run_serial(&loop, scatter_segment, &job); /* in index order: later writes win */
-  *out = result;
-  return ML_OK;
+  /* in index order: later writes win */
+  ml_status status = ml_loop_poll_serial(&loop, scatter_segment, &job, err);
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
+  return status;
 }
 
 /* ---- rows: index_select and its adjoint ------------------------------------------------------ */
@@ -237,9 +244,11 @@ ml_status ml_tensor_index_select(ml_tensor *out, const ml_tensor *t, const ml_te
     job.from = ml_data(&x);
     job.group = job.inner < ML_LOOP_CHUNK ? ML_LOOP_CHUNK / job.inner : 1;
     int64_t units = (job.outer * job.m + job.group - 1) / job.group;
-    ml_parallel_for(units, 3.0 * (double)(job.group * job.inner), select_rows, &job);
+    status = ml_parallel_poll(units, 3.0 * (double)(job.group * job.inner), select_rows, &job, err);
   }
-  if (!status)
+  if (status)
+    ml_tensor_clear(&result);
+  else
     *out = result;
   ml_tensor_clear(&x);
   ml_tensor_clear(&at);
@@ -255,6 +264,8 @@ static void add_rows(void *ctx, int64_t i, int worker) {
   int64_t o = i / job->tiles, c0 = i % job->tiles * ADD_TILE;
   int64_t width = job->inner - c0 < ADD_TILE ? job->inner - c0 : ADD_TILE;
   for (int64_t r = 0; r < job->m; r++) {
+    if (r % ML_LOOP_CHUNK == ML_LOOP_CHUNK - 1 && ml_cancelled())
+      return;
     char *to = job->out + ((o * job->n + job->ids[r]) * job->inner + c0) * job->item;
     const char *from = job->from + ((o * job->m + r) * job->inner + c0) * job->item;
     job->kernels->axpy(to, 1, 1, from, 1, width);
@@ -293,10 +304,14 @@ ml_status ml_tensor_index_add_into(ml_tensor *dst, const ml_tensor *ids, const m
     job.out = ml_data(&sum);
     job.from = ml_data(&x);
     job.tiles = (job.inner + ADD_TILE - 1) / ADD_TILE;
-    ml_parallel_for(job.outer * job.tiles,
-                    6.0 * (double)(job.m * (job.inner < ADD_TILE ? job.inner : ADD_TILE)), add_rows,
-                    &job);
-    if (copied)
+    status = ml_parallel_poll(job.outer * job.tiles,
+                              6.0 * (double)(job.m * (job.inner < ADD_TILE ? job.inner : ADD_TILE)),
+                              add_rows, &job, err);
+    if (!status && job.m >= ML_LOOP_CHUNK && ml_cancelled())
+      status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
+    if (status)
+      ml_touch(dst);
+    else if (copied)
       status = ml_tensor_copy_into(dst, &sum, err);
     else
       ml_touch(dst);
@@ -328,8 +343,10 @@ ml_status ml_tensor_one_hot(ml_tensor *out, const ml_tensor *ids, int64_t classe
   if (!status) {
     const int64_t *id = ml_data(&at);
     int64_t n = ml_numel(ids);
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < n && !status; i++) {
       int64_t to = i * classes + id[i];
+      if (i % ML_LOOP_CHUNK == ML_LOOP_CHUNK - 1 && ml_cancelled())
+        status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
       if (dtype == ML_F64)
         ML_DATA(double, &result)[to] = 1;
       else if (dtype == ML_F32)
@@ -337,8 +354,11 @@ ml_status ml_tensor_one_hot(ml_tensor *out, const ml_tensor *ids, int64_t classe
       else
         ML_DATA(uint8_t, &result)[to] = 1;
     }
-    *out = result;
   }
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
   ml_tensor_clear(&at);
   return status;
 }

@@ -183,3 +183,24 @@ void ml_loop_run_serial(const ml_loop *loop, ml_loop_body body, void *ctx) {
   if (loop->numel > 0)
     walk(loop, 0, loop->numel, body, ctx);
 }
+
+ml_status ml_loop_poll(const ml_loop *loop, double cost, ml_loop_body body, void *ctx,
+                       ml_error *err) {
+  if (loop->numel <= ML_LOOP_CHUNK) {
+    ml_loop_run_serial(loop, body, ctx);
+    return ML_OK;
+  }
+  job j = {loop, body, ctx};
+  return ml_parallel_poll((loop->numel + ML_LOOP_CHUNK - 1) / ML_LOOP_CHUNK, cost * ML_LOOP_CHUNK,
+                          run_chunk, &j, err);
+}
+
+ml_status ml_loop_poll_serial(const ml_loop *loop, ml_loop_body body, void *ctx, ml_error *err) {
+  job j = {loop, body, ctx};
+  for (int64_t i = 0; i * ML_LOOP_CHUNK < loop->numel; i++) {
+    if (i > 0)
+      ML_POLL(err);
+    run_chunk(&j, i, 0);
+  }
+  return ML_OK;
+}

@@ -30,6 +30,12 @@ void ml_loop_init(ml_loop *loop, const ml_shape *shape, int operands, const ml_t
 void ml_loop_run(const ml_loop *loop, double cost, ml_loop_body body, void *ctx);
 /* On the calling thread, in index order. */
 void ml_loop_run_serial(const ml_loop *loop, ml_loop_body body, void *ctx);
+/* Both, stopping between chunks once cancelled: ML_ECANCELLED tells that the result is unfinished.
+ * A single chunk always runs. */
+ml_status ml_loop_poll(const ml_loop *loop, double cost, ml_loop_body body, void *ctx,
+                       ml_error *err) ML_MUST_CHECK;
+ml_status ml_loop_poll_serial(const ml_loop *loop, ml_loop_body body, void *ctx,
+                              ml_error *err) ML_MUST_CHECK;
 
 /* Different elements of one storage, sharing some memory: dst must not be written while src is
  * read. */

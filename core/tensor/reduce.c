@@ -158,15 +158,17 @@ static ml_status reduce_real(void *out, ml_reduce_op op, const ml_layout *p, dou
     if (!job.state)
       return ml_fail(err, ML_ENOMEM, 0, "out of memory: no scratch for %s", names[op]);
   }
+  ml_status status;
   if (rows) {
     int64_t n = job.pieces > 1 ? p->outer * job.pieces : (p->outer + job.group - 1) / job.group;
     int64_t each = job.pieces > 1 ? PIECE : job.group * p->n;
-    ml_parallel_for(n, weight * (double)each, rows_body, &job);
+    status = ml_parallel_poll(n, weight * (double)each, rows_body, &job, err);
   } else {
-    ml_parallel_for(p->outer * job.pieces * job.tiles, weight * PIECE, columns_body, &job);
+    status = ml_parallel_poll(p->outer * job.pieces * job.tiles, weight * PIECE, columns_body, &job,
+                              err);
   }
   if (job.pieces > 1) {
-    for (int64_t o = 0; o < p->outer; o++) {
+    for (int64_t o = 0; !status && o < p->outer; o++) {
       double *first = job.state + 2 * o * job.pieces * p->inner;
       for (int64_t k = 1; k < job.pieces; k++)
         for (int64_t c = 0; c < p->inner; c++)
@@ -176,7 +178,7 @@ static ml_status reduce_real(void *out, ml_reduce_op op, const ml_layout *p, dou
     }
     ml_arena_release(arena, mark);
   }
-  return ML_OK;
+  return status;
 }
 
 /* ---- index and u8 ---------------------------------------------------------------------------- */

@@ -65,7 +65,7 @@ ml_status ml_tensor_arg(ml_tensor *out, bool max, const ml_tensor *t, int axis, 
     char text[ML_DESCRIBE];
     status = ml_fail(err, ML_EARG, 1, "%s of no elements: %s", name, ml_describe(text, t));
   } else if (ml_numel(&result) > 0) {
-    ml_layout p;
+    ml_layout p = {0};
     status = ml_layout_init(&p, t, 1u << axis, err);
     if (!status && ml_is_real(t->dtype)) {
       arg_job job = {.p = &p,
@@ -77,12 +77,11 @@ ml_status ml_tensor_arg(ml_tensor *out, bool max, const ml_tensor *t, int axis, 
                      .group = p.n < ML_LOOP_CHUNK ? ML_LOOP_CHUNK / p.n : 1};
       int64_t n = p.inner == 1 ? (p.outer + job.group - 1) / job.group : p.outer * job.tiles;
       double each = p.inner == 1 ? (double)(job.group * p.n) : (double)(ML_COLUMN_TILE * p.n);
-      ml_parallel_for(n, 4 * each, arg_body, &job);
+      status = ml_parallel_poll(n, 4 * each, arg_body, &job, err);
     } else if (!status) {
       arg_integer(ml_data(&result), max, &p);
     }
-    if (!status)
-      ml_tensor_clear(&p.t);
+    ml_tensor_clear(&p.t);
   }
   if (status)
     ml_tensor_clear(&result);
@@ -123,10 +122,12 @@ ml_status ml_tensor_cumsum(ml_tensor *out, const ml_tensor *t, int axis, ml_erro
         ml_kernels(t->dtype), ml_data(&result),
         ml_data(&x),          t->size[axis] * inner * (int64_t)ml_dtype_size(t->dtype),
         t->size[axis],        inner};
-    ml_parallel_for(outer, 10.0 * (double)(job.n * inner), cumsum_body, &job);
+    status = ml_parallel_poll(outer, 10.0 * (double)(job.n * inner), cumsum_body, &job, err);
   }
   ml_tensor_clear(&x);
-  if (!status)
+  if (status)
+    ml_tensor_clear(&result);
+  else
     *out = result;
   return status;
 }

@@ -40,7 +40,8 @@ static void columns(void *ctx, int64_t i, int worker) {
 #define STREAM 4000000
 
 /* a and b dense, of out's shape. */
-static void run(ml_tensor *out, const ml_tensor *a, const ml_tensor *b, int axis, bool log) {
+static ml_status run(ml_tensor *out, const ml_tensor *a, const ml_tensor *b, int axis, bool log,
+                     ml_error *err) {
   softmax_job job = {.kernels = ml_kernels(a->dtype),
                      .out = ml_data(out),
                      .a = ml_data(a),
@@ -55,16 +56,17 @@ static void run(ml_tensor *out, const ml_tensor *a, const ml_tensor *b, int axis
   for (int k = axis + 1; k < a->rank; k++)
     job.inner *= a->size[k];
   if (ml_numel(a) == 0)
-    return;
+    return ML_OK;
   if (job.inner == 1) {
     job.stream = job.outer * job.n * job.item > STREAM;
     job.group = job.n < ML_LOOP_CHUNK / 2 ? ML_LOOP_CHUNK / 2 / job.n : 1;
-    ml_parallel_for((job.outer + job.group - 1) / job.group, 10.0 * (double)(job.group * job.n),
-                    rows, &job);
+    return ml_parallel_poll((job.outer + job.group - 1) / job.group,
+                            10.0 * (double)(job.group * job.n), rows, &job, err);
   } else {
     job.tiles = (job.inner + ML_COLUMN_TILE - 1) / ML_COLUMN_TILE;
     int64_t width = job.inner < ML_COLUMN_TILE ? job.inner : ML_COLUMN_TILE;
-    ml_parallel_for(job.outer * job.tiles, 10.0 * (double)(width * job.n), columns, &job);
+    return ml_parallel_poll(job.outer * job.tiles, 10.0 * (double)(width * job.n), columns, &job,
+                            err);
   }
 }
 
@@ -84,10 +86,12 @@ ml_status ml_tensor_softmax(ml_tensor *out, const ml_tensor *t, int axis, bool l
   ml_tensor x = {0}, result = {0};
   ML_TRY(ml_tensor_contiguous(&x, t, err));
   ml_status status = ml_tensor_init(&result, t->dtype, &shape, err);
-  if (!status) {
-    run(&result, &x, NULL, axis, log);
+  if (!status)
+    status = run(&result, &x, NULL, axis, log, err);
+  if (status)
+    ml_tensor_clear(&result);
+  else
     *out = result;
-  }
   ml_tensor_clear(&x);
   return status;
 }
@@ -109,10 +113,12 @@ ml_status ml_tensor_softmax_grad(ml_tensor *dx, const ml_tensor *y, const ml_ten
     status = ml_tensor_contiguous(&b, dy, err);
   if (!status)
     status = ml_tensor_init(&result, y->dtype, &shape, err);
-  if (!status) {
-    run(&result, &a, &b, axis, log);
+  if (!status)
+    status = run(&result, &a, &b, axis, log, err);
+  if (status)
+    ml_tensor_clear(&result);
+  else
     *dx = result;
-  }
   ml_tensor_clear(&a);
   ml_tensor_clear(&b);
   return status;

@@ -14,6 +14,12 @@ typedef struct {
 #define DIGIT_BITS 11
 #define DIGITS (1 << DIGIT_BITS)
 
+/* Entries between two polls for cancel. What is cut short holds no order, and positions that may be
+ * anything: nobody reads them, as the flag stays up. */
+#define POLL_EVERY (1 << 16)
+
+static bool cut(int64_t i) { return i % POLL_EVERY == 0 && ml_cancelled(); }
+
 /* ---- keys ------------------------------------------------------------------------------------ */
 
 /* NaN comes last both ways; zeros of both signs are equal. */
@@ -40,6 +46,8 @@ static uint64_t f32_key(float v, bool descending) {
 static void read_keys(entry *e, ml_dtype dtype, const void *x, int64_t stride, int64_t n,
                       bool descending) {
   for (int64_t i = 0; i < n; i++) {
+    if (cut(i))
+      return;
     e[i].at = i;
     switch (dtype) {
     case ML_F64:
@@ -71,6 +79,8 @@ static bool before(const entry *a, const entry *b) {
 static entry *merge_sort(entry *e, entry *spare, int64_t n) {
   const int64_t run = 16;
   for (int64_t start = 0; start < n; start += run) {
+    if (cut(start))
+      return e;
     int64_t end = start + run < n ? start + run : n;
     for (int64_t i = start + 1; i < end; i++) {
       entry v = e[i];
@@ -84,6 +94,8 @@ static entry *merge_sort(entry *e, entry *spare, int64_t n) {
     for (int64_t start = 0; start < n; start += 2 * width) {
       int64_t mid = start + width < n ? start + width : n;
       int64_t end = start + 2 * width < n ? start + 2 * width : n, a = start, b = mid;
+      if (ml_cancelled())
+        return e;
       for (int64_t i = start; i < end; i++)
         spare[i] = a < mid && (b >= end || !before(&e[b], &e[a])) ? e[a++] : e[b++];
     }
@@ -106,8 +118,11 @@ static entry *radix_sort(entry *e, entry *spare, int64_t n, int key_bits) {
       count[d] = total;
       total += c;
     }
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
+      if (cut(i))
+        return e;
       spare[count[e[i].key >> shift & (DIGITS - 1)]++] = e[i];
+    }
     entry *t = e;
     e = spare;
     spare = t;
@@ -124,6 +139,8 @@ static entry *sort_entries(entry *e, entry *spare, int64_t n, ml_dtype dtype) {
 /* The first k of n in order, found through a heap whose root is the last of those kept. */
 static entry *select_first(entry *e, entry *spare, int64_t n, int64_t k) {
   for (int64_t i = k / 2 - 1; i >= 0; i--) {
+    if (cut(i))
+      return e;
     for (int64_t at = i;;) {
       int64_t child = 2 * at + 1;
       if (child >= k)
@@ -139,6 +156,8 @@ static entry *select_first(entry *e, entry *spare, int64_t n, int64_t k) {
     }
   }
   for (int64_t i = k; i < n; i++) {
+    if (cut(i))
+      return e;
     if (!before(&e[i], &e[0]))
       continue;
     entry v = e[i];
@@ -189,6 +208,8 @@ static void lane(void *ctx, int64_t i, int worker) {
                              : sort_entries(e, spare, job->n, t->dtype);
   int64_t to = i / job->inner * job->keep * job->inner + i % job->inner;
   for (int64_t j = 0; j < job->keep; j++, to += job->inner) {
+    if (cut(j))
+      return;
     if (job->indices)
       job->indices[to] = e[j].at;
     if (job->values)
@@ -224,6 +245,8 @@ static ml_status order(ml_tensor *values, ml_tensor *indices, const ml_tensor *t
         lane(&job, 0, 0);
       else
         ml_parallel_for(lanes, 100.0 * (double)job.n, lane, &job);
+      if (ml_cancelled())
+        status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
       ml_arena_release(arena, mark);
     } else {
       status =

@@ -5,6 +5,8 @@
 
 /* Bytes before the data of a block; keeps the data on a cache line. */
 #define HEADER 64
+/* Bytes set to zero between two polls. */
+#define PIECE ((size_t)16 << 20)
 
 static const size_t dtype_size[ML_DTYPE_COUNT] = {8, 4, 8, 1};
 static const char *const dtype_name[ML_DTYPE_COUNT] = {"f64", "f32", "index", "u8"};
@@ -81,7 +83,15 @@ ml_status ml_tensor_init(ml_tensor *out, ml_dtype dtype, const ml_shape *shape, 
 ml_status ml_tensor_init_zeros(ml_tensor *out, ml_dtype dtype, const ml_shape *shape,
                                ml_error *err) {
   ML_TRY(init(out, dtype, shape, err));
-  memset(out->storage->data, 0, out->storage->bytes);
+  char *data = out->storage->data;
+  for (size_t done = 0, n; done < out->storage->bytes; done += n) {
+    if (done > 0 && ml_cancelled()) {
+      ml_tensor_clear(out);
+      return ml_fail(err, ML_ECANCELLED, 0, "interrupted");
+    }
+    n = out->storage->bytes - done < PIECE ? out->storage->bytes - done : PIECE;
+    memset(data + done, 0, n);
+  }
   return ML_OK;
 }
 

@@ -63,6 +63,7 @@ ml_status ml_tensor_unary(ml_tensor *out, ml_unary_op op, const ml_tensor *t, ml
   ML_TRY(ml_tensor_init(&result, tests(op) ? ML_U8 : t->dtype, &shape, err));
   unary_job job = {op, t->dtype, ml_kernels(t->dtype)};
   int64_t n = ml_numel(&result);
+  ml_status status = ML_OK;
   if (n <= ML_LOOP_CHUNK && ml_is_contiguous(t)) {
     char *p[2] = {ml_data(&result), ml_data(t)};
     segment(&job, p, (const int64_t[]){1, 1}, n);
@@ -70,10 +71,13 @@ ml_status ml_tensor_unary(ml_tensor *out, ml_unary_op op, const ml_tensor *t, ml
     ml_loop loop;
     ml_loop_init(&loop, &shape, 2, (const ml_tensor *const[]){&result, t});
     loop.plain = true;
-    ml_loop_run(&loop, cost(op), segment, &job);
+    status = ml_loop_poll(&loop, cost(op), segment, &job, err);
   }
-  *out = result;
-  return ML_OK;
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *out = result;
+  return status;
 }
 
 static void grad_segment(void *ctx, char *const *p, const int64_t *s, int64_t n) {
@@ -99,7 +103,10 @@ ml_status ml_tensor_unary_grad(ml_tensor *dx, ml_unary_op op, const ml_tensor *x
   ml_loop loop;
   ml_loop_init(&loop, &shape, 3, (const ml_tensor *const[]){&result, x, dy});
   loop.plain = true;
-  ml_loop_run(&loop, cost(op), grad_segment, &job);
-  *dx = result;
-  return ML_OK;
+  ml_status status = ml_loop_poll(&loop, cost(op), grad_segment, &job, err);
+  if (status)
+    ml_tensor_clear(&result);
+  else
+    *dx = result;
+  return status;
 }

@@ -181,6 +181,8 @@ ml_status ml_transformer_new(ml_transformer **model, const ml_transformer_config
     ml_tensor_clear(&t);
     if (!status)
       status = ml_transformer_redraw(m, &m->params[i], 1, err);
+    if (!status && ml_cancelled())
+      status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
   }
   if (status) {
     err->arg = 0;

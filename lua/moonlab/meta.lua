@@ -762,7 +762,8 @@ ml.matmul = function(...) end
 ml.matmul_precision = function(...) end
 
 ---max(x, axes, opts)
----The largest value, NaN when there is one over the given axes, or over all elements.
+---The largest value, NaN when there is one; equals share the gradient; over the given axes, or over
+---all elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -800,7 +801,8 @@ ml.mean = function(...) end
 ml.memory = function(...) end
 
 ---min(x, axes, opts)
----The least value, NaN when there is one over the given axes, or over all elements.
+---The least value, NaN when there is one; equals share the gradient; over the given axes, or over
+---all elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -1084,7 +1086,8 @@ ml.nn.activation = function(...) end
 ---@param k tensor [B,T,H,D]
 ---@param v tensor [B,T,H,D]
 ---opts.causal boolean =true a query sees itself and earlier keys
----opts.segments tensor index [B,T] pairs of unequal segments do not see each other
+---opts.segments tensor index [B,T] pairs of unequal segments do not see each other; what is masked
+---gives nothing, NaN neither
 ---opts.scale number =1/sqrt(D)
 ---opts.probe boolean =false
 ---@return tensor [B,T,H,D], differentiable
@@ -1257,7 +1260,8 @@ ml.nn.seed = function(...) end
 ml.no_grad = function(...) end
 
 ---norm(x, axes, opts)
----The Euclidean norm sqrt(sum(x^2)) over the given axes, or over all elements.
+---The Euclidean norm sqrt(sum(x^2)), of gradient 0 where it is 0, over the given axes, or over all
+---elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -2446,7 +2450,8 @@ ml.stats.t_quantile = function(...) end
 ml.stats.wilson = function(...) end
 
 ---std(x, axes, opts)
----The standard deviation, sqrt(var) over the given axes, or over all elements.
+---The standard deviation, sqrt(var), of gradient 0 where it is 0, over the given axes, or over all
+---elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -3150,7 +3155,8 @@ function tensor_methods:lt(...) end
 function tensor_methods:matmul(...) end
 
 ---max(x, axes, opts)
----The largest value, NaN when there is one over the given axes, or over all elements.
+---The largest value, NaN when there is one; equals share the gradient; over the given axes, or over
+---all elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -3179,7 +3185,8 @@ function tensor_methods:maximum(...) end
 function tensor_methods:mean(...) end
 
 ---min(x, axes, opts)
----The least value, NaN when there is one over the given axes, or over all elements.
+---The least value, NaN when there is one; equals share the gradient; over the given axes, or over
+---all elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -3237,7 +3244,8 @@ function tensor_methods:ne(...) end
 function tensor_methods:neg(...) end
 
 ---norm(x, axes, opts)
----The Euclidean norm sqrt(sum(x^2)) over the given axes, or over all elements.
+---The Euclidean norm sqrt(sum(x^2)), of gradient 0 where it is 0, over the given axes, or over all
+---elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
@@ -3495,7 +3503,8 @@ function tensor_methods:squeeze(...) end
 function tensor_methods:stack(...) end
 
 ---std(x, axes, opts)
----The standard deviation, sqrt(var) over the given axes, or over all elements.
+---The standard deviation, sqrt(var), of gradient 0 where it is 0, over the given axes, or over all
+---elements.
 ---@param x tensor
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table

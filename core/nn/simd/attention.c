@@ -3,7 +3,11 @@
  *
  * A score is computed by the same chain of multiply-adds forward and backward, so the recomputed
  * probabilities are those of the forward pass. Nothing here depends on how queries are dealt to
- * tasks. */
+ * tasks.
+ *
+ * A query and a key that are masked give each other nothing, not even 0 times a NaN or infinity:
+ * the strips multiply masked pairs by 0, and where a block has both masked pairs and such a number,
+ * its products go row by row over runs of pairs that see each other instead, in the same order. */
 #include "nn/kernels.h"
 #include "strip.h"
 
@@ -55,6 +59,32 @@ static void mask_strip(const ml_attention_args *a, const int64_t *segments, bool
     for (int64_t c = 0; c < limit; c++)
       S[c] = key[c] == id ? S[c] : -(real)INFINITY;
   }
+}
+
+/* The next run of ids equal to id in [*from, end), NULL being all alike: its length, 0 at the end.
+ */
+static int64_t next_run(const int64_t *ids, int64_t id, int64_t *from, int64_t end) {
+  int64_t i = *from;
+  if (!ids)
+    return end > i ? end - i : 0;
+  while (i < end && ids[i] != id)
+    i++;
+  *from = i;
+  while (i < end && ids[i] == id)
+    i++;
+  return i - *from;
+}
+
+static bool all_finite(const real *x, int64_t n) {
+  ml_vec zero = {0};
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES)
+    zero += load(x + i) * (real)0;
+  real lane[LANES];
+  store(lane, zero);
+  for (; i < n; i++)
+    lane[0] += x[i] * 0;
+  return sum_of(lane) == 0;
 }
 
 /* ---- forward
@@ -161,6 +191,32 @@ static void softmax_strip(forward_scratch *s, int64_t lds, int64_t r, int64_t M,
   }
 }
 
+/* O = factor O + S V of a strip, over the keys that each query sees. */
+static void weigh_visible(const ml_attention_args *a, const int64_t *segments,
+                          const forward_scratch *s, int64_t lds, int64_t r, int64_t i0, int64_t M,
+                          int64_t j0, int64_t n, const real *factor) {
+  const int64_t Dp = padded(a->D);
+  for (int64_t m = 0; m < M; m++) {
+    const int64_t id = segments ? segments[i0 + m] : 0;
+    product p = {.row = lds,
+                 .column = 1,
+                 .ldb = Dp,
+                 .C = s->O + (r + m) * Dp,
+                 .ldc = Dp,
+                 .start = SCALE_ADD,
+                 .factor = factor + m};
+    strip(1, Dp, p); /* of no keys: the factor */
+    p.start = ADD;
+    int64_t limit = a->causal ? least(n, i0 + m - j0 + 1) : n;
+    for (int64_t c = 0; (p.K = next_run(segments ? segments + j0 : NULL, id, &c, limit)) > 0;
+         c += p.K) {
+      p.A = s->S + m * lds + c;
+      p.B = s->V + c * Dp;
+      strip(1, Dp, p);
+    }
+  }
+}
+
 static void forward(const ml_attention_args *a, int64_t b, int64_t h, int64_t q0, int64_t q1,
                     void *scratch, ml_attention_part *part) {
   const int64_t T = a->T, D = a->D, Dp = padded(D), rows = q1 - q0, keys = forward_keys(D);
@@ -192,6 +248,8 @@ static void forward(const ml_attention_args *a, int64_t b, int64_t h, int64_t q0
     }
     pack_transposed(s.Kt, keys, k + j0 * a->k.t, a->k.t, nk, D, alpha);
     pack_rows(s.V, v + j0 * a->v.t, a->v.t, nk, D);
+    bool masks = segments || (a->causal && q0 < j0 + nk - 1);
+    bool careful = masks && !all_finite(s.V, nk * Dp);
     for (int64_t r = 0; r < rows; r += STRIP) {
       int64_t M = least(STRIP, rows - r), i0 = q0 + r, n = visible(a->causal, i0, M, j0, nk);
       if (n <= 0)
@@ -208,10 +266,15 @@ static void forward(const ml_attention_args *a, int64_t b, int64_t h, int64_t q0
                       .ldb = keys,
                       .C = s.S,
                       .ldc = keys});
-      if (n < padded(n) || same == SOME || (a->causal && i0 < j0 + n - 1))
+      bool some_masked = same == SOME || (a->causal && i0 < j0 + n - 1);
+      if (n < padded(n) || some_masked)
         mask_strip(a, segments, same == SOME, s.S, keys, i0, M, j0, n);
       real factor[STRIP + LANES];
       softmax_strip(&s, keys, r, M, padded(n), factor, part);
+      if (careful && some_masked) {
+        weigh_visible(a, segments, &s, keys, r, i0, M, j0, n, factor);
+        continue;
+      }
       strip(M, Dp,
             (product){.K = n,
                       .A = s.S,
@@ -327,7 +390,8 @@ INLINE void score_gradient(real *P, real *dS, int64_t n, real lse, real delta) {
  * dS of the strips that see each other, and their share of dQ. Rows of the others become zero. */
 static void scores_of_blocks(const ml_attention_args *a, const backward_scratch *s, const real *Q,
                              const real *dY, const int64_t *segments, range offered,
-                             const real *lse, int64_t i0, int64_t nq, int64_t j0, int64_t nk) {
+                             const real *lse, int64_t i0, int64_t nq, int64_t j0, int64_t nk,
+                             bool careful) {
   const int64_t D = a->D, Dp = padded(D), keys = backward_keys(D);
   for (int64_t r = 0; r < nq; r += STRIP) {
     const int64_t M = least(STRIP, nq - r), first = i0 + r;
@@ -366,7 +430,24 @@ static void scores_of_blocks(const ml_attention_args *a, const backward_scratch 
       for (int64_t c = np; c < least(keys, np + STRIP); c++)
         P[m * keys + c] = dS[m * keys + c] = 0;
     }
-    if (a->dq) {
+    if (a->dq && careful) {
+      for (int64_t m = 0; m < M; m++) {
+        product dq = {.column = 1,
+                      .row = keys,
+                      .ldb = Dp,
+                      .C = s->dQ + (first + m) * Dp,
+                      .ldc = Dp,
+                      .start = ADD};
+        int64_t limit = a->causal ? least(n, first + m - j0 + 1) : n;
+        for (int64_t c = 0; (dq.K = next_run(segments ? segments + j0 : NULL,
+                                             segments ? segments[first + m] : 0, &c, limit)) > 0;
+             c += dq.K) {
+          dq.A = dS + m * keys + c;
+          dq.B = s->K + c * Dp;
+          strip(1, Dp, dq);
+        }
+      }
+    } else if (a->dq) {
       product dq = {.K = n,
                     .A = dS,
                     .row = keys,
@@ -402,6 +483,29 @@ static void keys_of_blocks(const ml_attention_args *a, const backward_scratch *s
   }
 }
 
+/* The same for each key alone, over the queries that see it. */
+static void keys_of_visible(const ml_attention_args *a, const backward_scratch *s, const real *Q,
+                            const real *dY, const int64_t *segments, int64_t i0, int64_t nq,
+                            int64_t j0, int64_t nk) {
+  const int64_t Dp = padded(a->D), keys = backward_keys(a->D);
+  for (int64_t c = 0; c < nk; c++) {
+    product p = {.row = 1, .column = keys, .ldb = Dp, .ldc = Dp, .start = ADD};
+    for (int64_t i = a->causal && j0 + c > i0 ? j0 + c - i0 : 0;
+         (p.K = next_run(segments ? segments + i0 : NULL, segments ? segments[j0 + c] : 0, &i,
+                         nq)) > 0;
+         i += p.K) {
+      if (a->dv) {
+        p.A = s->P + i * keys + c, p.B = dY + i * Dp, p.C = s->dV + c * Dp;
+        strip(1, Dp, p);
+      }
+      if (a->dk) {
+        p.A = s->dS + i * keys + c, p.B = Q + i * Dp, p.C = s->dK + c * Dp;
+        strip(1, Dp, p);
+      }
+    }
+  }
+}
+
 static void backward(const ml_attention_args *a, int64_t b, int64_t h, int64_t group,
                      void *scratch) {
   const int64_t T = a->T, D = a->D, Dp = padded(D), keys = backward_keys(D), y_stride = a->H * D;
@@ -430,6 +534,8 @@ static void backward(const ml_attention_args *a, int64_t b, int64_t h, int64_t g
     pack_transposed(s.Kt, keys, s.K, Dp, nk, D, alpha);
     pack_rows(s.dV, v + j0 * a->v.t, a->v.t, nk, D); /* only on its way to Vt */
     pack_transposed(s.Vt, keys, s.dV, Dp, nk, D, 1);
+    const bool finite =
+        !(a->causal || segments) || (all_finite(s.K, nk * Dp) && all_finite(s.dV, nk * Dp));
     memset(s.dK, 0, (size_t)(keys * Dp) * sizeof(real));
     memset(s.dV, 0, (size_t)(keys * Dp) * sizeof(real));
     range offered = {0, 0};
@@ -438,8 +544,16 @@ static void backward(const ml_attention_args *a, int64_t b, int64_t h, int64_t g
     for (int64_t i0 = a->causal ? j0 / QUERIES * QUERIES : 0; i0 < T; i0 += QUERIES) {
       const int64_t nq = least(QUERIES, T - i0);
       const real *Q = s.Q, *dY = s.dY;
-      if (segments && pairs_of(range_of(segments + i0, nq), offered) == NONE)
-        continue;
+      bool masks = a->causal && i0 < j0 + nk - 1;
+      if (segments) {
+        pairs same = pairs_of(range_of(segments + i0, nq), offered);
+        if (same == NONE)
+          continue;
+        masks = masks || same == SOME;
+      }
+      /* a query or its dy that is not finite makes its lse or delta so */
+      bool careful =
+          masks && (!finite || !all_finite(lse + i0, nq) || !all_finite(s.delta + i0, nq));
       if (whole) {
         Q += i0 * Dp;
         dY += i0 * Dp;
@@ -447,8 +561,11 @@ static void backward(const ml_attention_args *a, int64_t b, int64_t h, int64_t g
         pack_rows(s.Q, q + i0 * a->q.t, a->q.t, nq, D);
         pack_rows(s.dY, dy + i0 * a->dy.t, a->dy.t, nq, D);
       }
-      scores_of_blocks(a, &s, Q, dY, segments, offered, lse, i0, nq, j0, nk);
-      keys_of_blocks(a, &s, Q, dY, i0, nq, j0, nk);
+      scores_of_blocks(a, &s, Q, dY, segments, offered, lse, i0, nq, j0, nk, careful);
+      if (careful)
+        keys_of_visible(a, &s, Q, dY, segments, i0, nq, j0, nk);
+      else
+        keys_of_blocks(a, &s, Q, dY, i0, nq, j0, nk);
     }
     if (a->dk)
       give((real *)a->dk + head + j0 * y_stride, y_stride, s.dK, Dp, nk, D, scale, a->add_k);

@@ -40,6 +40,18 @@ function T.test_npz_and_npy_round_trip()
   end)
 end
 
+function T.test_a_tensor_without_a_name_stays_in_its_table()
+  check.in_folder(function(dir)
+    for _, ending in ipairs { "safetensors", "npz" } do
+      local path = dir .. "/t." .. ending
+      ml.save(path, { [""] = ml.f64 { 1, 2 } })
+      local found = ml.load(path)
+      check.equal(type(found), "table")
+      check.equal(found[""], ml.f64 { 1, 2 })
+    end
+  end)
+end
+
 function T.test_parameters_are_saved_as_values()
   check.in_folder(function(dir)
     local w = ml.param(ml.f64 { 1, 2 })

@@ -117,6 +117,17 @@ static void test_errors_name_path_and_reason(void) {
   CHECK_EQ(entries(), 0);
 }
 
+static void test_a_pipe_is_refused_at_once(void) {
+  ml_error err;
+  ml_in_file in;
+  CHECK_EQ(mkfifo(in_folder("pipe"), 0600), 0);
+  alarm(60); /* nobody writes into it: opened the plain way it blocks */
+  CHECK_FAIL(ml_in_open(&in, in_folder("pipe"), &err), ML_EIO);
+  alarm(0);
+  CHECK_HAS(err.message, "not a regular file");
+  CHECK_EQ(unlink(in_folder("pipe")), 0);
+}
+
 static void test_a_full_disk_leaves_nothing(void) {
   ml_error err;
   char *big = calloc(1, 200000);
@@ -196,5 +207,6 @@ static void test_end(void) {
 }
 
 CHECK_MAIN(test_begin, test_write_and_read, test_links_modes_and_devices,
-           test_errors_name_path_and_reason, test_a_full_disk_leaves_nothing, test_out_of_memory,
-           test_big_files_are_mapped, test_folders, test_end)
+           test_a_pipe_is_refused_at_once, test_errors_name_path_and_reason,
+           test_a_full_disk_leaves_nothing, test_out_of_memory, test_big_files_are_mapped,
+           test_folders, test_end)

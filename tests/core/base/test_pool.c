@@ -58,6 +58,36 @@ static void test_every_index_once(void) {
   CHECK_OK(ml_set_threads(threads, &err), &err);
 }
 
+static void count_or_cancel(void *ctx, int64_t i, int worker) {
+  int *count = ctx;
+  (void)worker;
+  ++*count;
+  if (i == 3)
+    ml_cancel();
+}
+
+static void test_cancelled_work_stops(void) {
+  ml_error err;
+  int count = 0;
+  CHECK_OK(ml_parallel_poll(3, 1, count_or_cancel, &count, &err), &err);
+  CHECK_EQ(count, 3);
+  CHECK_FAIL(ml_parallel_poll(1000, 1, count_or_cancel, &count, &err), ML_ECANCELLED);
+  CHECK_STRING(err.message, "interrupted");
+  CHECK_EQ(count, 3 + 4);
+  CHECK_FAIL(ml_parallel_poll(2, 1, count_or_cancel, &count, &err), ML_ECANCELLED);
+  CHECK_EQ(count, 7);
+  CHECK_OK(ml_parallel_poll(1, 1, count_or_cancel, &count, &err), &err);
+  CHECK_EQ(count, 8);
+  ml_cancel_clear();
+  ml_cancel_after(2); /* the n-th poll */
+  CHECK(!ml_cancelled() && ml_cancelled() && ml_cancelled());
+  ml_cancel_clear();
+  ml_cancel_after(5);
+  CHECK(!ml_cancelled());
+  CHECK_EQ(ml_cancel_after(0), 4);
+  CHECK(!ml_cancelled());
+}
+
 static ml_status polled(ml_error *err) {
   ML_POLL(err);
   return ML_OK;
@@ -114,4 +144,5 @@ static void test_hashes(void) { /* golden: Python's zlib.crc32, tests/golden/phi
   CHECK(ml_hash64("", 0, 0) != ml_hash64("", 0, 1));
 }
 
-CHECK_MAIN(test_every_index_once, test_cancel, test_error, test_machine, test_hashes)
+CHECK_MAIN(test_every_index_once, test_cancel, test_cancelled_work_stops, test_error, test_machine,
+           test_hashes)

@@ -383,6 +383,62 @@ static void test_segments_are_attended_alone(void) { /* property */
   close_inputs(&x);
 }
 
+/* A row of q, k, v or dy that is not finite reaches what sees it, and no byte of anything else. */
+static void check_poisoned(problem p, ml_dtype dtype, int which, int64_t t, double poison) {
+  inputs x;
+  result want, got;
+  open_inputs(&x, p, dtype, 1, 16);
+  CHECK_OK(run(&want, &x, false), &err);
+  const ml_tensor *in[] = {&x.q, &x.k, &x.v, &x.dy};
+  ml_tensor row = {0};
+  CHECK_OK(ml_view_narrow(&row, in[which], 1, t, 1, &err), &err);
+  CHECK_OK(ml_tensor_fill_into(&row, poison, &err), &err);
+  ml_tensor_clear(&row);
+  CHECK_OK(run(&got, &x, false), &err);
+  const int64_t *s = p.segments ? ML_DATA(int64_t, &x.segments) : NULL;
+#define SEES(i, j) ((!p.causal || (j) <= (i)) && (!s || s[i] == s[j]))
+  int64_t leaks = 0;
+  for (int64_t j = 0; j < p.T; j++) {
+    bool by_key = which == 1 || which == 2;
+    bool query = by_key ? SEES(j, t) : j == t; /* what j asks for is touched */
+    bool key = by_key && j == t;
+    for (int64_t i = 0; i < p.T; i++)
+      key = key || ((by_key ? SEES(i, t) : i == t) && SEES(i, j));
+    for (int64_t d = 0; d < p.D; d++) {
+      leaks += !query && at(&got.y, 0, j, 0, d) != at(&want.y, 0, j, 0, d);
+      leaks += !query && at(&got.d[0], 0, j, 0, d) != at(&want.d[0], 0, j, 0, d);
+      leaks += !key && at(&got.d[1], 0, j, 0, d) != at(&want.d[1], 0, j, 0, d);
+      leaks += !key && at(&got.d[2], 0, j, 0, d) != at(&want.d[2], 0, j, 0, d);
+    }
+  }
+#undef SEES
+  CHECK_EQ(leaks, 0);
+  if (leaks)
+    CHECK_SAY("  %s %g in row %d of input %d, causal %d, segments %d\n", ml_dtype_name(dtype),
+              poison, (int)t, which, p.causal, p.segments);
+  clear_result(&want);
+  clear_result(&got);
+  close_inputs(&x);
+}
+
+static void test_masked_pairs_give_each_other_nothing(void) { /* property */
+  static const struct {
+    bool causal;
+    int segments;
+  } masks[] = {{true, 0}, {true, 1}, {true, 2}, {false, 1}, {false, 2}};
+  static const int64_t rows[] = {0, 1, 45, 97, 149};
+  for (int m = 0; m < 5; m++)
+    for (int r = 0; r < 5; r++)
+      for (int which = 0; which < 4; which++) {
+        problem p = {1, 150, 1, 5, masks[m].causal, masks[m].segments};
+        check_poisoned(p, ML_F32, which, rows[r], (double)NAN);
+        check_poisoned(p, ML_F32, which, rows[r], -(double)INFINITY);
+        check_poisoned(p, ML_F64, which, rows[r], (double)INFINITY);
+        p.D = 40;
+        check_poisoned(p, ML_F32, which, rows[r], (double)INFINITY);
+      }
+}
+
 static void test_any_strides_are_read(void) { /* property: [B,H,T,D] in memory, and D not dense */
   inputs x;
   open_inputs(&x, (problem){2, 30, 3, 6, true, 0}, ML_F64, 1, 10);
@@ -505,6 +561,7 @@ static void test_empty_batches_pass(void) {
 CHECK_MAIN(test_agrees_with_plain_sums, test_random_shapes_agree,
            test_equal_keys_give_the_mean_of_the_past, test_huge_logits_pick_one_value,
            test_threads_do_not_change_a_byte, test_the_future_does_not_reach_the_past,
-           test_segments_are_attended_alone, test_any_strides_are_read, test_nan_comes_out_as_nan,
+           test_segments_are_attended_alone, test_masked_pairs_give_each_other_nothing,
+           test_any_strides_are_read, test_nan_comes_out_as_nan,
            test_long_sequences_take_linear_memory, test_allocations_may_fail,
            test_errors_say_what_came, test_interruption_leaves_nothing, test_empty_batches_pass)
