@@ -6,9 +6,6 @@
 
 #include "../core/system/system.h"
 
-/* A text without zero bytes. */
-const char *mll_check_path(lua_State *L, int arg);
-
 /* Each adds to the table on top. */
 void mll_open_child(lua_State *L);
 void mll_open_sqlite(lua_State *L);

@@ -282,6 +282,11 @@ function T.test_errors()
   check.raises("schedule returned nil at step 1", ml.train, with("schedule", function() end))
   check.raises("eval gave", ml.train, with("eval", function() return { note = "text" } end))
   check.raises("there is no folder for it", ml.train, with("checkpoint", { every = 5 }))
+  check.raises("option 'rngs': 'a' is 3, wanted a generator", ml.train, with("rngs", { a = 3 }))
+  check.raises("option 'config' is 3, wanted a table", ml.train, with("config", 3))
+  check.raises("/dev/null is not a folder", ml.train, with("dir", "/dev/null/a"))
+  check.raises("eval gave ml.rng as 'eval', wanted a number", ml.train,
+    with("eval", function() return ml.rng(1) end))
   check.raises("a tensor of shape [16x1]", ml.train,
     with("loss", function(model, batch) return model(batch.x) end))
 end
