@@ -2,10 +2,12 @@
  * when one is unknown. */
 #include "state.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- plain arguments
  * ------------------------------------------------------------------------------------------ */
@@ -22,6 +24,52 @@ double mll_check_number(lua_State *L, int arg) {
   if (lua_type(L, arg) != LUA_TNUMBER)
     mll_type_error(L, arg, "number");
   return lua_tonumber(L, arg);
+}
+
+const char *mll_check_string(lua_State *L, int arg, size_t *n) {
+  if (lua_type(L, arg) != LUA_TSTRING)
+    mll_type_error(L, arg, "string");
+  return lua_tolstring(L, arg, n);
+}
+
+const char *mll_check_path(lua_State *L, int arg) {
+  size_t n;
+  if (lua_type(L, arg) != LUA_TSTRING)
+    mll_type_error(L, arg, "path");
+  const char *path = lua_tolstring(L, arg, &n);
+  if (n == 0)
+    mll_arg_error(L, arg, "the path is empty");
+  if (strlen(path) != n)
+    mll_arg_error(L, arg, "the path \"%.200s\" holds a zero byte", path);
+  return path;
+}
+
+bool mll_no_file(lua_State *L, const char *path) {
+  if (access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
+    return false;
+  lua_pushnil(L);
+  lua_pushfstring(L, "%s: no such file", path);
+  return true;
+}
+
+void mll_check_table(lua_State *L, int arg) {
+  if (lua_type(L, arg) != LUA_TTABLE)
+    mll_type_error(L, arg, "table");
+}
+
+void mll_check_callable(lua_State *L, int arg) {
+  if (lua_type(L, arg) == LUA_TFUNCTION)
+    return;
+  if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL)
+    mll_type_error(L, arg, "function");
+  lua_pop(L, 1);
+}
+
+void *mll_check_object(lua_State *L, int arg, const char *name) {
+  void *object = luaL_testudata(L, arg, name);
+  if (!object)
+    mll_type_error(L, arg, name);
+  return object;
 }
 
 ml_dtype mll_check_dtype(lua_State *L, int arg) {

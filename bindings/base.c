@@ -106,11 +106,7 @@ static int l_peak_rss(lua_State *L) {
 
 static int l_write_file(lua_State *L) {
   size_t n;
-  if (lua_type(L, 1) != LUA_TSTRING)
-    return mll_type_error(L, 1, "path");
-  if (lua_type(L, 2) != LUA_TSTRING)
-    return mll_type_error(L, 2, "string");
-  const char *path = lua_tostring(L, 1), *data = lua_tolstring(L, 2, &n);
+  const char *path = mll_check_path(L, 1), *data = mll_check_string(L, 2, &n);
   ml_error err;
   return ml_write_file(path, data, n, &err) ? mll_raise(L, &err) : 0;
 }
@@ -205,7 +201,8 @@ static int l_cancelled(lua_State *L) {
 }
 
 static int push_traceback(lua_State *L) {
-  luaL_checkany(L, 1);
+  if (lua_isnone(L, 1))
+    return mll_type_error(L, 1, "value");
   mll_push_traceback(L, 1);
   return 1;
 }

@@ -78,8 +78,7 @@ static int l_detach(lua_State *L) {
 }
 
 static int l_no_grad(lua_State *L) {
-  if (lua_isnoneornil(L, 1))
-    mll_type_error(L, 1, "function");
+  mll_check_callable(L, 1);
   bool before = ml_grad_enable(false);
   int status = mll_pcall(L, lua_gettop(L) - 1, LUA_MULTRET);
   ml_grad_enable(before);
@@ -235,8 +234,7 @@ static int differentiated(lua_State *L) {
 }
 
 static int l_value_and_grad(lua_State *L) {
-  if (lua_isnoneornil(L, 1))
-    mll_type_error(L, 1, "function");
+  mll_check_callable(L, 1);
   lua_settop(L, 1);
   lua_pushcclosure(L, differentiated, 1);
   return 1;

@@ -4,9 +4,7 @@
 
 #include "io/io.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- load
  * --------------------------------------------------------------------------------------------------------------
@@ -31,17 +29,12 @@ static ml_tensor_file *push_file(lua_State *L) {
 static int l_load(lua_State *L) {
   static const char *const names[] = {"as", NULL};
   static const char *const kinds[] = {"stored", "f64", "f32", NULL};
-  if (lua_type(L, 1) != LUA_TSTRING)
-    return mll_type_error(L, 1, "path");
+  const char *path = mll_check_path(L, 1);
   lua_settop(L, 2);
   mll_check_opts(L, 2, names);
   ml_load_as as = (ml_load_as)mll_opt_choice(L, 2, "as", kinds, ML_AS_STORED);
-  const char *path = lua_tostring(L, 1);
-  if (access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
-    lua_pushnil(L);
-    lua_pushfstring(L, "%s: no such file", path);
+  if (mll_no_file(L, path))
     return 2;
-  }
   ml_tensor_file *file = push_file(L); /* 3 */
   ml_error err;
   ml_status status;
@@ -161,11 +154,9 @@ static bool ends_with(const char *s, const char *end) {
 
 static int l_save(lua_State *L) {
   static const char *const names[] = {"metadata", NULL};
-  if (lua_type(L, 1) != LUA_TSTRING)
-    return mll_type_error(L, 1, "path");
+  const char *path = mll_check_path(L, 1);
   lua_settop(L, 3);
   mll_check_opts(L, 3, names);
-  const char *path = lua_tostring(L, 1);
   bool npy = ends_with(path, ".npy"), npz = ends_with(path, ".npz");
   ml_error err;
   ml_status status;

@@ -2,12 +2,10 @@
  * sorted order. */
 #include "state.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MAX_DEPTH 500
 static const char array_key = 0; /* metatable of tables marked as arrays */
@@ -166,17 +164,12 @@ static int l_read(lua_State *L) {
   json_error_t why;
   ml_error err;
   ml_in_file file;
-  if (lua_type(L, 1) != LUA_TSTRING)
-    return mll_type_error(L, 1, "path");
+  const char *path = mll_check_path(L, 1);
   int nan = check_read_opts(L);
   lua_settop(L, 1);
-  const char *path = lua_tostring(L, 1);
   json_t **tree = push_tree(L);
-  if (access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
-    lua_pushnil(L);
-    lua_pushfstring(L, "%s: no such file", path);
+  if (mll_no_file(L, path))
     return 2;
-  }
   if (ml_in_open(&file, path, &err))
     return mll_raise(L, &err);
   *tree = parse(file.bytes ? (const char *)file.data : "", file.bytes, &why);
@@ -487,7 +480,8 @@ static writer *push_written(lua_State *L, int arg, int opts, int indent) {
 }
 
 static int l_encode(lua_State *L) {
-  luaL_checkany(L, 1);
+  if (lua_isnone(L, 1))
+    return mll_type_error(L, 1, "value");
   lua_settop(L, 2);
   writer *w = push_written(L, 1, 2, 0);
   lua_pushlstring(L, w->p, w->n);
@@ -497,14 +491,14 @@ static int l_encode(lua_State *L) {
 }
 
 static int l_write(lua_State *L) {
-  if (lua_type(L, 1) != LUA_TSTRING)
-    return mll_type_error(L, 1, "path");
-  luaL_checkany(L, 2);
+  const char *path = mll_check_path(L, 1);
+  if (lua_isnone(L, 2))
+    return mll_type_error(L, 2, "value");
   lua_settop(L, 3);
   writer *w = push_written(L, 2, 3, 2);
   put(L, w, "\n", 1);
   ml_error err;
-  ml_status status = ml_write_file(lua_tostring(L, 1), w->p, w->n, &err);
+  ml_status status = ml_write_file(path, w->p, w->n, &err);
   ml_free(w->p);
   w->p = NULL;
   return status ? mll_raise(L, &err) : 0;

@@ -10,7 +10,7 @@
 #define GC_FLOOR (256u << 20)
 
 const char mll_magic = 0;
-static const char state_key = 0, help_key = 0, names_key = 0, trace_key = 0;
+static const char state_key = 0, help_key = 0, trace_key = 0;
 static mll_state *cached_state; /* of cached_main, so that the common case costs one comparison */
 static lua_State *cached_main;
 
@@ -47,7 +47,7 @@ static mll_state *state_new(lua_State *L) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   s->main = lua_tothread(L, -1);
   lua_pop(L, 1);
-  new_weak_keyed(L, &names_key);
+  mll_open_names(L);
   new_weak_keyed(L, &help_key);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
   return s;
@@ -76,39 +76,27 @@ void mll_push_help(lua_State *L) {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &help_key);
 }
 
-void mll_register(lua_State *L, const mll_fn *fns) {
+/* Stores fn under `key` in the table on top; extra arguments are not in its signature. */
+static void register_one(lua_State *L, const mll_fn *fn, const char *key, int extra) {
   luaL_checkstack(L, 6, NULL);
-  int table = lua_gettop(L);
   mll_push_help(L);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
-  for (; fns->name; fns++) {
-    lua_pushcfunction(L, fns->function);
-    if (fns->help) {
-      lua_pushvalue(L, -1);
-      lua_pushfstring(L, strstr(fns->help, "@source") ? "%s" : "%s\n@source -", fns->help);
-      lua_rawset(L, table + 1);
-    }
+  mll_push_function(L, fn, extra);
+  if (fn->help) {
     lua_pushvalue(L, -1);
-    if (lua_rawget(L, table + 2) ==
-        LUA_TNIL) { /* the first name a function gets is the one errors use */
-      lua_pushvalue(L, -2);
-      lua_pushstring(L, fns->name);
-      lua_rawset(L, table + 2);
-    }
-    lua_pop(L, 1);
-    lua_setfield(L, table, fns->name);
+    lua_pushfstring(L, strstr(fn->help, "@source") ? "%s" : "%s\n@source -", fn->help);
+    lua_rawset(L, -4);
   }
-  lua_settop(L, table);
-}
-
-void mll_name_function(lua_State *L, lua_CFunction function, const char *name) {
-  mll_state_of(L);
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
-  lua_pushcfunction(L, function);
-  lua_pushstring(L, name);
-  lua_rawset(L, -3);
+  mll_name_function(L, fn->function, fn->name);
+  lua_setfield(L, -3, key);
   lua_pop(L, 1);
 }
+
+void mll_register(lua_State *L, const mll_fn *fns) {
+  for (; fns->name; fns++)
+    register_one(L, fns, fns->name, 0);
+}
+
+void mll_register_call(lua_State *L, const mll_fn *fn) { register_one(L, fn, "__call", 1); }
 
 void mll_class(lua_State *L, const char *name, const mll_fn *methods, const mll_fn *meta) {
   mll_state_of(L);
@@ -201,38 +189,18 @@ void mll_push_sorted_keys(lua_State *L, int idx) {
  * --------------------------------------------------------------------------------------------------
  */
 
-/* The name of the running C function, for messages: the registered one, else what the caller calls
- * it. Pushes one value. */
-static const char *running_name(lua_State *L, lua_Debug *ar) {
-  if (!lua_getstack(L, 0, ar)) {
-    lua_pushliteral(L, "?");
-    return lua_tostring(L, -1);
-  }
-  lua_getinfo(L, "nf", ar);
-  lua_CFunction function = lua_tocfunction(L, -1);
-  if (function) { /* closures go by their function */
-    lua_pop(L, 1);
-    lua_pushcfunction(L, function);
-  }
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &names_key);
-  lua_insert(L, -2);
-  lua_rawget(L, -2);
-  lua_remove(L, -2);
-  const char *name = lua_tostring(L, -1);
-  return name ? name : ar->name ? ar->name : "?";
-}
-
 MLL_RAISES static int raise_argument(lua_State *L, int arg, const char *message) {
-  lua_Debug ar;
-  memset(&ar, 0, sizeof ar);
-  luaL_checkstack(L, 8, NULL);
-  const char *name = running_name(L, &ar);
-  if (ar.namewhat && strcmp(ar.namewhat, "method") == 0) {
-    if (--arg == 0)
-      luaL_error(L, "calling '%s' on a bad self (%s)", name, message);
-  }
-  luaL_error(L, "bad argument #%d to '%s' (%s)", arg, name, message);
-  abort(); /* luaL_error does not return, which its header does not tell */
+  mll_blamed b;
+  mll_blame(L, &b);
+  if (b.outer && strcmp(b.outer, b.inner) != 0)
+    lua_pushfstring(L, "bad argument to '%s' (%s: %s)", b.outer, b.inner, message);
+  else if (b.outer)
+    lua_pushfstring(L, "bad argument to '%s' (%s)", b.outer, message);
+  else if (b.method && arg == 1)
+    lua_pushfstring(L, "calling '%s' on a bad self (%s)", b.name, message);
+  else
+    lua_pushfstring(L, "bad argument #%d to '%s' (%s)", arg - b.method, b.name, message);
+  mll_error_at(L, &b);
 }
 
 int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) {
@@ -249,11 +217,13 @@ int mll_raise(lua_State *L, const ml_error *err) {
     mll_interrupt_taken();
   if (err->arg > 0 && err->status != ML_ECANCELLED) /* which is no argument's fault */
     raise_argument(L, err->arg, err->message);
-  lua_Debug ar;
-  memset(&ar, 0, sizeof ar);
-  luaL_checkstack(L, 8, NULL);
-  luaL_error(L, "%s: %s", running_name(L, &ar), err->message);
-  abort();
+  mll_blamed b;
+  mll_blame(L, &b);
+  if (b.outer && strcmp(b.outer, b.inner) != 0)
+    lua_pushfstring(L, "%s: %s: %s", b.outer, b.inner, err->message);
+  else
+    lua_pushfstring(L, "%s: %s", b.outer ? b.outer : b.name, err->message);
+  mll_error_at(L, &b);
 }
 
 const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]) {

@@ -42,8 +42,11 @@ typedef struct {
   const char *help;
 } mll_fn;
 
-/* Stores the functions (up to {NULL}) in the table on top, their help in core.help[f] and their names for errors. */
+/* Stores the functions (up to {NULL}) in the table on top, their help in core.help[f] and their names for errors. A call
+ * with more arguments than the signature in the help has raises. */
 void mll_register(lua_State *L, const mll_fn *fns);
+/* Stores fn as "__call" in the metatable on top, under its own help: what is called comes before its arguments. */
+void mll_register_call(lua_State *L, const mll_fn *fn);
 /* Makes the class `name`: pushes its method table (`__index` unless meta sets one), leaves it on top; the metatable is in
  * the registry, holds meta, `__name` and `__dir` (the list of method names). */
 void mll_class(lua_State *L, const char *name, const mll_fn *methods, const mll_fn *meta);
@@ -141,6 +144,13 @@ void mll_push_sorted_keys(lua_State *L, int idx);
 
 lua_Integer mll_check_integer(lua_State *L, int arg); /* 2.0 passes, 2.5 raises */
 double mll_check_number(lua_State *L, int arg);
+const char *mll_check_string(lua_State *L, int arg, size_t *n); /* no numbers; n may be NULL */
+const char *mll_check_path(lua_State *L, int arg);              /* not empty, no zero byte */
+/* Whether there is no such file; then nil and a message are pushed, to be returned: a missing file is an outcome. */
+bool mll_no_file(lua_State *L, const char *path);
+void mll_check_table(lua_State *L, int arg);
+void mll_check_callable(lua_State *L, int arg);                        /* a function, or an object with __call */
+void *mll_check_object(lua_State *L, int arg, const char *name); /* a userdata of this class */
 ml_dtype mll_check_dtype(lua_State *L, int arg);
 /* Axis at arg, from 1, negative from the end -> from 0. rank + extra axes exist (unsqueeze, stack: extra 1). */
 int mll_check_axis(lua_State *L, int arg, int rank);

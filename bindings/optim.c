@@ -16,14 +16,14 @@ typedef struct {
 } optimizer;
 
 static optimizer *check_optimizer(lua_State *L) {
-  optimizer *o = luaL_checkudata(L, 1, MLL_OPTIM);
+  optimizer *o = mll_check_object(L, 1, MLL_OPTIM);
   if (!o->optim)
     mll_arg_error(L, 1, "this optimizer was never finished");
   return o;
 }
 
 static int optimizer_gc(lua_State *L) {
-  optimizer *o = luaL_checkudata(L, 1, MLL_OPTIM);
+  optimizer *o = mll_check_object(L, 1, MLL_OPTIM);
   ml_optim_free(o->optim);
   ml_free(o->held);
   ml_free(o->list);
@@ -201,7 +201,7 @@ static void add_group(lua_State *L, optimizer *o, int group, int keys, lua_Integ
 }
 
 static int new_optimizer(lua_State *L, ml_rule rule) {
-  luaL_checktype(L, 1, LUA_TTABLE);
+  mll_check_table(L, 1);
   lua_settop(L, 2);
   ml_optim_options options;
   ml_optim_defaults(&options, rule);
@@ -287,10 +287,10 @@ static void check_gradient_keys(lua_State *L, const optimizer *o) {
 
 static int l_step(lua_State *L) {
   optimizer *o = check_optimizer(L);
-  double s = luaL_optnumber(L, 2, 1);
+  double s = lua_isnoneornil(L, 2) ? 1 : mll_check_number(L, 2);
   bool given = !lua_isnoneornil(L, 3);
   if (given) {
-    luaL_checktype(L, 3, LUA_TTABLE);
+    mll_check_table(L, 3);
     lua_settop(L, 3);
     lua_getiuservalue(L, 1, 1);
     check_gradient_keys(L, o);
@@ -383,7 +383,7 @@ static const ml_tensor *fetch_state(lua_State *L, const char *key, const char *n
 
 static int l_load_state(lua_State *L) {
   optimizer *o = check_optimizer(L);
-  luaL_checktype(L, 2, LUA_TTABLE);
+  mll_check_table(L, 2);
   lua_settop(L, 2);
   lua_getiuservalue(L, 1, 1);
   ml_shape scalar = ml_shape_make(0);
@@ -440,7 +440,7 @@ static int l_options(lua_State *L) {
 }
 
 static int l_tostring(lua_State *L) {
-  optimizer *o = luaL_checkudata(L, 1, MLL_OPTIM);
+  optimizer *o = mll_check_object(L, 1, MLL_OPTIM);
   if (!o->optim)
     lua_pushliteral(L, "ml.optimizer (unfinished)");
   else {
@@ -451,8 +451,8 @@ static int l_tostring(lua_State *L) {
 }
 
 static int l_clip_grad_norm(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  double max_norm = luaL_checknumber(L, 2);
+  mll_check_table(L, 1);
+  double max_norm = mll_check_number(L, 2);
   lua_settop(L, 2);
   lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
   mll_push_sorted_keys(L, 1);
@@ -553,8 +553,8 @@ static const mll_fn functions[] = {
      "norm.\n"
      "@param params table array or name -> parameter; those without a gradient are skipped\n@param "
      "max_norm number > 0\n"
-     "@return number the norm before; nothing is multiplied when it is not finite\n@source Pascanu "
-     "et al. 2013"},
+     "@return number the norm before; nothing is multiplied when a gradient is not "
+     "finite\n@source Pascanu et al. 2013"},
     {NULL, NULL, NULL}};
 
 static const mll_fn methods[] = {
@@ -571,8 +571,9 @@ static const mll_fn methods[] = {
      "and <parameter>.step; fit for ml.save\n"
      "@source -"},
     {"load_state", l_load_state,
-     "opt:load_state(t)\nTakes over a state; all of it is checked before anything changes.\n@param "
-     "t table as opt:state() or ml.load returns it\n"
+     "opt:load_state(t, metadata)\nTakes over a state; all of it is checked before anything "
+     "changes.\n@param t table as opt:state() or ml.load returns it\n"
+     "@param metadata any not read: what ml.load returns second\n"
      "@source -"},
     {"options", l_options,
      "opt:options()\n@return table rule, lr, and the other options in force; parameters: name -> { "

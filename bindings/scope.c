@@ -157,8 +157,7 @@ int mll_scope_pcall(lua_State *L, int nargs, bool detach) {
 }
 
 static int l_scope(lua_State *L) {
-  if (lua_isnoneornil(L, 1))
-    mll_type_error(L, 1, "function");
+  mll_check_callable(L, 1);
   int status = mll_scope_pcall(L, lua_gettop(L) - 1, false);
   return status ? mll_rethrow(L) : lua_gettop(L);
 }

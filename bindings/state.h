@@ -31,8 +31,27 @@ typedef struct {
   bool rethrown;   /* the kept traceback belongs to the error being raised again */
 } mll_state;
 
-/* The name of a function for messages, where it is not one that mll_register stores. */
+/* ---- calls.c ---- */
+
+void mll_open_names(lua_State *L);
+/* The name of a function in messages; the first one stays. */
 void mll_name_function(lua_State *L, lua_CFunction function, const char *name);
+/* Pushes fn as a function that raises on more arguments than the signature in its help has (nil at the end is none),
+ * extra ones beside. */
+void mll_push_function(lua_State *L, const mll_fn *fn, int extra);
+
+/* Who is to blame for an error in the running C function: the first line of the stack that is not in our Lua modules, and
+ * the outermost and innermost of our named Lua functions and modules between that line and the C function, if any. */
+typedef struct {
+  const char *name; /* of the C function */
+  bool method;      /* called with a colon */
+  const char *outer, *inner;
+  int line; /* 0: unknown */
+  char source[LUA_IDSIZE];
+} mll_blamed;
+void mll_blame(lua_State *L, mll_blamed *b);
+/* Raises the message on top with that line in front. */
+MLL_RAISES int mll_error_at(lua_State *L, const mll_blamed *b);
 
 mll_state *mll_state_of(lua_State *L);
 extern const char mll_magic; /* its address marks handles and keys the tensor metatable in the registry */

@@ -8,28 +8,18 @@
 #define LEASE "ml.system.lease"
 #define LOG "ml.system.log"
 
-const char *mll_check_path(lua_State *L, int arg) {
-  size_t n;
-  if (lua_type(L, arg) != LUA_TSTRING)
-    mll_type_error(L, arg, "path");
-  const char *path = lua_tolstring(L, arg, &n);
-  if (strlen(path) != n)
-    mll_arg_error(L, arg, "the path holds a zero byte");
-  return path;
-}
-
 /* ---- leases
  * ------------------------------------------------------------------------------------------- */
 
 static ml_lease **check_lease(lua_State *L) {
-  ml_lease **box = luaL_checkudata(L, 1, LEASE);
+  ml_lease **box = mll_check_object(L, 1, LEASE);
   if (!*box)
     mll_arg_error(L, 1, "the lease was released");
   return box;
 }
 
 static int lease_release(lua_State *L) {
-  ml_lease **box = luaL_checkudata(L, 1, LEASE);
+  ml_lease **box = mll_check_object(L, 1, LEASE);
   ml_lease *lease = *box;
   *box = NULL;
   ml_lease_release(lease);
@@ -99,14 +89,14 @@ static int l_lease_holder(lua_State *L) {
  * --------------------------------------------------------------------------------------------- */
 
 static ml_log *check_log(lua_State *L) {
-  ml_log **box = luaL_checkudata(L, 1, LOG);
+  ml_log **box = mll_check_object(L, 1, LOG);
   if (!*box)
     mll_arg_error(L, 1, "the log was closed");
   return *box;
 }
 
 static int log_close(lua_State *L) {
-  ml_log **box = luaL_checkudata(L, 1, LOG);
+  ml_log **box = mll_check_object(L, 1, LOG);
   ml_log *log = *box;
   *box = NULL;
   ml_log_close(log);

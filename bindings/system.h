@@ -4,10 +4,7 @@
 
 #include "mll.h"
 
-#include "../core/system/system.h"
-
-/* A text without zero bytes. */
-const char *mll_check_path(lua_State *L, int arg);
+#include "system/system.h"
 
 /* Each adds to the table on top. */
 void mll_open_child(lua_State *L);

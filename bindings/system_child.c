@@ -8,14 +8,14 @@
 #define CHILD "ml.system.child"
 
 static ml_child *check_child(lua_State *L, int arg) {
-  ml_child **box = luaL_checkudata(L, arg, CHILD);
+  ml_child **box = mll_check_object(L, arg, CHILD);
   if (!*box)
     mll_arg_error(L, arg, "the child was closed");
   return *box;
 }
 
 static int child_close(lua_State *L) {
-  ml_child **box = luaL_checkudata(L, 1, CHILD);
+  ml_child **box = mll_check_object(L, 1, CHILD);
   ml_child *child = *box;
   *box = NULL;
   ml_child_free(child);

@@ -8,21 +8,21 @@
 #define STMT "ml.system.stmt"
 
 static ml_db *check_db(lua_State *L) {
-  ml_db **box = luaL_checkudata(L, 1, DB);
+  ml_db **box = mll_check_object(L, 1, DB);
   if (!*box)
     mll_arg_error(L, 1, "the database was closed");
   return *box;
 }
 
 static ml_stmt *check_stmt(lua_State *L) {
-  ml_stmt **box = luaL_checkudata(L, 1, STMT);
+  ml_stmt **box = mll_check_object(L, 1, STMT);
   if (!*box)
     mll_arg_error(L, 1, "the statement was closed");
   return *box;
 }
 
 static int db_close(lua_State *L) {
-  ml_db **box = luaL_checkudata(L, 1, DB);
+  ml_db **box = mll_check_object(L, 1, DB);
   ml_db *db = *box;
   *box = NULL;
   ml_db_close(db);
@@ -30,7 +30,7 @@ static int db_close(lua_State *L) {
 }
 
 static int stmt_close(lua_State *L) {
-  ml_stmt **box = luaL_checkudata(L, 1, STMT);
+  ml_stmt **box = mll_check_object(L, 1, STMT);
   ml_stmt *stmt = *box;
   *box = NULL;
   ml_stmt_free(stmt);

@@ -264,7 +264,7 @@ static int l_linspace(lua_State *L) {
       ".\n@param values number, nested table of numbers, or tensor (converted, always a copy)\n@return tensor"
 #define FILLED(name, what)                                                                         \
 #name                                                                                            \
-      "(shape, opts)\nA tensor filled with " what                                                  \
+      "(shape, opts) " #name "(rows, columns, opts)\nA tensor filled with " what                   \
       ".\n@param shape integer or table of sizes, or two integers; "                               \
       "options may stand in the table\n@param opts.dtype string =\"f64\" f64, f32, index or u8\n@return tensor"
 

@@ -8,9 +8,17 @@ static int finish(lua_State *L, ml_status status, const ml_error *err) {
   return status ? mll_raise(L, err) : 1;
 }
 
+/* Nothing but nil follows the table at `first`. */
+static void only_one(lua_State *L, int first, int last) {
+  for (int i = first + 1; i <= last; i++)
+    if (!lua_isnil(L, i))
+      mll_arg_error(L, i, "nothing may follow the table");
+}
+
 /* Sizes from argument `first` on: one table, or numbers up to the end. */
 static void read_sizes(lua_State *L, int first, int last, ml_shape *shape, bool infer) {
   if (last <= first || lua_type(L, first) == LUA_TTABLE) {
+    only_one(L, first, last);
     mll_check_shape(L, first, shape, infer);
     return;
   }
@@ -69,6 +77,8 @@ static int l_permute(lua_State *L) {
       lua_rawseti(L, -2, i - 1);
     }
     lua_replace(L, 2);
+  } else {
+    only_one(L, 2, last);
   }
   lua_settop(L, 2);
   if (lua_type(L, 2) != LUA_TTABLE)
@@ -271,7 +281,7 @@ static int l_split(lua_State *L) {
   bool equal = lua_type(L, 2) == LUA_TNUMBER;
   if (equal) {
     parts = mll_check_integer(L, 2);
-    if (parts < 1 || size % parts) {
+    if (parts < 1 || size % parts || (size == 0 && parts > 1 << 16)) {
       return mll_arg_error(L, 2, "%lld equal parts of axis %d, which has size %lld",
                            (long long)parts, axis + 1, (long long)size);
     }
@@ -314,7 +324,8 @@ static int l_split(lua_State *L) {
 
 const mll_fn mll_tensor_shape_both[] = {
     {"reshape", l_reshape,
-     "reshape(x, sizes)\nThe same values in row-major order under other sizes; shares storage when "
+     "reshape(x, sizes) reshape(x, size, ...)\nThe same values in row-major order under other "
+     "sizes; shares storage when "
      "the layout allows it.\n"
      "@param x tensor\n@param sizes table of integers, or integers; one may be -1\n@return tensor, "
      "differentiable"},
@@ -323,7 +334,8 @@ const mll_fn mll_tensor_shape_both[] = {
      "integer =1\n"
      "@param last integer =-1\n@return tensor, differentiable"},
     {"permute", l_permute,
-     "permute(x, axes)\nReorders the axes: axis k of the result is axis axes[k] of x. Shares "
+     "permute(x, axes) permute(x, axis, ...)\nReorders the axes: axis k of the result is axis "
+     "axes[k] of x. Shares "
      "storage.\n@param x tensor\n"
      "@param axes table of integers, each axis once\n@return tensor, differentiable"},
     {"transpose", l_transpose,
@@ -339,7 +351,8 @@ const mll_fn mll_tensor_shape_both[] = {
      "storage.\n@param x tensor\n"
      "@param axis integer 1..rank+1, negative from the end\n@return tensor, differentiable"},
     {"broadcast_to", l_broadcast_to,
-     "broadcast_to(x, sizes)\nRepeats axes of size 1, and leading axes, without copying.\n@param x "
+     "broadcast_to(x, sizes) broadcast_to(x, size, ...)\nRepeats axes of size 1, and leading axes, "
+     "without copying.\n@param x "
      "tensor\n"
      "@param sizes table of integers\n@return tensor, differentiable; it cannot be changed in "
      "place"},

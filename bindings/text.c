@@ -7,7 +7,7 @@
 /* ml.text.bytes(s): every byte an id. */
 static int l_bytes(lua_State *L) {
   size_t n;
-  const char *s = luaL_checklstring(L, 1, &n);
+  const char *s = mll_check_string(L, 1, &n);
   lua_settop(L, 1);
   ml_shape shape = ml_shape_make(1, (int64_t)n);
   int64_t *ids = ML_DATA(int64_t, mll_push_tensor(L, ML_INDEX, &shape));
@@ -62,7 +62,7 @@ static size_t sequence(const unsigned char *s, size_t left) {
 /* ml.text.characters(s): the distinct characters, sorted bytewise. */
 static int l_characters(lua_State *L) {
   size_t n;
-  const unsigned char *s = (const unsigned char *)luaL_checklstring(L, 1, &n);
+  const unsigned char *s = (const unsigned char *)mll_check_string(L, 1, &n);
   lua_settop(L, 1);
   lua_newtable(L);
   bool seen[256] = {false};
@@ -84,8 +84,8 @@ static int l_characters(lua_State *L) {
  * takes ids[""]. */
 static int l_lookup(lua_State *L) {
   size_t n;
-  const unsigned char *s = (const unsigned char *)luaL_checklstring(L, 1, &n);
-  luaL_checktype(L, 2, LUA_TTABLE);
+  const unsigned char *s = (const unsigned char *)mll_check_string(L, 1, &n);
+  mll_check_table(L, 2);
   lua_settop(L, 2);
   int64_t count = 0;
   for (size_t i = 0; i < n; i += sequence(s + i, n - i))
@@ -157,7 +157,7 @@ static int l_windows(lua_State *L) {
 
 /* ml.text.nearest(word, names) */
 static int l_nearest(lua_State *L) {
-  const char *word = luaL_checkstring(L, 1);
+  const char *word = mll_check_string(L, 1, NULL);
   if (!lua_istable(L, 2))
     return mll_type_error(L, 2, "table of names");
   lua_settop(L, 2);

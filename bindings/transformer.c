@@ -5,14 +5,14 @@
 #include <string.h>
 
 ml_transformer *mll_check_model(lua_State *L) {
-  mll_model *self = luaL_checkudata(L, 1, MLL_TRANSFORMER);
+  mll_model *self = mll_check_object(L, 1, MLL_TRANSFORMER);
   if (!self->transformer)
     mll_arg_error(L, 1, "this decoder was never finished");
   return self->transformer;
 }
 
 static int model_gc(lua_State *L) {
-  mll_model *self = luaL_checkudata(L, 1, MLL_TRANSFORMER);
+  mll_model *self = mll_check_object(L, 1, MLL_TRANSFORMER);
   ml_transformer_free(self->transformer);
   self->transformer = NULL;
   return 0;
@@ -65,7 +65,7 @@ static int l_transformer(lua_State *L) {
     lua_newtable(L);
     lua_replace(L, 1);
   }
-  luaL_checktype(L, 1, LUA_TTABLE);
+  mll_check_table(L, 1);
   ml_transformer_config c;
   ml_transformer_config_default(&c);
   mll_push_sorted_keys(L, 1);
@@ -100,7 +100,9 @@ static int l_transformer(lua_State *L) {
 }
 
 static int l_load(lua_State *L) {
-  const char *path = luaL_checkstring(L, 1);
+  const char *path = mll_check_path(L, 1);
+  if (mll_no_file(L, path))
+    return 2;
   mll_model *self = push_model(L);
   ml_error err;
   ml_status status;
@@ -113,7 +115,7 @@ static int l_load(lua_State *L) {
 
 static int l_save(lua_State *L) {
   const ml_transformer *m = mll_check_model(L);
-  const char *path = luaL_checkstring(L, 2);
+  const char *path = mll_check_path(L, 2);
   ml_error err;
   ml_status status;
   MLL_RUN(L, status, ml_transformer_save(m, path, &err));
@@ -175,7 +177,8 @@ static int l_training(lua_State *L) {
     lua_pushboolean(L, on);
     return 1;
   }
-  luaL_checktype(L, 2, LUA_TBOOLEAN);
+  if (lua_type(L, 2) != LUA_TBOOLEAN)
+    return mll_type_error(L, 2, "boolean");
   ml_transformer_training(m, lua_toboolean(L, 2));
   lua_pushboolean(L, lua_toboolean(L, 2));
   return 1;
@@ -214,7 +217,7 @@ static int l_config(lua_State *L) {
 
 static int l_multiplier(lua_State *L) {
   ml_transformer *m = mll_check_model(L);
-  const char *name = luaL_checkstring(L, 2);
+  const char *name = mll_check_string(L, 2, NULL);
   double *slot = ml_transformer_multiplier(m, name);
   if (!slot)
     return mll_arg_error(L, 2, "no parameter \"%.60s\"", name);
@@ -229,7 +232,7 @@ static int l_multiplier(lua_State *L) {
 }
 
 static int l_tostring(lua_State *L) {
-  mll_model *self = luaL_checkudata(L, 1, MLL_TRANSFORMER);
+  mll_model *self = mll_check_object(L, 1, MLL_TRANSFORMER);
   if (!self->transformer) {
     lua_pushliteral(L, MLL_TRANSFORMER " (unfinished)");
     return 1;
@@ -282,7 +285,7 @@ static const mll_fn meta[] = {
 static const mll_fn module_functions[] = {
     {"load", l_load,
      "ml.transformer.load(path)\nA decoder from a file that lm:save wrote.\n@param path "
-     "string\n@return ml.transformer"},
+     "string\n@return ml.transformer, or nil and a message when there is no such file"},
     {NULL, NULL, NULL}};
 
 static const mll_fn constructor[] = {
@@ -330,11 +333,7 @@ void mll_open_transformer(lua_State *L) {
   lua_newtable(L);
   mll_register(L, module_functions);
   lua_newtable(L); /* its metatable: calling it makes a decoder */
-  mll_register(L, constructor);
-  lua_getfield(L, -1, "transformer");
-  lua_setfield(L, -2, "__call");
-  lua_pushnil(L);
-  lua_setfield(L, -2, "transformer");
+  mll_register_call(L, constructor);
   lua_setmetatable(L, -2);
   lua_setfield(L, -2, "transformer");
 }

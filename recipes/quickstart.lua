@@ -61,7 +61,7 @@ return recipe.define {
     }
   end,
   run = function(p, ctx)
-    local text = ml.data.text(p.text, { seed = p.seed })
+    local text = assert(ml.data.text(p.text, { seed = p.seed }))
     local tokens = ml.tokenizer.bytes()
     print(text)
     local held_out_file = ctx.dir .. "/held-out.txt"

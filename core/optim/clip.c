@@ -10,6 +10,33 @@ typedef struct {
   double factor;
 } clip_call;
 
+static double gradient_at(const ml_tensor *g, int64_t i) {
+  return g->dtype == ML_F32 ? (double)ML_DATA(const float, g)[i] : ML_DATA(const double, g)[i];
+}
+
+/* The largest magnitude in a chunk; NaN counts for nothing, the sum of squares has told of it. */
+static void clip_largest(void *context, int64_t at, int worker) {
+  (void)worker;
+  clip_call *c = context;
+  ml_optim_chunk k = c->chunks[at];
+  double largest = 0;
+  for (int64_t i = k.start; i < k.start + k.n; i++)
+    largest = fmax(largest, fabs(gradient_at(c->grads[k.tensor], i)));
+  c->sums[at] = largest;
+}
+
+static void clip_scaled_sum(void *context, int64_t at, int worker) {
+  (void)worker;
+  clip_call *c = context;
+  ml_optim_chunk k = c->chunks[at];
+  double sum = 0;
+  for (int64_t i = k.start; i < k.start + k.n; i++) {
+    double g = gradient_at(c->grads[k.tensor], i) * c->factor;
+    sum += g * g;
+  }
+  c->sums[at] = sum;
+}
+
 static void clip_sum(void *context, int64_t at, int worker) {
   (void)worker;
   clip_call *c = context;
@@ -64,9 +91,30 @@ ml_status ml_clip_grad_norm(double *norm, ml_tensor *const *grads, int n, double
   double sum = 0;
   for (int64_t k = 0; k < count; k++)
     sum += sums[k];
-  *norm = sqrt(sum);
-  if (isfinite(*norm) && *norm > max_norm) {
-    c.factor = max_norm / *norm;
+  int exponent = 0;                   /* sum is that of the squares of g 2^-exponent */
+  if (isinf(sum) || sum < 0x1p-960) { /* squares may have left the range of double */
+    ml_parallel_for(count, 2.0 * ML_OPTIM_CHUNK, clip_largest, &c);
+    double largest = 0;
+    for (int64_t k = 0; k < count; k++)
+      largest = fmax(largest, sums[k]);
+    if (largest > 0 && isfinite(largest)) {
+      (void)frexp(largest, &exponent);
+      exponent = exponent < -1000 ? -1000 : exponent; /* so that 2^-exponent is a double */
+      c.factor = ldexp(1, -exponent);
+      ml_parallel_for(count, 2.0 * ML_OPTIM_CHUNK, clip_scaled_sum, &c);
+      sum = 0;
+      for (int64_t k = 0; k < count; k++)
+        sum += sums[k];
+    }
+  }
+  double root = sqrt(sum);
+  *norm = ldexp(root, exponent);
+  if (isfinite(sum) && *norm > max_norm) {
+    if (exponent) { /* in two steps, as their product may be no double */
+      c.factor = ldexp(1, -exponent);
+      ml_parallel_for(count, 2.0 * ML_OPTIM_CHUNK, clip_scale, &c);
+    }
+    c.factor = max_norm / root;
     ml_parallel_for(count, 2.0 * ML_OPTIM_CHUNK, clip_scale, &c);
     for (int i = 0; i < n; i++)
       if (grads[i] && !ml_tensor_empty(grads[i]))

@@ -11,7 +11,7 @@ local wordnet_folders = { "/usr/share/wordnet", "/usr/local/share/wordnet",
 
 -- "00001740 03 n 01 entity 0 ... | that which is perceived ..." -> "entity: that which is perceived
 -- ..."
-local function wordnet_documents(where)
+local function wordnet_documents()
   local folders = { os.getenv("WNSEARCHDIR") or wordnet_folders[1], table.unpack(wordnet_folders) }
   for _, folder in ipairs(folders) do
     local probe = io.open(folder .. "/data.noun", "r")
@@ -30,7 +30,7 @@ local function wordnet_documents(where)
       return documents
     end
   end
-  error(("%s: WordNet is not installed; on Debian: apt-get install wordnet-base"):format(where), 3)
+  return nil, "WordNet is not installed; on Debian: apt-get install wordnet-base"
 end
 
 -- ---- text ---------------------------------------------------------------------------------------
@@ -52,9 +52,7 @@ Batches.__index = Batches
 --- @return tensor index [batch, context + 1]
 --- @source -
 function Batches:batch(i)
-  if math.type(i) ~= "integer" or i < 1 then
-    error(("bad argument #1 to 'batch' (%s, wanted an integer >= 1)"):format(tostring(i)), 2)
-  end
+  options.integer("batch", 1, i, 1)
   local starts = self.rng:fold("batch", i):integers(1, self.ids:numel() - self.context,
     { self.size })
   return core.text.windows(self.ids, starts, self.context + 1)
@@ -73,7 +71,7 @@ function Batches:count() return math.max(1, self.ids:numel() // (self.size * sel
 --- @source -
 function Batches:cover(limit)
   local rows = (self.ids:numel() - 1) // self.context
-  if limit and limit < rows then rows = limit end
+  if limit ~= nil then rows = math.min(rows, options.integer("cover", 1, limit, 0)) end
   local at = 0
   return function()
     if at >= rows then return nil end
@@ -96,31 +94,33 @@ end
 --- @source -
 function Text:batches(tokenizer, opts)
   local where = "batches"
+  if type(tokenizer) ~= "table" or type(tokenizer.encode) ~= "function" then
+    options.bad(where, 1, "tokenizer expected, got %s", options.describe(tokenizer))
+  end
   options.check(where, opts, { "split", "batch", "context", "seed" })
   opts = opts or {}
-  local split = opts.split or "train"
-  if split ~= "train" and split ~= "valid" then
-    error(("bad argument to 'batches' (option 'split' is %s, wanted \"train\" or \"valid\")")
-      :format(options.describe(split)), 2)
-  end
+  local split = options.choice(where, opts, "split", { "train", "valid" }, "train")
   local size = options.range(where, "batch", options.field(where, opts, "batch", "integer"), 1)
   local context = options.range(where, "context", options.field(where, opts, "context", "integer"),
     1)
+  local seed = options.field(where, opts, "seed", "integer", 1)
   local ids = core.keep(tokenizer:encode(self[split]))
   if ids:numel() <= context then
-    error(("bad argument to 'batches' (context is %d, but the %s part has only %d ids)"):format(
-      context, split, ids:numel()), 2)
+    options.bad("batches", 0, "context is %d, but the %s part has only %d ids",
+      context, split, ids:numel())
   end
   return setmetatable({ ids = ids, size = size, context = context,
-    rng = core.rng(opts.seed or 1):fold(split, 0) }, Batches)
+    rng = core.rng(seed):fold(split, 0) }, Batches)
 end
 
+-- The text of a file; nil and a message when there is none.
 local function read_file(where, path)
-  local file, why = io.open(path, "rb")
-  if not file then error(("%s: cannot read %s"):format(where, why), 3) end
+  local file, why, code = io.open(path, "rb")
+  if not file and (code == 2 or code == 20) then return nil, path .. ": no such file" end
+  if not file then options.bad(where, 1, "cannot read %s", why) end
   local text, failed = file:read("a")
   file:close()
-  if not text then error(("%s: cannot read %s (%s)"):format(where, path, tostring(failed)), 3) end
+  if not text then options.bad(where, 1, "cannot read %s: %s", path, tostring(failed)) end
   return text
 end
 
@@ -131,24 +131,24 @@ end
 --- @param name_or_path string "wordnet" or the path of a file
 --- @param opts.valid number =0.05 share held out, in (0, 1)
 --- @param opts.seed integer =1 of the permutation
---- @return text with train and valid (strings), documents (count), batches(tokenizer, opts)
+--- @return text with train and valid (strings), documents (count), batches(tokenizer, opts); or nil
+--- and a message when there is no such file or WordNet is not installed
 --- @source Fellbaum 1998 (WordNet)
 function data.text(name, opts)
   local where = "ml.data.text"
-  if type(name) ~= "string" then
-    error(("bad argument #1 to '%s' (string expected, got %s)"):format(where, type(name)), 2)
-  end
+  options.path(where, 1, name)
   options.check(where, opts, { "valid", "seed" })
   opts = opts or {}
+  local seed = options.field(where, opts, "seed", "integer", 1)
   local share = options.field(where, opts, "valid", "number", 0.05)
   if not (share > 0 and share < 1) then
-    error(("bad argument to '%s' (option 'valid' is %g, wanted 0 < valid < 1)"):format(where,
-      share), 2)
+    options.bad(where, 0, "option 'valid' is %g, wanted 0 < valid < 1", share)
   end
   if name == "wordnet" then
-    local documents = wordnet_documents(where)
+    local documents, why = wordnet_documents()
+    if not documents then return nil, why end
     local order = core.scope(function()
-      return core.rng(opts.seed or 1):fold("split", 0):permutation(#documents):totable()
+      return core.rng(seed):fold("split", 0):permutation(#documents):totable()
     end)
     local held = math.floor(share * #documents + 0.5)
     local train, valid = {}, {}
@@ -158,9 +158,10 @@ function data.text(name, opts)
     return setmetatable({ name = name, documents = #documents, train = table.concat(train),
       valid = table.concat(valid) }, Text)
   end
-  local text = read_file(where, name)
+  local text, why = read_file(where, name)
+  if not text then return nil, why end
   if #text < 2 then
-    error(("%s: %s has %d bytes: too short to hold a part out"):format(where, name, #text), 2)
+    options.bad(where, 1, "%s has %d bytes: too short to hold a part out", name, #text)
   end
   local cut = math.max(1, math.min(#text - 1, math.floor((1 - share) * #text)))
   local line_end = text:find("\n", cut, true)

@@ -1,5 +1,6 @@
 --- Help from one source: the doc strings of bindings, and the --- blocks above Lua functions.
 local core = require "moonlab.core"
+local options = require "moonlab.options"
 
 local help = {}
 local files = {}
@@ -37,7 +38,7 @@ function help.of(f)
   end
   if type(f) ~= "function" then return nil end
   if core.help and core.help[f] then return core.help[f] end
-  local info = debug.getinfo(f, "S")
+  local info = debug.getinfo(options.original(f), "S")
   if info.what ~= "Lua" or info.source:sub(1, 1) ~= "@" then return nil end
   local lines = lines_of(info.source:sub(2))
   return lines and block_above(lines, info.linedefined) or nil

@@ -1,6 +1,7 @@
 --- moonlab: a laboratory for the science of deep learning at small scale. Assembles `ml` from the
 --- core and the Lua modules.
 local core = require "moonlab.core"
+local options = require "moonlab.options"
 
 local ml = {}
 for name, value in pairs(core) do
@@ -32,7 +33,7 @@ return setmetatable(ml, {
   __index = function(self, name)
     local module = modules[name]
     if not module then return nil end
-    local value = require(module)
+    local value = options.expose("ml." .. name, require(module))
     rawset(self, name, value)
     return value
   end,

@@ -141,7 +141,7 @@ function bar_methods:step(...) end
 ---source: -
 function bar_methods:update(...) end
 
----broadcast_to(x, sizes)
+---broadcast_to(x, sizes) broadcast_to(x, size, ...)
 ---Repeats axes of size 1, and leading axes, without copying.
 ---@param x tensor
 ---@param sizes table of integers
@@ -249,7 +249,8 @@ ml.data = {}
 ---@param name_or_path string "wordnet" or the path of a file
 ---opts.valid number =0.05 share held out, in (0, 1)
 ---opts.seed integer =1 of the permutation
----@return text with train and valid (strings), documents (count), batches(tokenizer, opts)
+---@return text with train and valid (strings), documents (count), batches(tokenizer, opts); or nil
+---and a message when there is no such file or WordNet is not installed
 ---source: Fellbaum 1998 (WordNet)
 ml.data.text = function(...) end
 
@@ -827,7 +828,7 @@ local module_methods = {}
 ---Takes over parameters and buffers from a file that save wrote; nothing changes unless all of
 ---them fit.
 ---@param path string
----@return module itself
+---@return module itself, or nil and a message when there is no such file
 ---source: -
 function module_methods:load(...) end
 
@@ -1285,7 +1286,7 @@ ml.now = function(...) end
 ---source: -
 ml.one_hot = function(...) end
 
----ones(shape, opts)
+---ones(shape, opts) ones(rows, columns, opts)
 ---A tensor filled with 1.
 ---@param shape integer or table of sizes, or two integers; options may stand in the table
 ---opts.dtype string ="f64" f64, f32, index or u8
@@ -1389,7 +1390,7 @@ ml.optim.adamw = function(...) end
 ---When the Euclidean norm of all gradients exceeds max_norm, multiplies them by max_norm / norm.
 ---@param params table array or name -> parameter; those without a gradient are skipped
 ---@param max_norm number > 0
----@return number the norm before; nothing is multiplied when it is not finite
+---@return number the norm before; nothing is multiplied when a gradient is not finite
 ---source: Pascanu et al. 2013
 ml.optim.clip_grad_norm = function(...) end
 
@@ -1421,9 +1422,10 @@ ml.optim.sgd = function(...) end
 ---@class ml.optimizer
 local optimizer_methods = {}
 
----opt:load_state(t)
+---opt:load_state(t, metadata)
 ---Takes over a state; all of it is checked before anything changes.
 ---@param t table as opt:state() or ml.load returns it
+---@param metadata any not read: what ml.load returns second
 ---source: -
 function optimizer_methods:load_state(...) end
 
@@ -1465,7 +1467,7 @@ ml.param = function(...) end
 ---source: -
 ml.peak_rss = function(...) end
 
----permute(x, axes)
+---permute(x, axes) permute(x, axis, ...)
 ---Reorders the axes: axis k of the result is axis axes[k] of x. Shares storage.
 ---@param x tensor
 ---@param axes table of integers, each axis once
@@ -1503,8 +1505,8 @@ ml.plot.methods.svg = function(...) end
 
 ---fig:text(columns, rows)
 ---The figure in braille dots.
----@param columns integer =72
----@param rows integer =16
+---@param columns integer =72 at least 18 are taken
+---@param rows integer =16 at least 7 are taken
 ---@return string lines of text
 ---source: -
 ml.plot.methods.text = function(...) end
@@ -1629,7 +1631,7 @@ ml.relu = function(...) end
 ---source: -
 ml.relu2 = function(...) end
 
----reshape(x, sizes)
+---reshape(x, sizes) reshape(x, size, ...)
 ---The same values in row-major order under other sizes; shares storage when the layout allows it.
 ---@param x tensor
 ---@param sizes table of integers, or integers; one may be -1
@@ -2775,7 +2777,7 @@ function tensor_methods:atan2(...) end
 ---source: -
 function tensor_methods:backward(...) end
 
----broadcast_to(x, sizes)
+---broadcast_to(x, sizes) broadcast_to(x, size, ...)
 ---Repeats axes of size 1, and leading axes, without copying.
 ---@param x tensor
 ---@param sizes table of integers
@@ -3275,7 +3277,7 @@ function tensor_methods:on_tape(...) end
 ---source: -
 function tensor_methods:one_hot(...) end
 
----permute(x, axes)
+---permute(x, axes) permute(x, axis, ...)
 ---Reorders the axes: axis k of the result is axis axes[k] of x. Shares storage.
 ---@param x tensor
 ---@param axes table of integers, each axis once
@@ -3334,7 +3336,7 @@ function tensor_methods:relu(...) end
 ---source: -
 function tensor_methods:relu2(...) end
 
----reshape(x, sizes)
+---reshape(x, sizes) reshape(x, size, ...)
 ---The same values in row-major order under other sizes; shares storage when the layout allows it.
 ---@param x tensor
 ---@param sizes table of integers, or integers; one may be -1
@@ -3726,7 +3728,7 @@ ml.tokenizer.chars = function(...) end
 ---ml.tokenizer.load(path)
 ---A tokenizer that tok:save(path) wrote.
 ---@param path string
----@return tokenizer
+---@return tokenizer, or nil and a message when there is no such file
 ---source: -
 ml.tokenizer.load = function(...) end
 ml.tokenizer.methods = {}
@@ -3832,7 +3834,7 @@ ml.transformer = {}
 ---ml.transformer.load(path)
 ---A decoder from a file that lm:save wrote.
 ---@param path string
----@return ml.transformer
+---@return ml.transformer, or nil and a message when there is no such file
 ---source: -
 ml.transformer.load = function(...) end
 
@@ -4039,7 +4041,7 @@ ml.where = function(...) end
 ---source: -
 ml.write_file = function(...) end
 
----zeros(shape, opts)
+---zeros(shape, opts) zeros(rows, columns, opts)
 ---A tensor filled with 0 (position 1 for dtype index).
 ---@param shape integer or table of sizes, or two integers; options may stand in the table
 ---opts.dtype string ="f64" f64, f32, index or u8

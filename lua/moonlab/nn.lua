@@ -99,7 +99,7 @@ end
 function Module:training(on)
   if on ~= nil then
     if type(on) ~= "boolean" then
-      error(("bad argument #1 to 'training' (boolean expected, got %s)"):format(type(on)), 2)
+      options.bad("training", 1, "boolean expected, got %s", options.describe(on))
     end
     rawset(self, "is_training", on)
     walk(self, "", function(kind, _, module)
@@ -130,20 +130,24 @@ end
 --- Takes over parameters and buffers from a file that save wrote; nothing changes unless all of
 --- them fit.
 --- @param path string
---- @return module itself
+--- @return module itself, or nil and a message when there is no such file
 --- @source -
 function Module:load(path)
-  local found = assert(core.load(path))
+  local found, why = core.load(path)
+  if found == nil then return nil, why end
+  if type(found) ~= "table" then
+    options.bad("load", 1, "%s holds one tensor without a name", path)
+  end
   local all = self:named_parameters()
   for name, t in pairs(self:named_buffers()) do all[name] = t end
   for name, t in sorted(all) do
     local f = found[name]
     if not f then
-      error(("bad argument #1 to 'load' (%s has no tensor '%s')"):format(path, name), 2)
+      options.bad("load", 1, "%s has no tensor '%s'", path, name)
     end
     if f:dtype() ~= t:dtype() or table.concat(f:shape(), "x") ~= table.concat(t:shape(), "x") then
-      error(("bad argument #1 to 'load' (%s: '%s' is %s [%s], wanted %s [%s])"):format(path, name,
-        f:dtype(), table.concat(f:shape(), "x"), t:dtype(), table.concat(t:shape(), "x")), 2)
+      options.bad("load", 1, "%s: '%s' is %s, wanted %s", path, name, options.describe(f),
+        options.describe(t))
     end
   end
   for name in sorted(found) do
@@ -151,8 +155,8 @@ function Module:load(path)
       local names = {}
       for n in pairs(all) do names[#names + 1] = n end
       local near = options.nearest(name, names)
-      error(("bad argument #1 to 'load' (%s has a tensor '%s' that the module lacks%s)"):format(
-        path, name, near and ("; did you mean '" .. near .. "'?") or ""), 2)
+      options.bad("load", 1, "%s has a tensor '%s' that the module lacks%s",
+        path, name, near and ("; did you mean '" .. near .. "'?") or "")
     end
   end
   core.no_grad(function()
@@ -163,11 +167,13 @@ end
 
 local function call(self, ...)
   local forward = self.forward
-  if not forward then error("this module has no forward function", 2) end
+  if not forward then options.raise("this module has no forward function") end
   return forward(self, ...)
 end
 
-local function describe(self)
+local being_described = {}
+
+local function describe_parts(self)
   local inner = {}
   for key, value in sorted(self) do
     if is_module(value) then
@@ -177,6 +183,16 @@ local function describe(self)
   local head = self.description and self:description() or self.kind or "Module"
   if #inner == 0 then return head end
   return head .. "{\n" .. table.concat(inner, "\n") .. "\n}"
+end
+
+-- A module that holds itself is named where it comes again.
+local function describe(self)
+  local kind = self.kind or "Module"
+  if being_described[self] then return kind .. "{ itself }" end
+  being_described[self] = true
+  local ok, text = pcall(describe_parts, self)
+  being_described[self] = nil
+  return ok and text or kind
 end
 
 local function new_class(kind)
@@ -203,11 +219,11 @@ local _, generic_meta = new_class("Module")
 --- @return module called like a function
 --- @source PyTorch's Module
 function nn.Module(fields)
-  if type(fields) ~= "table" then
-    error(("bad argument #1 to 'Module' (table expected, got %s)"):format(type(fields)), 2)
-  end
+  local where = "ml.nn.Module"
+  options.argument(where, 1, fields, "table")
   if type(fields.forward) ~= "function" then
-    error("bad argument #1 to 'Module' (field 'forward' is missing, wanted function(self, x))", 2)
+    options.bad(where, 1, "field 'forward' is %s, wanted function(self, x)",
+      fields.forward == nil and "missing" or options.describe(fields.forward))
   end
   local self = setmetatable({}, generic_meta)
   for key, value in pairs(fields) do self[key] = value end
@@ -243,63 +259,83 @@ function initializers.torch(g, shape, fan_in)
 end
 function initializers.zeros(_, shape) return core.zeros(shape) end
 
+-- The generator of the options rng or seed, or nil.
+local function generator(where, o)
+  if o.rng == nil then
+    return o.seed ~= nil and core.rng(options.field(where, o, "seed", "integer")) or nil
+  end
+  if not is_userdata(o.rng, "ml.rng") then
+    options.bad(where, 0, "option 'rng' is %s, wanted a generator (ml.rng)",
+      options.describe(o.rng))
+  end
+  return o.rng
+end
+
 local function draw(where, o, shape, fan_in, fan_out)
-  local g
-  if o.rng then
-    g = o.rng
-  elseif o.seed then
-    g = core.rng(o.seed)
-  else
+  local g = generator(where, o)
+  if not g then
     default_rng = default_rng or core.rng(1)
     g = default_rng
   end
-  local init = o.init or "lecun_normal"
-  if type(init) == "number" then return g:normal(shape) * init end
-  if type(init) == "function" then return init(g, shape, fan_in, fan_out) end
+  local init = o.init == nil and "lecun_normal" or o.init
+  if type(init) == "number" then
+    return g:normal(shape) * options.range(where, "init", init, 0, math.maxinteger)
+  end
+  if type(init) == "function" then
+    local t = init(g, shape, fan_in, fan_out)
+    local wanted = ("%s [%s]"):format(shape.dtype, table.concat(shape, "x"))
+    if not core.is_tensor(t) or options.describe(t) ~= wanted then
+      options.bad(where, 0, "option 'init' returned %s, wanted %s", options.describe(t), wanted)
+    end
+    return t
+  end
   local initializer = initializers[init]
   if not initializer then
     local names = {}
-    for name in pairs(initializers) do names[#names + 1] = name end
-    local near = type(init) == "string" and options.nearest(init, names)
-    error(("bad argument to '%s' (option 'init' is %s%s)"):format(where, options.describe(init),
-      near and ("; did you mean '" .. near .. "'?") or ""), 3)
+    for name in sorted(initializers) do names[#names + 1] = name end
+    options.choice(where, { init = init }, "init", names)
   end
   return initializer(g, shape, fan_in, fan_out)
 end
 
 local function with_dtype(o, ...)
-  return { dtype = o.dtype or "f32", ... }
+  return { dtype = o.dtype == nil and "f32" or o.dtype, ... }
 end
 
 local function size(where, o, i, what)
   local n = o[i]
-  if math.type(n) ~= "integer" or n < 1 then
-    error(("bad argument to '%s' (%s is %s, wanted an integer >= 1)"):format(where, what,
-      options.describe(n)), 3)
+  if math.type(n) ~= "integer" or n < 1 or n >= 1 << 48 then
+    options.bad(where, 0, "%s is %s, wanted an integer >= 1", what, options.describe(n))
   end
   return n
+end
+
+-- The value at position 1 or of the option `name`.
+local function once(where, o, name)
+  if o[1] ~= nil and o[name] ~= nil then
+    options.bad(where, 0, "give %s by position or by name, not both", name)
+  end
+  if o[1] ~= nil then return o[1] end
+  return o[name]
 end
 
 local function pair(where, o, name, default)
   local value = o[name]
   if value == nil then value = default end
   if math.type(value) == "integer" then value = { value, value } end
-  if type(value) ~= "table" or math.type(value[1]) ~= "integer" or math.type(value[2]) ~= "integer"
-    or value[1] < 1
-    or value[2] < 1 or #value ~= 2 then
-    error(("bad argument to '%s' (option '%s': wanted an integer >= 1 or a table of two)"):format(
-      where, name), 3)
+  local ok = type(value) == "table" and #value == 2
+  for i = 1, 2 do
+    ok = ok and math.type(value[i]) == "integer" and value[i] >= 1 and value[i] < 1 << 31
+  end
+  if not ok then
+    options.bad(where, 0, "option '%s' is %s, wanted an integer >= 1 or a table of two", name,
+      options.describe(value))
   end
   return value
 end
 
 local function padding_of(where, o)
-  local padding = o.padding or "valid"
-  if padding ~= "same" and padding ~= "valid" then
-    error(("bad argument to '%s' (option 'padding' is %s, wanted \"same\" or \"valid\")"):format(
-      where, options.describe(padding)), 3)
-  end
-  return padding
+  return options.choice(where, o, "padding", { "same", "valid" }, "valid")
 end
 
 local init_names = { "bias", "dtype", "seed", "rng", "init" }
@@ -330,11 +366,13 @@ end
 --- @source -
 function nn.Linear(o)
   local where = "ml.nn.Linear"
-  options.required(where, o, names_with())
+  options.required(where, o, names_with(), 2)
   local fan_in, fan_out = size(where, o, 1, "fan_in"), size(where, o, 2, "fan_out")
   local self = setmetatable({}, linear_meta)
   self.weight = core.param(draw(where, o, with_dtype(o, fan_in, fan_out), fan_in, fan_out))
-  if o.bias ~= false then self.bias = core.param(core.zeros(with_dtype(o, fan_out))) end
+  if options.field(where, o, "bias", "boolean", true) then
+    self.bias = core.param(core.zeros(with_dtype(o, fan_out)))
+  end
   return self
 end
 
@@ -361,7 +399,7 @@ end
 --- @source LeCun et al. 1989
 function nn.Conv2d(o)
   local where = "ml.nn.Conv2d"
-  options.required(where, o, names_with("kernel", "stride", "padding"))
+  options.required(where, o, names_with("kernel", "stride", "padding"), 2)
   local c_in = size(where, o, 1, "the number of input channels")
   local c_out = size(where, o, 2, "the number of output channels")
   local kernel, stride = pair(where, o, "kernel"), pair(where, o, "stride", 1)
@@ -370,7 +408,9 @@ function nn.Conv2d(o)
   local area = kernel[1] * kernel[2]
   self.weight = core.param(draw(where, o, with_dtype(o, kernel[1], kernel[2], c_in, c_out),
     area * c_in, area * c_out))
-  if o.bias ~= false then self.bias = core.param(core.zeros(with_dtype(o, c_out))) end
+  if options.field(where, o, "bias", "boolean", true) then
+    self.bias = core.param(core.zeros(with_dtype(o, c_out)))
+  end
   return self
 end
 
@@ -395,7 +435,7 @@ end
 --- @source LeCun 1989
 function nn.LocallyConnected2d(o)
   local where = "ml.nn.LocallyConnected2d"
-  options.required(where, o, names_with("input", "kernel", "stride", "padding"))
+  options.required(where, o, names_with("input", "kernel", "stride", "padding"), 2)
   local c_in = size(where, o, 1, "the number of input channels")
   local c_out = size(where, o, 2, "the number of output channels")
   local input, kernel = pair(where, o, "input"), pair(where, o, "kernel")
@@ -405,8 +445,7 @@ function nn.LocallyConnected2d(o)
     out[i] = padding == "same" and (input[i] + stride[i] - 1) // stride[i]
       or (input[i] - kernel[i]) // stride[i] + 1
     if out[i] < 1 then
-      error(("bad argument to '%s' (kernel %d does not fit into %d pixels)"):format(where,
-        kernel[i], input[i]), 2)
+      options.bad(where, 0, "kernel %d does not fit into %d pixels", kernel[i], input[i])
     end
   end
   local fan_in = kernel[1] * kernel[2] * c_in
@@ -414,7 +453,7 @@ function nn.LocallyConnected2d(o)
     local_meta)
   self.weight = core.param(draw(where, o, with_dtype(o, out[1], out[2], fan_in, c_out), fan_in,
     c_out))
-  if o.bias ~= false then
+  if options.field(where, o, "bias", "boolean", true) then
     self.bias = core.param(core.zeros(with_dtype(o, out[1], out[2], c_out)))
   end
   return self
@@ -432,8 +471,8 @@ function Pool:forward(x) return core.nn.avg_pool2d(x, self.options) end
 --- @source -
 function nn.AvgPool2d(o)
   local where = "ml.nn.AvgPool2d"
-  options.required(where, o, { "kernel", "stride", "padding" })
-  local kernel = pair(where, o, "kernel", o[1])
+  options.required(where, o, { "kernel", "stride", "padding" }, 1)
+  local kernel = pair(where, { kernel = once(where, o, "kernel") }, "kernel")
   return setmetatable({ options = { kernel = kernel, stride = pair(where, o, "stride", kernel),
     padding = padding_of(where, o) } }, pool_meta)
 end
@@ -448,7 +487,14 @@ function Global.forward(_, x) return core.nn.global_avg_pool(x) end
 function nn.GlobalAvgPool() return setmetatable({}, global_meta) end
 
 local Flatten, flatten_meta = new_class("Flatten")
-function Flatten.forward(_, x) return x:reshape { x:size(1), -1 } end
+function Flatten.forward(_, x)
+  if not core.is_tensor(x) then
+    options.bad("ml.nn.Flatten", 1, "tensor expected, got %s", options.describe(x))
+  end
+  local n, width = x:size(1), 1
+  for i = 2, x:rank() do width = width * x:size(i) end
+  return x:reshape { n, width }
+end
 
 --- ml.nn.Flatten()
 --- [N, ...] -> [N, product].
@@ -470,12 +516,14 @@ end
 --- @source Ba et al. 2016
 function nn.LayerNorm(o)
   local where = "ml.nn.LayerNorm"
-  options.required(where, o, { "shift", "eps", "dtype" })
+  options.required(where, o, { "shift", "eps", "dtype" }, 1)
   local width = size(where, o, 1, "the width")
   local eps = options.range(where, "eps", options.field(where, o, "eps", "number", 1e-6), 0)
   local self = setmetatable({ options = { eps = eps } }, layer_norm_meta)
   self.gain = core.param(core.ones(with_dtype(o, width)))
-  if o.shift ~= false then self.shift = core.param(core.zeros(with_dtype(o, width))) end
+  if options.field(where, o, "shift", "boolean", true) then
+    self.shift = core.param(core.zeros(with_dtype(o, width)))
+  end
   return self
 end
 
@@ -492,7 +540,7 @@ end
 --- @source Zhang & Sennrich 2019
 function nn.RMSNorm(o)
   local where = "ml.nn.RMSNorm"
-  options.required(where, o, { "eps", "dtype" })
+  options.required(where, o, { "eps", "dtype" }, 1)
   local width = size(where, o, 1, "the width")
   local eps = options.range(where, "eps", options.field(where, o, "eps", "number", 1e-6), 0)
   local self = setmetatable({ options = { eps = eps } }, rms_norm_meta)
@@ -512,7 +560,7 @@ function Embedding:forward(ids) return core.nn.embedding(self.weight, ids) end
 --- @source -
 function nn.Embedding(o)
   local where = "ml.nn.Embedding"
-  options.required(where, o, { "dtype", "seed", "rng", "init" })
+  options.required(where, o, { "dtype", "seed", "rng", "init" }, 2)
   local vocab, width = size(where, o, 1, "the vocabulary"), size(where, o, 2, "the width")
   local self = setmetatable({}, embedding_meta)
   self.weight = core.param(draw(where, o, with_dtype(o, vocab, width), width, vocab))
@@ -534,13 +582,13 @@ function Dropout:description() return ("Dropout{ p = %g }"):format(self.options.
 --- @source Srivastava et al. 2014
 function nn.Dropout(o)
   local where = "ml.nn.Dropout"
-  options.required(where, o, { "p", "seed", "rng" })
-  local p = o[1] or o.p
+  options.required(where, o, { "p", "seed", "rng" }, 1)
+  local p = once(where, o, "p")
   if type(p) ~= "number" or not (p >= 0 and p < 1) then
-    error(("bad argument to '%s' (p is %s, wanted 0 <= p < 1)"):format(where, options.describe(p)),
-      2)
+    options.bad(where, 0, "p is %s, wanted 0 <= p < 1", options.describe(p))
   end
-  return setmetatable({ options = { p = p }, rng = o.rng or core.rng(o.seed or 1) }, dropout_meta)
+  return setmetatable({ options = { p = p }, rng = generator(where, o) or core.rng(1) },
+    dropout_meta)
 end
 
 local Sequential, sequential_meta = new_class("Sequential")
@@ -555,22 +603,23 @@ end
 --- @return module; net[i] is the i-th
 --- @source -
 function nn.Sequential(list)
-  if type(list) ~= "table" then
-    error(("bad argument #1 to 'Sequential' (table expected, got %s)"):format(type(list)), 2)
+  local where = "ml.nn.Sequential"
+  options.argument(where, 1, list, "table")
+  for key in sorted(list) do
+    if math.type(key) ~= "integer" then
+      options.bad(where, 1, "unknown option '%s'", tostring(key))
+    elseif key < 1 or key > #list then
+      options.bad(where, 1, "entry %d stands alone, wanted a list without gaps", key)
+    end
   end
   local self = setmetatable({}, sequential_meta)
   for i = 1, #list do
     local item = list[i]
     if not is_module(item) and type(item) ~= "function" then
-      error(("bad argument #1 to 'Sequential' (entry %d is a %s, wanted a module or a function)")
-        :format(i, type(item)), 2)
+      options.bad(where, 1, "entry %d is %s, wanted a module or a function", i,
+        options.describe(item))
     end
     self[i] = item
-  end
-  for key in sorted(list) do
-    if math.type(key) ~= "integer" then
-      error(("bad argument #1 to 'Sequential' (unknown option '%s')"):format(tostring(key)), 2)
-    end
   end
   return self
 end

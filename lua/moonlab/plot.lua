@@ -10,16 +10,17 @@ local colours = { "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 local function finite(x) return x == x and x ~= math.huge and x ~= -math.huge end
 
 local function numbers(x, what, series)
-  if type(x) == "userdata" then x = x:totable() end
+  local given = x
+  if core.is_tensor(x) and not x:is_released() then x = x:totable() end
   if type(x) ~= "table" then
-    error(("bad argument to 'lines' (%s of series %d is a %s, wanted a list of numbers)"):format(
-      what, series, type(x)), 4)
+    options.bad("ml.plot.lines", 0, "%s of series %d is %s, wanted a list of numbers", what, series,
+      options.describe(given))
   end
   local list = {}
   for i = 1, #x do
     if type(x[i]) ~= "number" then
-      error(("bad argument to 'lines' (%s[%d] is a %s in series %d, wanted a number)"):format(what,
-        i, type(x[i]), series), 4)
+      options.bad("ml.plot.lines", 0, "%s[%d] is %s in series %d, wanted a number", what, i,
+        options.describe(x[i]), series)
     end
     list[i] = x[i]
   end
@@ -280,12 +281,13 @@ local dots = { { 0x01, 0x02, 0x04, 0x40 }, { 0x08, 0x10, 0x20, 0x80 } }
 
 --- fig:text(columns, rows)
 --- The figure in braille dots.
---- @param columns integer =72
---- @param rows integer =16
+--- @param columns integer =72 at least 18 are taken
+--- @param rows integer =16 at least 7 are taken
 --- @return string lines of text
 --- @source -
 function Figure:text(columns, rows)
-  columns, rows = columns or 72, rows or 16
+  columns = columns == nil and 72 or options.integer("text", 1, columns, 1, 1000)
+  rows = rows == nil and 16 or options.integer("text", 2, rows, 1, 1000)
   local margin = 9
   local w, h = math.max(8, columns - margin - 1), math.max(4, rows - 3)
   local ax, ay = axes_of(self, math.max(2, w // 14), math.max(2, h // 3))
@@ -359,8 +361,9 @@ function Figure:__tostring() return self:text() end
 --- @param path string ending in .svg
 --- @source -
 function Figure:save(path)
+  options.path("save", 1, path)
   if not path:find("%.svg$") then
-    error(("bad argument #1 to 'save' (%q, wanted a path that ends in .svg)"):format(path), 2)
+    options.bad("save", 1, "%q, wanted a path that ends in .svg", path)
   end
   core.write_file(path, self:svg())
   return self
@@ -368,6 +371,8 @@ end
 
 local names = { "x", "y", "series", "log", "title", "xlabel", "ylabel", "file", "width", "height",
   "label" }
+
+local series_names = { "x", "y", "label", "points", "faint", "thin", "colour" }
 
 --- ml.plot.lines{ x =, y =, series =, log =, title =, xlabel =, ylabel =, file =, width =,
 ---   height = }
@@ -384,33 +389,41 @@ local names = { "x", "y", "series", "log", "title", "xlabel", "ylabel", "file", 
 --- @source -
 function plot.lines(o)
   local where = "ml.plot.lines"
-  if type(o) ~= "table" then
-    error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, type(o)), 2)
-  end
+  options.argument(where, 1, o, "table")
   options.check(where, o, names)
-  local series = o.series or { { x = o.x, y = o.y, label = o.label } }
+  for _, name in ipairs { "title", "xlabel", "ylabel", "label", "file" } do
+    options.optional(where, o, name, "string")
+  end
+  local series = options.field(where, o, "series", "table",
+    { { x = o.x, y = o.y, label = o.label } })
   local fig = setmetatable({
-    series = {}, log = o.log or "", title = o.title, xlabel = o.xlabel, ylabel = o.ylabel,
+    series = {}, log = options.choice(where, o, "log", { "", "x", "y", "xy", "yx" }, ""),
+    title = o.title, xlabel = o.xlabel, ylabel = o.ylabel,
     width = options.range(where, "width",
       options.field(where, o, "width", "integer", 640), 160, 10000),
     height = options.range(where, "height",
       options.field(where, o, "height", "integer", 400), 120, 10000),
   }, Figure)
-  if not fig.log:find("^[xy]*$") then
-    error(("bad argument to '%s' (option 'log' is %q, wanted \"x\", \"y\" or \"xy\")"):format(where,
-      fig.log), 2)
-  end
   for i, s in ipairs(series) do
+    if type(s) ~= "table" then
+      options.bad(where, 0, "series %d is %s, wanted a table", i, options.describe(s))
+    end
+    options.check(where, s, series_names)
+    options.optional(where, s, "label", "string")
+    options.optional(where, s, "colour", "string")
+    for _, name in ipairs { "points", "faint", "thin" } do
+      options.optional(where, s, name, "boolean")
+    end
     local y = numbers(s.y, "y", i)
     local x
-    if s.x then
+    if s.x ~= nil then
       x = numbers(s.x, "x", i)
     else
       x = {}
       for k = 1, #y do x[k] = k end
     end
     if #x ~= #y then
-      error(("bad argument to '%s' (series %d has %d x and %d y)"):format(where, i, #x, #y), 2)
+      options.bad(where, 0, "series %d has %d x and %d y", i, #x, #y)
     end
     fig.series[i] = { x = x, y = y, label = s.label, points = s.points, faint = s.faint,
       thin = s.thin, colour = s.colour }

@@ -49,10 +49,9 @@ Bar.__close = function(bar) bar:finish() end
 --- @source -
 function progress.bar(total, label, opts)
   if total ~= nil and not (type(total) == "number" and total >= 0) then
-    error(("bad argument #1 to 'progress.bar' (%s, wanted a number >= 0 or nil)"):format(
-      options.describe(total)), 2)
+    options.bad("ml.progress.bar", 1, "%s, wanted a number >= 0 or nil", options.describe(total))
   end
-  options.check("progress.bar", opts, { "every", "quiet", "skipped" })
+  options.check("ml.progress.bar", opts, { "every", "quiet", "skipped" })
   opts = opts or {}
   local now = display.clock()
   local bar = setmetatable({
@@ -148,9 +147,7 @@ end
 --- @return function an iterator: for i in ml.progress(n, "training") do ... end
 --- @source -
 local function iterate(_, n, label)
-  if math.type(n) ~= "integer" or n < 0 then
-    error(("bad argument #1 to 'progress' (%s, wanted an integer >= 0)"):format(tostring(n)), 2)
-  end
+  n = options.integer("ml.progress", 1, n, 0)
   local bar = progress.bar(n, label)
   local i = 0
   local function following()
@@ -162,6 +159,7 @@ local function iterate(_, n, label)
   return following, nil, nil, bar -- closed by the loop, also when it is left early
 end
 
+options.methods(Bar, "bar:")
 require "moonlab.methods"("ml.progress.bar", Bar)
 
 return setmetatable(progress, { __call = iterate })

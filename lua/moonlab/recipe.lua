@@ -16,7 +16,7 @@ local fields = { "name", "source", "params", "smoke", "full", "run", "claims", "
   "summary", "minimize", "maximize" }
 
 local function bad(text, ...)
-  error(("bad argument to 'recipe.define' (%s)"):format(text:format(...)), 0)
+  options.bad("recipe.define", 0, text, ...)
 end
 
 local function check_seeds(size, seeds)
@@ -47,38 +47,6 @@ local function size_of(self, name, values)
   return checked, seeds
 end
 
-local function define(definition)
-  options.required("recipe.define", definition, fields)
-  local name = options.field("recipe.define", definition, "name", "string")
-  if not name:find "^[%w_][%w_-]*$" then
-    bad("name is %q, wanted letters, digits, _ and -", name)
-  end
-  options.field("recipe.define", definition, "run", "function")
-  for field, kind in pairs { source = "string", summary = "string", params = "table",
-    estimate = "function", minimize = "string", maximize = "string" } do
-    if definition[field] ~= nil then options.field("recipe.define", definition, field, kind) end
-  end
-  if definition.minimize and definition.maximize then
-    bad "minimize and maximize exclude each other"
-  end
-  local self = setmetatable({}, Recipe)
-  for key, value in pairs(definition) do self[key] = value end
-  self.params = params.define("recipe.define", definition.params or {})
-  self.claims = definition.claims or {}
-  claims.check("recipe.define", self.claims)
-  self.size_seeds = {}
-  self.smoke, self.size_seeds.smoke = size_of(self, "smoke", definition.smoke)
-  self.full, self.size_seeds.full = size_of(self, "full", definition.full)
-  return self
-end
-
--- The position of an error is the call of recipe.define.
-local function where()
-  local info = debug.getinfo(3, "Sl")
-  return info and info.currentline > 0 and ("%s:%d: "):format(info.short_src, info.currentline)
-    or ""
-end
-
 --- recipe.define{ name =, params =, run = function(p, ctx), claims =, smoke =, full =, estimate = }
 --- Checks and returns a recipe; a recipe's file ends with `return recipe.define { ... }`.
 --- The frame calls run(p, ctx) once per seed; p holds the parameters, p.seed among them. It returns
@@ -102,9 +70,28 @@ end
 --- @return recipe
 --- @source -
 function recipe.define(definition)
-  local ok, result = pcall(define, definition)
-  if not ok then error(where() .. tostring(result):gsub("^%S+:%d+: bad", "bad"), 0) end
-  return result
+  options.required("recipe.define", definition, fields)
+  local name = options.field("recipe.define", definition, "name", "string")
+  if not name:find "^[%w_][%w_-]*$" then
+    bad("name is %q, wanted letters, digits, _ and -", name)
+  end
+  options.field("recipe.define", definition, "run", "function")
+  for field, kind in pairs { source = "string", summary = "string", params = "table",
+    estimate = "function", minimize = "string", maximize = "string" } do
+    if definition[field] ~= nil then options.field("recipe.define", definition, field, kind) end
+  end
+  if definition.minimize and definition.maximize then
+    bad "minimize and maximize exclude each other"
+  end
+  local self = setmetatable({}, Recipe)
+  for key, value in pairs(definition) do self[key] = value end
+  self.params = params.define("recipe.define", definition.params or {})
+  self.claims = definition.claims or {}
+  claims.check("recipe.define", self.claims)
+  self.size_seeds = {}
+  self.smoke, self.size_seeds.smoke = size_of(self, "smoke", definition.smoke)
+  self.full, self.size_seeds.full = size_of(self, "full", definition.full)
+  return self
 end
 
 --- The seeds of a size: one, except at full size.

@@ -31,7 +31,7 @@ function runs.store()
 end
 
 local function store_of(where, o, level)
-  options.check(where, o, { "store" }, level or 3)
+  options.check(where, o, { "store" })
   local store = o and o.store
   if store ~= nil and (type(store) ~= "string" or store == "") then
     error(("bad argument to '%s' (option 'store' is %s, wanted a path)"):format(where,
@@ -394,6 +394,15 @@ local function flatten(t, prefix, out)
   return out
 end
 
+local function check_runs(where, list)
+  for i, run in ipairs(list) do
+    if options.describe(run) ~= "ml.run" then
+      options.bad(where, 1, "entry %d is %s, wanted a run of ml.runs.open", i,
+        options.describe(run))
+    end
+  end
+end
+
 --- ml.runs.difference(list)
 --- The parameters in which runs differ; recipe, size and seeds count as well.
 --- @param list table two or more runs of ml.runs.open
@@ -404,6 +413,7 @@ function runs.difference(list)
     error(("bad argument #1 to 'ml.runs.difference' (table expected, got %s)"):format(
       options.describe(list)), 2)
   end
+  check_runs("ml.runs.difference", list)
   local all, names = {}, {}
   for i, run in ipairs(list) do
     local config = run:config()
@@ -440,6 +450,7 @@ function runs.align(list, name, where)
     error(("bad argument #2 to 'ml.runs.align' (string expected, got %s)"):format(
       options.describe(name)), 2)
   end
+  check_runs("ml.runs.align", list)
   local steps, seen, values = {}, {}, {}
   for i, run in ipairs(list) do
     values[i] = {}

@@ -7,35 +7,35 @@ local function multiplier_floor(where, o)
   local floor, name = options.field(where, o, "floor", "number", 0.0), "floor"
   if o.floor_lr ~= nil then
     if o.floor ~= nil then
-      error(("bad argument to '%s' (give floor or floor_lr, not both)"):format(where), 3)
+      options.bad(where, 0, "give floor or floor_lr, not both")
     end
     local peak = options.field(where, o, "peak_lr", "number")
     if not (peak > 0) then
-      error(("bad argument to '%s' (option 'peak_lr' is %g, wanted > 0)"):format(where, peak), 3)
+      options.bad(where, 0, "option 'peak_lr' is %g, wanted > 0", peak)
     end
     floor, name = options.field(where, o, "floor_lr", "number") / peak, "floor_lr"
+  elseif o.peak_lr ~= nil then
+    options.bad(where, 0, "option 'peak_lr' goes with floor_lr")
   end
   if not (floor >= 0 and floor <= 1) then
-    error(("bad argument to '%s' (option '%s' makes the least multiplier %g, wanted 0..1)"):format(
-      where, name, floor), 3)
+    options.bad(where, 0, "option '%s' makes the least multiplier %g, wanted 0..1", name, floor)
   end
   return floor
 end
 
-local function warmup_of(where, t, o)
+local function warmup_of(where, t, o, default)
   if not (type(t) == "number" and t >= 1) then
-    error(("bad argument #1 to '%s' (the step is %s, wanted a number >= 1)"):format(where,
-      options.describe(t)), 3)
+    options.bad(where, 1, "the step is %s, wanted a number >= 1", options.describe(t))
   end
-  local warmup = options.range(where, "warmup", options.field(where, o, "warmup", "number", 0), 0)
+  local warmup = options.range(where, "warmup",
+    options.field(where, o, "warmup", "number", default or 0), 0)
   return warmup, t <= warmup and t / warmup or nil
 end
 
 local function progress_of(where, t, warmup, o)
   local total = options.field(where, o, "total", "number")
   if not (total >= warmup) then
-    error(("bad argument to '%s' (total is %g, wanted at least warmup, %g)"):format(where, total,
-      warmup), 3)
+    options.bad(where, 0, "total is %g, wanted at least warmup, %g", total, warmup)
   end
   if total == warmup then return 1 end
   return math.min(1, (t - warmup) / (total - warmup))
@@ -101,7 +101,7 @@ function schedule.inverse_sqrt(t, opts)
   local where = "ml.schedule.inverse_sqrt"
   options.check(where, opts, { "warmup" })
   opts = opts or {}
-  local warmup, rising = warmup_of(where, t, { warmup = opts.warmup or 1 })
+  local warmup, rising = warmup_of(where, t, opts, 1)
   return rising or math.sqrt(math.max(1, warmup) / t)
 end
 

@@ -1,4 +1,5 @@
 --- Iteration in a fixed order.
+local options = require "moonlab.options"
 
 --- ml.sorted(t)
 --- Iterates over a table's pairs in the order of their keys: numbers first, then strings bytewise,
@@ -7,6 +8,7 @@
 --- @return function an iterator for `for key, value in ml.sorted(t) do`
 --- @source Lua reseeds string hashing per process: pairs(t) has no order that a file could keep
 local function sorted(t)
+  options.argument("ml.sorted", 1, t, "table")
   local keys = {}
   for key in pairs(t) do keys[#keys + 1] = key end
   table.sort(keys, function(a, b)

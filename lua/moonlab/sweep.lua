@@ -74,7 +74,7 @@ local function sweep(_, o)
   local workers = integer(o, "workers", cores, 1)
   local tries = integer(o, "tries", 3, 1)
   local d, why = definition.new(o)
-  if not d then error("ml.sweep: " .. why, 2) end
+  if not d then options.raise("ml.sweep: %s", why) end
   workers = fitting(d, workers)
   local threads = integer(o, "threads", math.max(1, cores // workers), 1)
   local state, outcome = manager.run(d, { workers = workers, threads = threads, tries = tries,

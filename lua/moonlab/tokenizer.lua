@@ -1,5 +1,6 @@
 --- Tokenizers: text to ids and back. All have encode(s), decode(ids), size(), id(s) and save(path).
 local core = require "moonlab.core"
+local options = require "moonlab.options"
 
 local tokenizer = {}
 
@@ -14,9 +15,7 @@ function Tokenizer:__tostring() return ("%s tokenizer, %d ids"):format(self.kind
 --- @return tensor index [n]
 --- @source -
 function Tokenizer:encode(s)
-  if type(s) ~= "string" then
-    error(("bad argument #1 to 'encode' (string expected, got %s)"):format(type(s)), 2)
-  end
+  options.argument("encode", 1, s, "string")
   if self.kind == "bytes" then return core.text.bytes(s) end
   return core.text.lookup(s, self.ids)
 end
@@ -27,13 +26,19 @@ end
 --- @source -
 function Tokenizer:decode(ids)
   if self.kind == "bytes" then return core.text.from_bytes(ids) end
-  local list = type(ids) == "table" and ids or ids:totable()
+  local list = core.scope(function()
+    local t = type(ids) == "table" and core.index(ids) or ids
+    if not core.is_tensor(t) or t:dtype() ~= "index" then
+      options.bad("decode", 1, "index tensor or table of positions expected, got %s",
+        options.describe(t))
+    end
+    return t:reshape { t:numel() }:totable()
+  end)
   local parts = {}
   for i, id in ipairs(list) do
     parts[i] = self.characters[id]
     if not parts[i] then
-      error(("bad argument #1 to 'decode' (id %s is outside 1..%d)"):format(tostring(id),
-        self:size()), 2)
+      options.bad("decode", 1, "id %s is outside 1..%d", tostring(id), self:size())
     end
   end
   return table.concat(parts)
@@ -50,6 +55,7 @@ function Tokenizer:size() return self.kind == "bytes" and 256 or #self.character
 --- @return integer from 1
 --- @source -
 function Tokenizer:id(s)
+  options.argument("id", 1, s, "string")
   if self.kind == "bytes" then return #s == 1 and s:byte() + 1 or nil end
   return self.ids[s]
 end
@@ -80,9 +86,9 @@ end
 --- @return tokenizer
 --- @source -
 function tokenizer.chars(text)
-  if type(text) ~= "string" or text == "" then
-    error(("bad argument #1 to 'chars' (%s, wanted a text)"):format(
-      text == "" and "an empty string" or type(text)), 2)
+  options.argument("ml.tokenizer.chars", 1, text, "string")
+  if text == "" then
+    options.bad("ml.tokenizer.chars", 1, "an empty string, wanted a text")
   end
   return from_characters(core.text.characters(text))
 end
@@ -90,17 +96,28 @@ end
 --- ml.tokenizer.load(path)
 --- A tokenizer that tok:save(path) wrote.
 --- @param path string
---- @return tokenizer
+--- @return tokenizer, or nil and a message when there is no such file
 --- @source -
 function tokenizer.load(path)
+  local where = "ml.tokenizer.load"
   local t, why = core.json.read(path)
-  if t == nil then error(("ml.tokenizer.load: %s"):format(tostring(why)), 2) end
+  if t == nil then return nil, why end
   if type(t) == "table" and t.kind == "bytes" then return tokenizer.bytes() end
-  local ok = type(t) == "table" and t.kind == "chars" and type(t.characters) == "table"
-    and #t.characters > 0
-  for _, c in ipairs(ok and t.characters or {}) do ok = ok and type(c) == "string" end
-  if not ok then error(("ml.tokenizer.load: %s does not hold a tokenizer"):format(path), 2) end
-  return from_characters(t.characters)
+  local characters = type(t) == "table" and t.kind == "chars" and t.characters
+  if type(characters) ~= "table" or #characters == 0 then
+    options.bad(where, 1, "%s does not hold a tokenizer", path)
+  end
+  local seen = {}
+  for i, c in ipairs(characters) do
+    if type(c) ~= "string" or core.text.characters(c)[1] ~= c then
+      options.bad(where, 1, "%s: token %d is %s, wanted one character", path, i,
+        options.describe(c))
+    elseif seen[c] then
+      options.bad(where, 1, "%s: tokens %d and %d are both %q", path, seen[c], i, c)
+    end
+    seen[c] = i
+  end
+  return from_characters(characters)
 end
 
 tokenizer.methods = Tokenizer

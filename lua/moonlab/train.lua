@@ -24,9 +24,12 @@ local function make_dir(dir)
     built = built .. part .. "/"
     if not exists(built) then
       local ok, why = lfs.mkdir(built)
-      if not ok and not exists(built) then
+      if not ok and not exists(built:sub(1, -2)) then
         error(("%s: cannot make %s (%s)"):format(where, built, why), 0)
       end
+    end
+    if lfs.attributes(built, "mode") ~= "directory" then
+      error(("%s: %s is not a folder"):format(where, built:sub(1, -2)), 0)
     end
   end
 end
@@ -229,11 +232,10 @@ end
 local function micro_step(o, index)
   local batch = o.data:batch(index)
   local loss = o.loss(o.model, batch)
-  local meta = type(loss) == "userdata" and getmetatable(loss)
-  local is_tensor = type(meta) == "table" and meta.__name == "ml.tensor"
-  if not (is_tensor and loss:numel() == 1) then
-    error(("%s: loss returned %s, wanted a 0-d tensor"):format(where, is_tensor
-      and "a tensor of shape [" .. table.concat(loss:shape(), "x") .. "]" or "a " .. type(loss)), 0)
+  if not core.is_tensor(loss) or loss:is_released() or loss:numel() ~= 1 then
+    local shape = core.is_tensor(loss) and not loss:is_released() and loss:shape()
+    error(("%s: loss returned %s, wanted a 0-d tensor"):format(where, shape
+      and "a tensor of shape [" .. table.concat(shape, "x") .. "]" or options.describe(loss)), 0)
   end
   local value = loss:item()
   if finite(value) then
@@ -290,7 +292,9 @@ local function evaluate(run, o)
   local values = type(result) == "table" and result or { eval = result }
   local record = { step = run.step, kind = "eval" }
   for key, value in pairs(values) do
-    if type(value) == "userdata" then value = value:item() end
+    if core.is_tensor(value) and not value:is_released() and value:numel() == 1 then
+      value = value:item()
+    end
     if type(value) ~= "number" then
       error(("%s: eval gave %s as '%s', wanted a number"):format(where, options.describe(value),
         tostring(key)), 0)
@@ -333,10 +337,8 @@ local names = { "model", "data", "opt", "steps", "schedule", "loss", "eval", "ev
   "dir", "checkpoint", "accumulate", "on_nan", "log", "config", "rngs" }
 
 local function check(o)
-  if type(o) ~= "table" then
-    error(("bad argument #1 to '%s' (table expected, got %s)"):format(where, type(o)), 3)
-  end
-  options.check(where, o, names, 3)
+  options.argument(where, 1, o, "table")
+  options.check(where, o, names)
   local c = {}
   for key, value in pairs(o) do c[key] = value end
   c.steps = options.range(where, "steps", options.field(where, o, "steps", "integer"), 1)
@@ -345,48 +347,49 @@ local function check(o)
   c.eval_every = options.range(where, "eval_every",
     options.field(where, o, "eval_every", "integer", c.steps), 1)
   options.field(where, o, "loss", "function")
-  c.on_nan = o.on_nan or "stop"
-  if c.on_nan ~= "stop" and c.on_nan ~= "skip" then
-    error(("bad argument to '%s' (option 'on_nan' is %s, wanted \"stop\" or \"skip\")"):format(
-      where, options.describe(c.on_nan)), 3)
-  end
+  c.on_nan = options.choice(where, o, "on_nan", { "stop", "skip" }, "stop")
   if o.clip ~= nil and not (type(o.clip) == "number" and o.clip > 0) then
-    error(("bad argument to '%s' (option 'clip' is %s, wanted a number > 0)"):format(where,
-      options.describe(o.clip)), 3)
+    options.bad(where, 0, "option 'clip' is %s, wanted a number > 0", options.describe(o.clip))
   end
   for _, name in ipairs { "schedule", "eval", "log" } do
-    if o[name] ~= nil and type(o[name]) ~= "function" then
-      error(("bad argument to '%s' (option '%s' is %s, wanted a function)"):format(where, name,
-        options.describe(o[name])), 3)
-    end
+    options.optional(where, o, name, "function")
   end
-  local batch = (type(o.data) == "table" or type(o.data) == "userdata") and o.data.batch
-  if type(batch) ~= "function" then
-    error(("bad argument to '%s' (option 'data' is %s, wanted a table with batch(self, i))"):format(
-      where, options.describe(o.data)), 3)
-  end
-  local model_ok = (type(o.model) == "table" or type(o.model) == "userdata")
-    and o.model.named_parameters
-  if not model_ok then
-    error(("bad argument to '%s' (option 'model' is %s, wanted a module or a decoder)"):format(
-      where, options.describe(o.model)), 3)
-  end
-  local function has(name)
-    local ok, method = pcall(function() return o.opt[name] end)
+  local function has(option, name)
+    local object = o[option]
+    if type(object) ~= "table" and type(object) ~= "userdata" then return false end
+    local ok, method = pcall(function() return object[name] end)
     return ok and type(method) == "function"
   end
-  if not (has "step" and has "zero_grad" and has "state" and has "load_state") then
-    error(("bad argument to '%s' (option 'opt' is %s, wanted an optimizer of ml.optim)"):format(
-      where, options.describe(o.opt)), 3)
+  if not has("data", "batch") then
+    options.bad(where, 0, "option 'data' is %s, wanted a table with batch(self, i)",
+      options.describe(o.data))
   end
-  local checkpoint = o.checkpoint or {}
-  options.check(where, checkpoint, { "every" }, 3)
+  if not has("model", "named_parameters") then
+    options.bad(where, 0, "option 'model' is %s, wanted a module or a decoder",
+      options.describe(o.model))
+  end
+  for _, name in ipairs { "step", "zero_grad", "state", "load_state" } do
+    if not has("opt", name) then
+      options.bad(where, 0, "option 'opt' is %s, wanted an optimizer of ml.optim",
+        options.describe(o.opt))
+    end
+  end
+  for name, g in sorted(options.field(where, o, "rngs", "table", {})) do
+    if options.describe(g) ~= "ml.rng" then
+      options.bad(where, 0, "option 'rngs': '%s' is %s, wanted a generator (ml.rng)",
+        tostring(name), options.describe(g))
+    end
+  end
+  options.optional(where, o, "config", "table")
+  local checkpoint = options.field(where, o, "checkpoint", "table", {})
+  options.check(where, checkpoint, { "every" })
   c.checkpoint_every = options.range(where, "checkpoint.every",
     options.field(where, checkpoint, "every", "integer", math.max(1, c.steps // 10)), 1)
-  if o.dir ~= nil then options.field(where, o, "dir", "string") end
+  if options.optional(where, o, "dir", "string") == "" then
+    options.bad(where, 0, "option 'dir' is empty")
+  end
   if o.checkpoint and not o.dir then
-    error(("bad argument to '%s' (option 'checkpoint' without 'dir': there is no folder for it)")
-      :format(where), 3)
+    options.bad(where, 0, "option 'checkpoint' without 'dir': there is no folder for it")
   end
   return c
 end
@@ -447,6 +450,7 @@ local function train(arguments)
 
   local ok, why = xpcall(run_steps, function(message)
     if type(message) == "string" and not message:find("interrupted", 1, true)
+      and message:sub(1, #where + 1) ~= where .. ":"
       and not message:find("stack traceback:", 1, true) then
       return debug.traceback(message, 2)
     end

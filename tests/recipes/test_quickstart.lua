@@ -93,7 +93,7 @@ function T.test_what_a_careless_user_types()
     ["run quickstart --out"] = "--out needs a value",
     ["run"] = "usage",
     ["run quickstart text=/nonexistent --smoke --out /tmp/moonlab-test-nothing"] =
-      "cannot read /nonexistent",
+      "/nonexistent: no such file",
     ["bench matmull"] = "did you mean 'matmul'",
     ["help nothing_at_all_like_this"] = "nothing is called",
   } do

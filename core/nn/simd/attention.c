@@ -79,9 +79,9 @@ static bool all_finite(const real *x, int64_t n) {
   ml_vec zero = {0};
   int64_t i = 0;
   for (; i + LANES <= n; i += LANES)
-    zero += load(x + i) * (real)0;
+    zero += ml_vget(x + i) * (real)0;
   real lane[LANES];
-  store(lane, zero);
+  ml_vput(lane, zero);
   for (; i < n; i++)
     lane[0] += x[i] * 0;
   return sum_of(lane) == 0;

@@ -10,7 +10,7 @@ local fields = { "name", "source", "kind", "expected", "tolerance", "at_most", "
 local bounds = { "expected", "at_most", "at_least" }
 
 local function bad(where, i, text, ...)
-  error(("bad argument to '%s' (claim %s %s)"):format(where, tostring(i), text:format(...)), 0)
+  options.bad(where, 0, "claim %s %s", i, text:format(...))
 end
 
 local function check_kind(where, i, claim)
@@ -46,7 +46,7 @@ end
 --- Raises on a list of claims that is not well formed.
 function claims.check(where, list)
   if type(list) ~= "table" then
-    error(("bad argument to '%s' (claims is a %s, wanted a list)"):format(where, type(list)), 0)
+    options.bad(where, 0, "claims is %s, wanted a list", options.describe(list))
   end
   for i, claim in ipairs(list) do
     if type(claim) ~= "table" then bad(where, i, "is a %s, wanted a table", type(claim)) end

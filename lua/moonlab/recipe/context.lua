@@ -38,8 +38,7 @@ end
 --- @source -
 function Context:log(record)
   if type(record) ~= "table" then
-    error(("bad argument #1 to 'ctx:log' (table expected, got %s)")
-      :format(options.describe(record)), 2)
+    options.bad("ctx:log", 1, "table expected, got %s", options.describe(record))
   end
   local line = {}
   for key, value in pairs(record) do
@@ -64,8 +63,7 @@ end
 --- @source -
 function Context:figure(name, fig)
   if type(name) ~= "string" or name == "" or name:find "[/%z]" then
-    error(("bad argument #1 to 'ctx:figure' (%s, wanted the name of a file)"):format(
-      options.describe(name)), 2)
+    options.bad("ctx:figure", 1, "%s, wanted the name of a file", options.describe(name))
   end
   local path = ("%s/%s.svg"):format(self.dir, name)
   fig:save(path)
@@ -82,23 +80,22 @@ end
 --- @source -
 function Context:once(key, fn)
   if type(key) ~= "string" or key == "" then
-    error(("bad argument #1 to 'ctx:once' (%s, wanted a name)"):format(options.describe(key)), 2)
+    options.bad("ctx:once", 1, "%s, wanted a name", options.describe(key))
   end
-  if type(fn) ~= "function" then
-    error(("bad argument #2 to 'ctx:once' (function expected, got %s)"):format(type(fn)), 2)
-  end
+  options.argument("ctx:once", 2, fn, "function")
   local file = "once-" .. key:gsub("[^%w ._-]", function(c) return ("%%%02X"):format(c:byte()) end)
   local kept = results.load(self.dir, file)
   if kept then return kept.value end
   local value = fn()
   local left = results.save(self.dir, file, { value = value })
   if #left > 0 then
-    error(("ctx:once: the result of '%s' holds what cannot be kept: %s"):format(key,
-      table.concat(left, ", ")), 2)
+    options.raise("ctx:once: the result of '%s' holds what cannot be kept: %s", key,
+      table.concat(left, ", "))
   end
   return value
 end
 
+options.methods(Context, "ctx:")
 require "moonlab.methods"("ml.recipe.context", Context)
 
 return context

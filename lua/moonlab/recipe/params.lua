@@ -111,7 +111,7 @@ local function kind_of(example)
 end
 
 local function bad(where, name, text, ...)
-  error(("bad argument to '%s' (parameter '%s': %s)"):format(where, name, text:format(...)), 0)
+  options.bad(where, 0, "parameter '%s': %s", name, text:format(...))
 end
 
 local function declare(where, name, entry)
@@ -122,7 +122,7 @@ local function declare(where, name, entry)
   if type(entry) ~= "table" or entry[1] == nil or type(entry[2]) ~= "string" then
     bad(where, name, "wanted { default, \"meaning\" }")
   end
-  options.check(where, entry, fields)
+  options.check(where, entry, fields, true)
   local default = entry[1]
   local list = type(default) == "table"
   local example = entry.of

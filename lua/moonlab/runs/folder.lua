@@ -525,6 +525,7 @@ function Run:note(text)
   return type(note) == "string" and note or nil
 end
 
+options.methods(Run, "run:")
 Run.__dir = {}
 for name, value in pairs(Run) do
   if type(value) == "function" and name:sub(1, 2) ~= "__" then table.insert(Run.__dir, name) end

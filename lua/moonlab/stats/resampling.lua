@@ -180,9 +180,9 @@ local function read_data(where, x)
   local first = type(x) == "table" and x[1]
   local several = type(first) == "table" or core.is_tensor(first) and first:rank() > 0
   local data = {}
-  for j, part in ipairs(several and x or { x }) do
+  for j = 1, several and #x or 1 do
     local name = several and ("x[%d]"):format(j) or "x"
-    data[j] = samples.tensor(where, 1, name, part)
+    data[j] = samples.tensor(where, 1, name, several and x[j] or x)
     local n, wanted = data[j]:size(1), data[1]:size(1)
     if n ~= wanted then
       fail(where, 1, "x[1] and x[%d] disagree: %d entries and %d", j, wanted, n)

@@ -1,6 +1,7 @@
 --- The table of a sweep: a row per point, columns of parameters and results, the best point.
 local core = require "moonlab.core"
 local adaptive = require "moonlab.sweep.adaptive"
+local options = require "moonlab.options"
 local params = require "moonlab.recipe.params"
 local results = require "moonlab.recipe.results"
 local sorted = require "moonlab.sorted"
@@ -64,7 +65,7 @@ function Sweep:column(name)
     list[i] = value == nil and false or value
   end
   if not some and #self.runs > 0 and name ~= "seconds" then
-    error(("bad argument #1 to 'sweep:column' (no run has %s)"):format(tostring(name)), 2)
+    options.bad("sweep:column", 1, "no run has %s", options.describe(name))
   end
   if not numbers then return list end
   for i, value in ipairs(list) do list[i] = value or 0 / 0 end
@@ -278,6 +279,7 @@ local function sort_runs(self)
   end)
 end
 
+options.methods(Sweep, "sweep:")
 require "moonlab.methods"("ml.sweep", Sweep)
 
 local table_of = {}

@@ -48,7 +48,7 @@ end
 
 function T.test_the_message_blames_no_argument()
   core.testing.cancel()
-  check.equal(check.raises("interrupted", ml.ones, { N }), "ones: interrupted")
+  check.is_true(check.raises("interrupted", ml.ones, { N }):find(":%d+: ones: interrupted$") ~= nil)
 end
 
 function T.test_json()

@@ -253,6 +253,46 @@ function T.test_state_survives_a_file() -- property
   end)
 end
 
+-- analytic: squares beyond the range of double; 3e-16 are a few roundings
+function T.test_clip_grad_norm_of_huge_and_tiny_gradients()
+  for _, scale in ipairs { 1e-320, 1e-300, 1e-200, 1e-140, 1e100, 1e153, 1e154, 1e200, 1e307 } do
+    local w = ml.param(ml.zeros { 2 })
+    w:set_grad(ml.f64 { 3, -4 } * scale)
+    local rtol = scale < 1e-307 and 1e-3 or 3e-16 -- few bits are left of 1e-320
+    check.close(ml.optim.clip_grad_norm({ w }, scale) / scale, 5, { rtol = rtol })
+    if scale >= 1e-300 then
+      check.close(w:grad() / scale, ml.f64 { 0.6, -0.8 }, { rtol = 6e-16 })
+    end
+  end
+  local w, v = ml.param(ml.zeros { 40000 }), ml.param(ml.zeros { 2, dtype = "f32" })
+  w:set_grad(ml.full({ 40000 }, 1.5e308)) -- the norm itself is beyond double: 200 * 1.5e308
+  v:set_grad(ml.f32 { 1, 2 })
+  check.equal(ml.optim.clip_grad_norm({ w, v }, 2), math.huge)
+  check.close(w:grad(), ml.full({ 40000 }, 0.01), { rtol = 1e-12 })
+  for _, bad in ipairs { 0 / 0, math.huge } do
+    w:set_grad(ml.full({ 40000 }, bad))
+    ml.optim.clip_grad_norm({ w, v }, 2)
+    check.equal(w:grad(), ml.full({ 40000 }, bad))
+  end
+  check.equal(ml.optim.clip_grad_norm({ ml.param(ml.zeros { 2 }) }, 2), 0)
+end
+
+-- golden: the norms before squares were guarded, to the last bit
+function T.test_clip_grad_norm_of_ordinary_gradients_is_the_root_of_the_sum_of_squares()
+  for seed = 1, 3 do
+    local w = ml.param(ml.zeros { 17 })
+    local g = ml.rng(seed):normal { 17 }
+    w:set_grad(g)
+    local lanes = {}
+    for k = 1, 16 do lanes[k] = g[k] * g[k] end
+    lanes[1] = lanes[1] + g[17] * g[17]
+    for _, width in ipairs { 8, 4, 2, 1 } do
+      for k = 1, width do lanes[k] = lanes[k] + lanes[k + width] end
+    end
+    check.close(ml.optim.clip_grad_norm({ w }, 1e9), math.sqrt(lanes[1]), { rtol = 2.3e-16 })
+  end
+end
+
 function T.test_clip_grad_norm() -- analytic
   local a, b = ml.param(ml.f64 { 1, 2 }), ml.param(ml.f64 { 2 })
   local function backward()

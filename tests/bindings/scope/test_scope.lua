@@ -151,7 +151,11 @@ end
 
 function T.test_wrong_arguments()
   check.raises("function expected", ml.scope)
-  check.raises("attempt to call", ml.scope, 3)
+  check.raises("bad argument #1 to 'scope' (function expected, got number 3)", ml.scope, 3)
+  check.raises("bad argument #1 to 'no_grad' (function expected, got table)", ml.no_grad, {})
+  check.raises("bad argument #1 to 'value_and_grad' (function expected, got string",
+    ml.value_and_grad, "f")
+  check.equal(ml.scope(setmetatable({}, { __call = function(_, x) return x end }), 3), 3)
 end
 
 function T.test_many_scopes_hold_no_memory()

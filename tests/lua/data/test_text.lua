@@ -104,17 +104,35 @@ function T.test_character_tokenizer()
     check.equal(ml.tokenizer.load(dir .. "/b.json"):size(), 256)
     ml.write_file(dir .. "/bad.json", "[1]")
     check.raises("does not hold a tokenizer", ml.tokenizer.load, dir .. "/bad.json")
+    local function load(characters)
+      ml.json.write(dir .. "/bad.json", { kind = "chars", characters = characters })
+      return ml.tokenizer.load(dir .. "/bad.json")
+    end
+    check.equal(load({ "a", "é" }):size(), 2)
+    check.raises("tokens 1 and 3 are both \"a\"", load, { "a", "b", "a" })
+    check.raises("token 2 is \"bc\", wanted one character", load, { "a", "bc" })
+    check.raises("token 2 is \"\", wanted one character", load, { "a", "" })
+    check.raises("token 1 is 3, wanted one character", load, { 3 })
+    check.raises("id 6", tokens.decode, ml.tokenizer.chars("abc"), { 1, 6 })
+    check.raises("index tensor or table of positions expected, got f64 [2]", tokens.decode, tokens,
+      ml.ones { 2 })
+    check.equal(ml.tokenizer.chars("abc"):decode(ml.index { { 1, 2 }, { 3, 1 } }), "abca")
   end)
 end
 
 function T.test_errors()
-  check.raises("cannot read", ml.data.text, "/nonexistent/file.txt")
+  check.equal({ ml.data.text("/nonexistent/file.txt") },
+    { nil, "/nonexistent/file.txt: no such file" })
+  check.raises("cannot read /: Is a directory", ml.data.text, "/")
   check.raises("did you mean 'valid'", ml.data.text, "wordnet", { vaild = 0.1 })
   check.raises("option 'valid' is 2", ml.data.text, "wordnet", { valid = 2 })
   with_file("short text here\n", function(path)
     local text = ml.data.text(path, { valid = 0.5 })
     check.raises("context is 99", text.batches, text, ml.tokenizer.bytes(),
       { batch = 1, context = 99 })
+    check.raises("tokenizer expected, got \"bytes\"", text.batches, text, "bytes", {})
+    check.raises("option 'seed' is 0.5, wanted an integer", text.batches, text,
+      ml.tokenizer.bytes(), { batch = 1, context = 2, seed = 0.5 })
     check.raises("option 'batch' is missing", text.batches, text, ml.tokenizer.bytes(),
       { context = 2 })
   end)

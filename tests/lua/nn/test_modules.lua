@@ -126,10 +126,39 @@ function T.test_errors()
   check.raises("did you mean 'bias'", ml.nn.Linear, { 2, 2, bais = false })
   check.raises("option 'kernel'", ml.nn.Conv2d, { 1, 2 })
   check.raises("did you mean 'he_normal'", ml.nn.Linear, { 2, 2, init = "he_norml" })
-  check.raises("entry 1 is a number", ml.nn.Sequential, { 3 })
+  check.raises("entry 1 is 3", ml.nn.Sequential, { 3 })
   check.raises("p is 1", ml.nn.Dropout, { 1 })
   check.raises("field 'forward' is missing", ml.nn.Module, {})
   check.raises("f32 [2x3]", ml.nn.Linear { 4, 2 }, ml.zeros { 2, 3, dtype = "f32" })
+  check.raises("option 'bias' is 1, wanted a boolean", ml.nn.Linear, { 2, 2, bias = 1 })
+  check.raises("option 'rng' is 3, wanted a generator", ml.nn.Linear, { 2, 2, rng = 3 })
+  check.raises("option 'seed' is \"a\", wanted an integer", ml.nn.Dropout, { 0.5, seed = "a" })
+  check.raises("option 'init' is nan, wanted", ml.nn.Linear, { 2, 2, init = -(0 / 0) })
+  check.raises("option 'init' returned f64 [2], wanted f32 [2x3]", ml.nn.Linear,
+    { 2, 3, init = function() return ml.ones { 2 } end })
+  check.raises("value number 3, wanted at most 2", ml.nn.Linear, { 2, 2, 2 })
+  check.raises("by position or by name", ml.nn.Dropout, { 0.5, p = 0.5 })
+  check.raises("entry 3 stands alone", ml.nn.Sequential, { ml.nn.ReLU(), [3] = ml.nn.ReLU() })
+  check.in_folder(function(dir)
+    ml.save(dir .. "/one.npy", ml.ones { 2 })
+    check.raises("one tensor without a name", ml.nn.ReLU().load, ml.nn.ReLU(), dir .. "/one.npy")
+  end)
+end
+
+function T.test_flatten_takes_no_rows_as_well()
+  check.equal(ml.nn.Flatten()(ml.zeros { 0, 2, 3 }):shape(), { 0, 6 })
+  check.equal(ml.nn.Flatten()(ml.zeros { 4 }):shape(), { 4, 1 })
+end
+
+function T.test_a_module_that_holds_itself_prints()
+  local net = ml.nn.Module { forward = function(_, x) return x end, inner = ml.nn.ReLU() }
+  net.again = net
+  net.list = ml.nn.Sequential { net }
+  check.equal(tostring(net),
+    "Module{\n  (again): Module{ itself }\n  (inner): ReLU\n  (list): Sequential{\n"
+    .. "    (1): Module{ itself }\n  }\n}")
+  check.equal(tostring(net.list[1].inner), "ReLU")
+  check.equal(#net:parameters(), 0)
 end
 
 function T.test_a_decoder_inside_a_module_is_part_of_it() -- property

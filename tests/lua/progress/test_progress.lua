@@ -109,7 +109,7 @@ end
 
 function T.test_bad_arguments()
   check.raises("wanted an integer >= 0", progress, -1)
-  check.raises("bad argument #1 to 'progress.bar'", progress.bar, "x")
+  check.raises("bad argument #1 to 'ml.progress.bar'", progress.bar, "x")
   check.raises("did you mean 'every'", progress.bar, 3, "x", { evry = 3 })
 end
 

@@ -34,6 +34,10 @@ function T.test_errors()
   check.raises("at least warmup", s.warmup_cosine, 1, { warmup = 10, total = 5 })
   check.raises("the step is 0", s.warmup_cosine, 0, { total = 5 })
   check.raises("did you mean 'warmup'", s.warmup_cosine, 1, { wramup = 10, total = 20 })
+  check.raises("least multiplier -1, wanted 0..1", s.warmup_cosine, 1, { total = 2, floor = -1 })
+  check.raises("option 'peak_lr' goes with floor_lr", s.warmup_linear, 1,
+    { total = 2, peak_lr = 1 })
+  check.raises("option 'warmup' is \"a\", wanted a number", s.inverse_sqrt, 1, { warmup = "a" })
   check.raises("not both", s.warmup_cosine, 1,
     { total = 20, floor = 0.1, floor_lr = 1, peak_lr = 2 })
   check.raises("least multiplier 2, wanted 0..1", s.warmup_cosine, 3, { total = 10, floor = 2 })
