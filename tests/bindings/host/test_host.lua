@@ -109,33 +109,53 @@ function T.test_the_prompt_on_a_pipe_prints_values_and_survives_errors()
   check.is_true(out:find("\n2\n3\n", 1, true) ~= nil)
 end
 
--- Runs a script and sends SIGINT `times` times, 0.4 s apart; returns the output, the status and the
--- seconds after the first.
+-- The processor time of a child so far, in ticks; nil when it has ended.
+local function ticks(child)
+  local file = assert(io.open(("/proc/%d/stat"):format(child:pid())))
+  local text = file:read("a")
+  file:close()
+  local state, user, system = text:match("%) (%a)" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+  if state ~= "Z" then return user + system end
+end
+
+-- Runs a script and presses Ctrl-C `times` times: the first press comes when the script has said
+-- "ready" and works, each further one when it has worked on since the one before. Nothing here
+-- depends on how fast the machine is. Returns the output and the exit status.
 local function interrupted(script, times)
-  local out, status
-  local took
-  with_script(script, function(path, dir)
-    local shell = ([[
-      '%s' '%s' >'%s/out' 2>&1 & pid=$!
-      sleep 0.8
-      for k in $(seq %d); do kill -INT $pid 2>/dev/null; sleep 0.4; done
-      wait $pid]]):format(host, path, dir, times)
-    local start = ml.now()
-    out, status = run(shell)
-    took = ml.now() - start - 0.8
-    local file = assert(io.open(dir .. "/out"))
-    out = file:read("a")
-    file:close()
+  local out, how, code = "", nil, nil
+  with_script(script, function(path)
+    local child <close> = ml.system.spawn { host, path, stdout = "pipe", stderr = "stdout" }
+    while not out:find("ready\n", 1, true) do
+      local text = child:read()
+      if not text then check.fail("it ended before it was ready:\n" .. out) end
+      out = out .. text
+    end
+    for press = 1, times do
+      local start = ticks(child)
+      local now = start
+      while now and now - start < 3 do
+        ml.system.sleep(0.01)
+        now = ticks(child)
+      end
+      if not now then check.fail(("it ended before press %d:\n%s"):format(press, out)) end
+      child:kill "int"
+    end
+    for text in function() return (child:read()) end do out = out .. text end
+    how, code = child:wait()
   end)
-  return out, status, took
+  check.equal(how, "exit")
+  return out, code
 end
 
 local kernel = [[
   local ml = require "moonlab"
   local a = ml.rng(1):normal { 6000, 6000, dtype = "f32" }
   local b = a
-  for _ = 1, 60 do b = a:matmul(b) end
+  print "ready"
+  io.flush()
+  for _ = 1, 1000 do b = a:matmul(b) end
 ]]
+local say_ready = "print 'ready' io.flush() "
 
 function T.test_ctrl_c_in_a_long_kernel_is_an_error()
   local out, status = interrupted(kernel, 1)
@@ -152,20 +172,22 @@ function T.test_ctrl_c_can_be_caught_once()
 end
 
 function T.test_ctrl_c_in_a_lua_loop()
-  local out, status = interrupted("while true do end", 1)
+  local out, status = interrupted(say_ready .. "while true do end", 1)
   check.equal(status, 1)
   check.is_true(out:find("interrupted", 1, true) ~= nil)
 end
 
 function T.test_a_second_ctrl_c_gets_out_of_a_loop_that_catches()
-  local out, status = interrupted("while true do pcall(function() while true do end end) end", 2)
+  local out, status = interrupted(say_ready
+    .. "while true do pcall(function() while true do end end) end", 2)
   check.equal(status, 1)
   check.is_true(out:find("interrupted", 1, true) ~= nil)
 end
 
 -- a pattern that backtracks for hours
 function T.test_a_fourth_ctrl_c_ends_what_cannot_be_interrupted()
-  local _, status = interrupted("local s = ('a'):rep(60); s:find(('a-'):rep(30) .. 'b')", 4)
+  local _, status = interrupted(say_ready
+    .. "local s = ('a'):rep(60); s:find(('a-'):rep(30) .. 'b')", 4)
   check.equal(status, 130)
 end
 

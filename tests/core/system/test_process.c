@@ -295,11 +295,16 @@ static void test_forgotten_children_leave_no_zombie(void) { /* property */
   ml_child_state state;
   int code;
   ml_spawn_options o = {.argv = SH("sleep 0.05"), .streams = QUIET};
+  id_t pid[3];
   for (int i = 0; i < 3; i++) {
     CHECK_OK(ml_child_spawn(&child, &o, NULL, &err), &err);
+    pid[i] = (id_t)ml_child_pid(child);
     ml_child_free(child); /* still runs */
   }
-  CHECK_OK(ml_sleep(0.5, &err), &err);
+  for (int i = 0; i < 3; i++) {
+    siginfo_t info;
+    CHECK_EQ(waitid(P_PID, pid[i], &info, WEXITED | WNOWAIT), 0); /* has ended, is not reaped */
+  }
   CHECK_OK(ml_child_spawn(&child, &o, NULL, &err), &err); /* reaps those that have ended */
   CHECK_OK(ml_child_wait(child, 20, &state, &code, &err), &err);
   ml_child_free(child);

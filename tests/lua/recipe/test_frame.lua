@@ -262,16 +262,22 @@ function T.test_what_a_careless_user_types()
 end
 
 function T.test_two_writers_on_one_run()
-  in_folder(body [[ml.system.wait_any({}, 2) return {}]], function(dir)
+  in_folder(body [[
+    while require("lfs").attributes("hold", "mode") do ml.system.sleep(0.01) end
+    return {}]], function(dir)
+    program.write(dir .. "/hold", "")
     local first = ml.system.spawn { program.path, "run", "r.lua", "--out", "out", dir = dir,
       stdout = "null",
       stderr = "null" }
-    while not lfs.attributes(dir .. "/out/config.json", "mode") do first:wait(0.02) end
+    while not lfs.attributes(dir .. "/out/config.json", "mode") do
+      if first:wait(0.02) then check.fail "the first one ended at once" end
+    end
     local out, status = program.run(dir, "run r.lua --out out --resume")
     check.equal(status, 2)
     program.has(out, "is being written by pid " .. first:pid())
     first:kill "kill"
-    first:wait()
+    check.equal({ first:wait() }, { "signal", 9 })
+    os.remove(dir .. "/hold")
     check.equal(select(2, program.run(dir, "run r.lua --out out --resume")), 0)
   end)
 end
