@@ -183,6 +183,7 @@ local function end_worker(self, slot)
   look_around(self)
   local how = kind == "signal" and ("signal %d"):format(code) or ("exit status %d"):format(code)
   local moved = after_crash(self, pid, how) or self.done > worker.done or self.running > 0
+  os.remove(queue.mark(self.queue.path, pid))
   self.barren = moved and 0 or self.barren + 1
   if self.barren >= self.tries and not (kind == "exit" and code == 0) then
     error(("ml.sweep: the workers die (%s); %s ends with\n%s"):format(how, worker.log,
@@ -216,6 +217,7 @@ local function stop_workers(self)
   for _, worker in pairs(self.workers) do
     local ok = pcall(worker.child.wait, worker.child, math.max(0, until_when - core.now()))
     if not ok or not worker.child:wait(0) then worker.child:kill "kill" end
+    os.remove(queue.mark(self.queue.path, worker.child:pid()))
     worker.child:close()
   end
   self.workers = {}
@@ -292,7 +294,7 @@ end
 -- Queue files of sweeps whose process is gone.
 local function sweep_queues(dir)
   for file in lfs.dir(dir) do
-    local pid = file:match "^queue%-(%d+)%.jsonl$"
+    local pid = file:match "^queue%-(%d+)%.jsonl"
     if pid and lfs.attributes("/proc/" .. pid, "mode") == nil then os.remove(dir .. "/" .. file) end
   end
 end

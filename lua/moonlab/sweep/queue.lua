@@ -36,6 +36,10 @@ function Writer:close(stay)
   if not stay then os.remove(self.path) end
 end
 
+--- A file that stands beside the queue while a worker lives, and after it until its sweep has seen
+--- what it died of: nobody takes over its point before.
+function queue.mark(path, pid) return ("%s.%d"):format(path, pid) end
+
 -- ---- reading ----------------------------------------------------------------------------------
 
 local Reader = {}

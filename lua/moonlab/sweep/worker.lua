@@ -24,8 +24,17 @@ local function parent_lives(pid)
   return pid == nil or lfs.attributes("/proc/" .. pid, "mode") ~= nil
 end
 
+-- Whether a worker of the same sweep holds a point, or held it when it died and the sweep has not
+-- counted that yet.
+local function held_by_a_fellow(header, point)
+  local ok, holder = pcall(core.system.lease_holder, header.store .. "/" .. point.id)
+  return ok and holder and not holder.released
+    and lfs.attributes(queue.mark(header.file, holder.pid), "mode") ~= nil
+end
+
 -- Claims and runs a point: true when it was run; else false, and whether it is settled.
 local function work_on(r, header, point)
+  if held_by_a_fellow(header, point) then return false, false end
   local p, wrong = params.check_all(r.params, point.params, r.name)
   if not p then error(wrong, 0) end
   local seeds = { p.seed }
@@ -82,6 +91,8 @@ function worker.command(path, o)
   end
   require("moonlab.progress.display").quiet = true
   if o.memory then core.memory { limit = o.memory } end
+  q.header.file = path
+  if o.parent then core.write_file(queue.mark(path, core.system.process().pid), "") end
   local r, wrong = catalogue.load(q.header.path)
   if not r then
     complain(wrong)
