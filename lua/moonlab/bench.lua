@@ -2,6 +2,7 @@
 --- measured in turn in one run.
 local ml = require "moonlab"
 local options = require "moonlab.options"
+local quote = require("moonlab.recipe.words").quote
 
 local bench = {}
 
@@ -45,8 +46,8 @@ local function ask(command, threads)
 end
 
 local function python(script, arguments, threads)
-  return ask(("/usr/bin/python3 '%s%s' %s --threads %d --json"):format(peers, script, arguments,
-    threads), threads)
+  return ask(("/usr/bin/python3 %s %s --threads %d --json"):format(quote(peers .. script),
+    arguments, threads), threads)
 end
 
 -- ---- jobs ---------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ function jobs.train_gpt(o)
           local q = ml.param(ml.ones{8, 8}); q:matmul(q):sum():backward()
           local idle = ml.peak_rss(); require 'moonlab.bench'.gpt.train('%s', %d, 1)
           print(ml.peak_rss() - idle)]]):format(threads, name, threads):gsub("\n", " ")
-        local pipe = io.popen(("'%s/build/bin/moonlab' -e \"%s\""):format(root, script))
+        local pipe = io.popen(("%s -e \"%s\""):format(quote(root .. "/build/bin/moonlab"), script))
         local bytes = tonumber(pipe:read("a"))
         pipe:close()
         return bytes or 0 / 0
@@ -282,11 +283,12 @@ function jobs.matmul()
       end,
       peer = function(threads)
         if not built then
-          local ok = os.execute(("gcc -O2 -w '%sgemm_peers.c' -o '%s' -ldl"):format(peers, binary))
+          local ok = os.execute(("gcc -O2 -w %s -o %s -ldl"):format(
+            quote(peers .. "gemm_peers.c"), quote(binary)))
           if not ok then return nil, "gemm_peers.c does not build" end
           built = true
         end
-        local r, why = ask(("'%s' cblas %s --json %s --size %d %d %d"):format(binary, library,
+        local r, why = ask(("%s cblas %s --json %s --size %d %d %d"):format(quote(binary), library,
           threads == 1 and "--cpu" or "", M, N, K), threads)
         return r and r[1] and r[1].gflops, why, "OpenBLAS"
       end,

@@ -2,31 +2,12 @@
 local ml = require "moonlab"
 local check = require "check"
 local lfs = require "lfs"
+local program = require "program"
 local T = {}
 
-local host = "build/bin/moonlab"
-do -- the program that runs this test
-  local file = io.open("/proc/self/cmdline", "rb")
-  if file then
-    local first = file:read("a"):match("^[^%z]+")
-    file:close()
-    if first and first:find("moonlab", 1, true) then host = first end
-  end
-end
+local has = program.has
 
-local function run(arguments)
-  local pipe = io.popen(("'%s' %s 2>&1; echo status=$?"):format(host, arguments))
-  local text = pipe:read("a")
-  pipe:close()
-  local body, status = text:match("^(.*)status=(%d+)%s*$")
-  return body, tonumber(status)
-end
-
-local function has(text, part)
-  if not text:find(part, 1, true) then
-    check.fail("wanted in the output: " .. part .. "\n" .. text)
-  end
-end
+local function run(arguments) return program.run(".", arguments) end
 
 function T.test_smoke_run_leaves_picture_checkpoint_and_record()
   check.in_folder(function(dir)

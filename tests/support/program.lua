@@ -1,5 +1,6 @@
 -- The host as a program: where it is, and running it with words.
 local check = require "check"
+local words = require "moonlab.recipe.words"
 local program = { path = os.getenv "MOONLAB_HOST" or "build/bin/moonlab" }
 
 do -- the program that runs this test
@@ -14,10 +15,14 @@ do -- the program that runs this test
   end
 end
 
+--- As a word of a shell.
+program.quote = words.quote
+program.word = words.quote(program.path)
+
 --- Runs the host in a folder; returns both streams as one text, and the exit status.
-function program.run(dir, words)
-  local pipe = io.popen(("cd '%s' && MOONLAB_RUNS=runs '%s' %s 2>&1; echo status=$?"):format(dir,
-    program.path, words))
+function program.run(dir, arguments)
+  local pipe = io.popen(("cd '%s' && MOONLAB_RUNS=runs %s %s 2>&1; echo status=$?"):format(dir,
+    program.word, arguments))
   local text = pipe:read "a"
   pipe:close()
   local body, status = text:match "^(.*)status=(%d+)%s*$"

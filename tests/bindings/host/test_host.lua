@@ -2,21 +2,15 @@
 -- stock Lua with the module.
 local ml = require "moonlab"
 local check = require "check"
+local program = require "program"
 local T = {}
 
-local host = os.getenv("MOONLAB_HOST") or "build/bin/moonlab"
-do -- the program that runs this test
-  local file = io.open("/proc/self/cmdline", "rb")
-  if file then
-    local first = file:read("a"):match("^[^%z]+")
-    file:close()
-    if first and first:find("moonlab", 1, true) then host = first end
-  end
-end
+local host, quote = program.word, program.quote
+local build = program.path:match("^(.*)/bin/[^/]*$")
 
 -- Before stock Lua: what a sanitized library needs.
 local preload = os.getenv("MOONLAB_PRELOAD")
-  and ("LD_PRELOAD='%s' "):format(os.getenv("MOONLAB_PRELOAD")) or ""
+  and ("LD_PRELOAD=%s "):format(quote(os.getenv("MOONLAB_PRELOAD"))) or ""
 
 -- Runs a shell command; returns its output (both streams) and its exit status.
 local function run(command, input)
@@ -43,41 +37,41 @@ end
 
 function T.test_scripts_and_arg()
   with_script("print(#arg, arg[0] ~= nil, arg[-1], ...)", function(path)
-    local out, status = run(("'%s' '%s' a b"):format(host, path))
-    check.equal(out, ("2\ttrue\t%s\ta\tb\n"):format(host))
+    local out, status = run(("%s '%s' a b"):format(host, path))
+    check.equal(out, ("2\ttrue\t%s\ta\tb\n"):format(program.path))
     check.equal(status, 0)
   end)
 end
 
 function T.test_e_l_and_standard_input()
-  check.equal(run(("'%s' -e 'print(1)' -e 'print(2)'"):format(host)), "1\n2\n")
-  check.equal(run(("'%s' -l lfs -e 'print(type(lfs.dir))'"):format(host)), "function\n")
-  check.equal(run(("'%s' -l m=moonlab -e 'print(m.ones{2}:sum():item())'"):format(host)), "2.0\n")
-  check.equal(run(("'%s' - x y"):format(host), "print(...)"), "x\ty\n")
-  check.equal(run(("'%s'"):format(host), "print 'piped'"), "piped\n")
+  check.equal(run(("%s -e 'print(1)' -e 'print(2)'"):format(host)), "1\n2\n")
+  check.equal(run(("%s -l lfs -e 'print(type(lfs.dir))'"):format(host)), "function\n")
+  check.equal(run(("%s -l m=moonlab -e 'print(m.ones{2}:sum():item())'"):format(host)), "2.0\n")
+  check.equal(run(("%s - x y"):format(host), "print(...)"), "x\ty\n")
+  check.equal(run(("%s"):format(host), "print 'piped'"), "piped\n")
 end
 
 function T.test_exit_status()
   with_script("os.exit(7, true)",
-    function(path) check.equal(select(2, run(("'%s' '%s'"):format(host, path))), 7) end)
+    function(path) check.equal(select(2, run(("%s '%s'"):format(host, path))), 7) end)
   with_script("error 'no'", function(path)
-    local out, status = run(("'%s' '%s'"):format(host, path))
+    local out, status = run(("%s '%s'"):format(host, path))
     check.equal(status, 1)
     check.is_true(out:find("script.lua:1: no", 1, true) ~= nil)
     check.is_true(out:find("stack traceback", 1, true) ~= nil)
   end)
   local script = "error(setmetatable({}, { __tostring = function() return 'an object' end }))"
   with_script(script, function(path)
-    local out = run(("'%s' '%s'"):format(host, path))
+    local out = run(("%s '%s'"):format(host, path))
     check.is_true(out:find("an object", 1, true) ~= nil)
   end)
-  local out, status = run(("'%s' -x"):format(host))
+  local out, status = run(("%s -x"):format(host))
   check.equal(status, 1)
   check.is_true(out:find("unrecognized option '-x'", 1, true) ~= nil)
-  out, status = run(("'%s' recipse"):format(host))
+  out, status = run(("%s recipse"):format(host))
   check.equal(status, 2)
   check.is_true(out:find("did you mean 'recipes'", 1, true) ~= nil)
-  out, status = run(("'%s' nothing.lua"):format(host))
+  out, status = run(("%s nothing.lua"):format(host))
   check.equal(status, 1)
   check.is_true(out:find("nothing.lua", 1, true) ~= nil)
 end
@@ -85,21 +79,21 @@ end
 -- property: also on processors that BLAS does not know
 function T.test_blas_kernels_follow_the_instruction_set()
   local report = "-e \"local v = require 'moonlab'.version(); print(v.cpu_features, v.blas)\""
-  local out = run(("env -u OPENBLAS_CORETYPE '%s' %s"):format(host, report))
+  local out = run(("env -u OPENBLAS_CORETYPE %s %s"):format(host, report))
   if out:find("avx2", 1, true) then check.is_true(out:find("kernel Prescott", 1, true) == nil) end
-  out = run(("OPENBLAS_CORETYPE=Nehalem '%s' %s"):format(host, report)) -- the user's choice stands
+  out = run(("OPENBLAS_CORETYPE=Nehalem %s %s"):format(host, report)) -- the user's choice stands
   check.is_true(out:find("kernel Nehalem", 1, true) ~= nil)
 end
 
 function T.test_version_names_what_runs()
-  local out = run(("'%s' --version"):format(host))
+  local out = run(("%s --version"):format(host))
   for _, word in ipairs { "OpenBLAS", "SIMD", "threads", "moonlab" } do
     check.is_true(out:find(word, 1, true) ~= nil)
   end
 end
 
 function T.test_the_prompt_on_a_pipe_prints_values_and_survives_errors()
-  local out, status = run(("'%s' -i"):format(host),
+  local out, status = run(("%s -i"):format(host),
     "1 + 1\nx = ml.ones{2}\nx:sum():item();\nfor i = 1, 2 do\nprint(i)\nend\n"
       .. "error 'oops'\n#x\n_ + 1\n")
   check.equal(status, 0)
@@ -124,7 +118,7 @@ end
 local function interrupted(script, times)
   local out, how, code = "", nil, nil
   with_script(script, function(path)
-    local child <close> = ml.system.spawn { host, path, stdout = "pipe", stderr = "stdout" }
+    local child <close> = ml.system.spawn { program.path, path, stdout = "pipe", stderr = "stdout" }
     while not out:find("ready\n", 1, true) do
       local text = child:read()
       if not text then check.fail("it ended before it was ready:\n" .. out) end
@@ -194,7 +188,7 @@ end
 function T.test_a_disk_that_takes_no_more_is_an_error_and_leaves_the_old_file()
   check.in_folder(function(dir)
     ml.save(dir .. "/w.safetensors", { a = ml.ones { 3 } })
-    local out, status = run(("ulimit -f 64; '%s' -e \"local ml = require 'moonlab' "
+    local out, status = run(("ulimit -f 64; %s -e \"local ml = require 'moonlab' "
       .. "print(pcall(ml.save, '%s/w.safetensors', { a = ml.zeros { 100000 } }))\""):format(
       host, dir))
     check.equal(status, 0)
@@ -213,9 +207,9 @@ function T.test_a_folder_that_is_not_there_is_an_error()
 end
 
 function T.test_install_puts_both_where_lua_looks()
-  local build = host:match("^(.*)/bin/[^/]*$") or "build"
   check.in_folder(function(dir)
-    local _, status = run(("cmake --install '%s' --prefix '%s' >/dev/null"):format(build, dir))
+    local _, status = run(("cmake --install %s --prefix '%s' >/dev/null"):format(quote(build),
+      dir))
     check.equal(status, 0)
     local out = run(("cd / && LUA_PATH='%s/share/lua/5.4/?.lua;%s/share/lua/5.4/?/init.lua;;' "
       .. "LUA_CPATH='%s/lib/lua/5.4/?.so;;' "
@@ -229,9 +223,8 @@ function T.test_install_puts_both_where_lua_looks()
 end
 
 function T.test_stock_lua_loads_the_module()
-  local build = host:match("^(.*)/bin/[^/]*$") or "build"
   local command = ("LUA_PATH='lua/?.lua;lua/?/init.lua;;' "
-    .. "LUA_CPATH='%s/lib/?.so;;' %slua5.4 -e '%s'"):format(build, preload,
+    .. "LUA_CPATH=%s %slua5.4 -e '%s'"):format(quote(build .. "/lib/?.so;;"), preload,
     'local ml = require "moonlab"; print(ml.ones{2, 2}:matmul(ml.ones{2, 2}):sum():item())')
   check.equal(run(command), "8.0\n")
 end

@@ -1,6 +1,7 @@
 -- The launcher, in a tree of its own with a package manager and a build that only take notes: what
 -- it installs and builds, when, and what it says where it may not.
 local check = require "check"
+local program = require "program"
 local T = {}
 
 local tools = {
@@ -50,24 +51,26 @@ fi]],
 -- since the last time.
 local function with_machine(f)
   check.in_folder(function(dir)
-    local bin, notes, tree = dir .. "/bin", dir .. "/notes", dir .. "/a tree"
-    assert(os.execute(("mkdir -p '%s' '%s' '%s/core/base' '%s/bindings' '%s/cmake'"):format(bin,
-      notes, tree, tree, tree)))
+    local bin, notes, tree = dir .. "/bin", dir .. "/notes", dir .. "/it's a tree"
+    local quoted = program.quote(tree)
+    assert(os.execute(("mkdir -p '%s' '%s' %s/core/base %s/bindings %s/cmake"):format(bin, notes,
+      quoted, quoted, quoted)))
     for _, name in ipairs(tools) do
       assert(os.execute(("ln -s \"$(command -v %s)\" '%s/%s'"):format(name, bin, name)))
     end
     for name, text in pairs(programs) do
       write(bin .. "/" .. name, "#!/bin/sh\n" .. text .. "\n")
+      assert(os.execute(("chmod +x '%s/%s'"):format(bin, name)))
     end
-    assert(os.execute(("chmod +x '%s'/* && cp moonlab '%s/moonlab'"):format(bin, tree)))
+    assert(os.execute(("cp moonlab %s/moonlab"):format(quoted)))
     write(tree .. "/packages.txt", "# what it needs\ngcc  # the compiler\nlua-unit # tests\n")
     write(tree .. "/CMakeLists.txt", "")
     write(tree .. "/core/base/a.c", "")
     write(notes .. "/installed", "installed gcc\n")
     local machine = { tree = tree, notes = notes, bin = bin }
     function machine.run(command, user)
-      local line = "cd '%s' && exec 2>&1; PATH='%s' user=%d notes='%s' %s; echo status=$?"
-      local pipe = io.popen(line:format(tree, bin, user or 0, notes, command))
+      local line = "cd %s && exec 2>&1; PATH='%s' user=%d notes='%s' %s; echo status=$?"
+      local pipe = io.popen(line:format(quoted, bin, user or 0, notes, command))
       local body, status = pipe:read("a"):match("^(.*)status=(%d+)%s*$")
       pipe:close()
       return body, tonumber(status)
@@ -133,7 +136,7 @@ end
 
 function T.test_through_links_from_elsewhere()
   with_machine(function(machine)
-    assert(os.execute(("cd '%s' && ln -s '../a tree/moonlab' one && ln -s one two"):format(
+    assert(os.execute(("cd '%s' && ln -s \"../it's a tree/moonlab\" one && ln -s one two"):format(
       machine.bin)))
     local out, status = machine.run("sh -c 'cd / && exec two x </dev/null'")
     has(out, "host x\n")
@@ -166,9 +169,9 @@ function T.test_what_changed_is_built()
     -- a tree that moved starts anew: its host knows where its files were
     write(machine.tree .. "/build/CMakeCache.txt",
       "CMAKE_HOME_DIRECTORY:INTERNAL=" .. machine.tree .. "\n")
-    assert(os.execute(("mv '%s' '%s2' && mkdir '%s'"):format(machine.tree, machine.tree,
-      machine.tree)))
-    local out = machine.run("sh '" .. machine.tree .. "2/moonlab' x </dev/null")
+    local quoted = program.quote(machine.tree)
+    assert(os.execute(("mv %s %s2 && mkdir %s"):format(quoted, quoted, quoted)))
+    local out = machine.run("sh " .. quoted .. "2/moonlab x </dev/null")
     has(out, "host x\n")
     has(machine.log(), "cmake -S " .. machine.tree .. "2")
     check.equal(read(machine.tree .. "2/build/CMakeCache.txt"), "")

@@ -155,7 +155,7 @@ end
 function T.test_two_sweeps_on_one_queue_share_the_work()
   in_folder(trivial, function(dir)
     local words = "sweep r.lua x=1..30 wait=0.02 count=count --workers 1"
-    local a = ml.system.spawn { "/bin/sh", "-c", ("'%s' %s"):format(program.path, words), dir = dir,
+    local a = ml.system.spawn { "/bin/sh", "-c", program.word .. " " .. words, dir = dir,
       stdout = ">" .. dir .. "/a", stderr = "stdout", env = { MOONLAB_RUNS = "runs" } }
     -- half of its points, and twenty of its own
     local out, status = program.run(dir, "sweep r.lua x=16..50 wait=0.02 count=count --workers 1")

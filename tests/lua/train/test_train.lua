@@ -2,6 +2,7 @@
 local ml = require "moonlab"
 local check = require "check"
 local lfs = require "lfs"
+local program = require "program"
 local T = {}
 
 local function problem(seed)
@@ -191,15 +192,9 @@ function T.test_kill_9_and_resume_is_bit_for_bit()
       ml.train(o)
     ]]))
     file:close()
-    local function host()
-      local i = 0
-      while arg[i - 1] do i = i - 1 end
-      return arg[i]
-    end
-    local exe = arg and host() or "build/bin/moonlab"
-    if not exe:find("/", 1, true) then exe = "build/bin/moonlab" end
     local function command(target)
-      return ("env LUA_PATH='tests/support/?.lua;;' '%s' '%s' '%s'"):format(exe, script, target)
+      return ("env LUA_PATH='tests/support/?.lua;;' %s '%s' '%s'"):format(program.word, script,
+        target)
     end
     local watch = ml.now()
     check.is_true(os.execute(command(dir .. "/whole")))
