@@ -29,6 +29,7 @@ local programs = {
   ["dpkg-query"] = "cat $notes/installed",
   ["apt-get"] = [[
 echo apt-get "$*" >>$notes/log
+[ ! -e $notes/offline ] || { echo "E: Unable to connect" >&2; exit 100; }
 case "$*" in
   *update*) touch $notes/updated ;;
   *) [ -e $notes/updated ] || exit 100
@@ -123,6 +124,37 @@ function T.test_who_may_not_install_is_told_the_command()
     has(out, "host a b\n")
     check.equal(status, 0)
     check.equal(count(machine.log(), "sudo"), 3)
+  end)
+end
+
+function T.test_without_a_network_it_says_what_to_do()
+  with_machine(function(machine)
+    write(machine.notes .. "/offline", "")
+    local out, status = machine.run("sh ./moonlab x </dev/null")
+    has(out, "E: Unable to connect\n")
+    has(out, "or: apt-get update && apt-get install lua-unit\n")
+    check.equal(status, 1)
+    check.equal(count(machine.log(), "cmake"), 0)
+    os.remove(machine.notes .. "/offline")
+    has(machine.run("sh ./moonlab x </dev/null"), "host x\n")
+  end)
+end
+
+function T.test_a_tree_that_nobody_may_write_runs_what_was_built()
+  with_machine(function(machine)
+    machine.run("sh ./moonlab x </dev/null")
+    local quoted = program.quote(machine.tree)
+    assert(os.execute(("chmod -R a-w %s"):format(quoted)))
+    check.equal(machine.run("sh ./moonlab again </dev/null"), "host again\n")
+    assert(os.execute(("chmod -R u+w %s && touch %s/core/base/a.c && chmod -R a-w %s"):format(
+      quoted, quoted, quoted)))
+    local free = os.execute(("test -w %s/build"):format(quoted)) -- root may always
+    local out, status = machine.run("sh ./moonlab x </dev/null")
+    if not free then
+      has(out, "build is not writable\n")
+      check.equal(status, 1)
+    end
+    assert(os.execute(("chmod -R u+w %s"):format(quoted)))
   end)
 end
 
