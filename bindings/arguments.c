@@ -9,8 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- plain arguments
- * ------------------------------------------------------------------------------------------ */
+/* ---- plain arguments ------------------------------------------------------------------------- */
 
 lua_Integer mll_check_integer(lua_State *L, int arg) {
   int ok;
@@ -169,8 +168,7 @@ ml_rng *mll_check_rng(lua_State *L, int arg) {
   return g;
 }
 
-/* ---- tensors from numbers and nested tables
- * ---------------------------------------------------------------------- */
+/* ---- tensors from numbers and nested tables -------------------------------------------------- */
 
 typedef struct {
   ml_tensor *t;
@@ -332,9 +330,7 @@ ml_tensor *mll_check_ids(lua_State *L, int arg) {
   return t;
 }
 
-/* ---- options
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 /* "a, b, c" into buf */
 static const char *join(char *buf, size_t size, const char *const *names) {

@@ -130,9 +130,7 @@ static int l_matmul_precision(lua_State *L) {
   return 1;
 }
 
-/* ---- for tests
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- for tests ------------------------------------------------------------------------------- */
 
 static int l_inject(lua_State *L) {
   lua_Integer n = mll_check_integer(L, 1);

@@ -14,9 +14,7 @@ static const char state_key = 0, help_key = 0, trace_key = 0;
 static mll_state *cached_state; /* of cached_main, so that the common case costs one comparison */
 static lua_State *cached_main;
 
-/* ---- state
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static int state_gc(lua_State *L) {
   mll_state *s = lua_touserdata(L, 1);
@@ -68,8 +66,7 @@ mll_state *mll_state_of(lua_State *L) {
   return s;
 }
 
-/* ---- registration
- * ----------------------------------------------------------------------------------------- */
+/* ---- registration ---------------------------------------------------------------------------- */
 
 void mll_push_help(lua_State *L) {
   mll_state_of(L);
@@ -185,9 +182,7 @@ void mll_push_sorted_keys(lua_State *L, int idx) {
   }
 }
 
-/* ---- errors
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 MLL_RAISES static int raise_argument(lua_State *L, int arg, const char *message) {
   mll_blamed b;
@@ -262,8 +257,7 @@ int mll_type_error(lua_State *L, int arg, const char *wanted) {
   mll_arg_error(L, arg, "%s expected, got %s", wanted, mll_describe(L, arg, got));
 }
 
-/* ---- calls back into Lua
- * ---------------------------------------------------------------------------------------- */
+/* ---- calls back into Lua --------------------------------------------------------------------- */
 
 static int keep_traceback(lua_State *L) {
   mll_state *s = mll_state_of(L);
@@ -317,9 +311,7 @@ void mll_push_traceback(lua_State *L, int idx) {
   lua_pushnil(L);
 }
 
-/* ---- handles
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- handles --------------------------------------------------------------------------------- */
 
 static void pace(lua_State *L, mll_state *s) {
   lua_gc(L, LUA_GCCOLLECT);
@@ -444,9 +436,7 @@ void mll_release_handle(mll_handle *h, const char *by) {
     h->released_by = by;
 }
 
-/* ---- lists
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 void mll_list_clear(mll_list *list) {
   for (int64_t i = 0; i < list->n; i++)

@@ -32,7 +32,7 @@
 #define MLL_RNG "ml.rng"
 #define MLL_LIST "ml.list"
 
-/* ---- registration -------------------------------------------------------------------------------------- */
+/* ---- registration ---------------------------------------------------------------------------- */
 
 /* help: LuaLS tags (first line the signature, then one sentence, @param, @return, @source); NULL only for metamethods.
  * Without a @source line of its own a text gets "@source -". */
@@ -69,7 +69,7 @@ void mll_open_system(lua_State *L);
 /* A function that never returns, whose int only serves `return raise(...)`. */
 #define MLL_RAISES __attribute__((noreturn))
 
-/* ---- errors ---------------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 /* Raises err as "bad argument #2 to 'krr' (message)", or "krr: message" when no argument is to blame. Never returns; the int is for `return mll_raise(L, &err);`. */
 MLL_RAISES int mll_raise(lua_State *L, const ml_error *err);
@@ -98,7 +98,7 @@ MLL_RAISES int mll_rethrow(lua_State *L);
 /* Pushes the traceback kept for the error object at idx (rethrown by a scope or no_grad), or nil. */
 void mll_push_traceback(lua_State *L, int idx);
 
-/* ---- tensors ----------------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 /* The only doors for tensor handles. All pace the collector by live C bytes and link the handle into the innermost scope of
  * its coroutine. The handle is empty until core fills it. */
@@ -140,7 +140,7 @@ mll_list *mll_check_list(lua_State *L, int arg);
 /* Pushes an array of the string keys of the table at idx, sorted bytewise. */
 void mll_push_sorted_keys(lua_State *L, int idx);
 
-/* ---- plain arguments --------------------------------------------------------------------------------------- */
+/* ---- plain arguments ------------------------------------------------------------------------- */
 
 lua_Integer mll_check_integer(lua_State *L, int arg); /* 2.0 passes, 2.5 raises */
 double mll_check_number(lua_State *L, int arg);
@@ -161,7 +161,7 @@ unsigned mll_check_axes(lua_State *L, int arg, int rank);
 void mll_check_shape(lua_State *L, int arg, ml_shape *shape, bool infer);
 ml_rng *mll_check_rng(lua_State *L, int arg);
 
-/* ---- options --------------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 /* The options table at arg (nil or none allowed): an unknown name raises with the nearest of names (NULL-terminated), an
  * array part raises unless array. */

@@ -31,7 +31,7 @@ static int optimizer_gc(lua_State *L) {
   return 0;
 }
 
-/* ---- options ---- */
+/* ---- options --------------------------------------------------------------------------------- */
 
 static const char *const decays[] = {"independent", "decoupled", "coupled", NULL};
 
@@ -103,7 +103,7 @@ static void push_option(lua_State *L, const ml_optim_options *o, const ml_optim_
   }
 }
 
-/* ---- parameters ---- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 static void set_number(lua_State *L, const char *name, double value) {
   lua_pushnumber(L, value);
@@ -256,7 +256,7 @@ static int l_adafactor(lua_State *L) { return new_optimizer(L, ML_ADAFACTOR); }
 static int l_adam_ps(lua_State *L) { return new_optimizer(L, ML_ADAM_PS); }
 static int l_lion(lua_State *L) { return new_optimizer(L, ML_LION); }
 
-/* ---- methods ---- */
+/* ---- methods --------------------------------------------------------------------------------- */
 
 static void drop_held(optimizer *o) {
   for (int i = 0; i < o->count; i++)

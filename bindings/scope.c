@@ -5,8 +5,7 @@
 
 static const char scope_names_key = 0;
 
-/* ---- walking results
- * ------------------------------------------------------------------------------------------ */
+/* ---- walking results ------------------------------------------------------------------------- */
 
 typedef void (*visitor)(mll_handle *h, uint64_t ctx);
 
@@ -73,9 +72,7 @@ static void unlink_one(mll_handle *h, uint64_t unused) {
   mll_unlink(h);
 }
 
-/* ---- scopes
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- scopes ---------------------------------------------------------------------------------- */
 
 /* The name of a scope by its function, anchored in the registry so that released handles can point
  * to it. Leaves three values on the stack; the caller cuts them off. */

@@ -31,7 +31,7 @@ typedef struct {
   bool rethrown;   /* the kept traceback belongs to the error being raised again */
 } mll_state;
 
-/* ---- calls.c ---- */
+/* ---- calls.c --------------------------------------------------------------------------------- */
 
 void mll_open_names(lua_State *L);
 /* The name of a function in messages; the first one stays. */
@@ -89,7 +89,7 @@ void mll_release_handle(mll_handle *h, const char *by);
  * Everything made meanwhile is released, except what the results reach. detach: what survives leaves the tape. */
 int mll_scope_pcall(lua_State *L, int nargs, bool detach);
 
-/* ---- tables of the tensor rooms: `_both` are functions of the core table and methods -------------------------- */
+/* ---- tables of the tensor rooms: `_both` are functions of the core table and methods --------- */
 
 void mll_open_rng(lua_State *L);
 void mll_open_json(lua_State *L);

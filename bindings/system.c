@@ -8,8 +8,7 @@
 #define LEASE "ml.system.lease"
 #define LOG "ml.system.log"
 
-/* ---- leases
- * ------------------------------------------------------------------------------------------- */
+/* ---- leases ---------------------------------------------------------------------------------- */
 
 static ml_lease **check_lease(lua_State *L) {
   ml_lease **box = mll_check_object(L, 1, LEASE);
@@ -85,8 +84,7 @@ static int l_lease_holder(lua_State *L) {
   return 1;
 }
 
-/* ---- logs
- * --------------------------------------------------------------------------------------------- */
+/* ---- logs ------------------------------------------------------------------------------------ */
 
 static ml_log *check_log(lua_State *L) {
   ml_log **box = mll_check_object(L, 1, LOG);
@@ -141,8 +139,7 @@ static int l_log(lua_State *L) {
   return status ? mll_raise(L, &err) : 1;
 }
 
-/* ---- the rest
- * ----------------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static int l_stamp(lua_State *L) {
   char stamp[ML_STAMP_MAX];

@@ -6,8 +6,7 @@
 
 static const char *const dtype_names[] = {"dtype", NULL};
 
-/* ---- from Lua values
- * ---------------------------------------------------------------------------------------------- */
+/* ---- from Lua values ------------------------------------------------------------------------- */
 
 /* Whether the first number inside nested tables is a boolean. */
 static bool holds_booleans(lua_State *L, int idx) {
@@ -81,9 +80,7 @@ static int l_f32(lua_State *L) { return of_dtype(L, ML_F32); }
 static int l_index(lua_State *L) { return of_dtype(L, ML_INDEX); }
 static int l_u8(lua_State *L) { return of_dtype(L, ML_U8); }
 
-/* ---- filled
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- filled ---------------------------------------------------------------------------------- */
 
 /* The shape at argument 1 (a table, or one or two sizes) and the options, which stand in that table
  * or after it. Returns the position of the argument after the shape. */

@@ -3,9 +3,7 @@
 
 #include <math.h>
 
-/* ---- two operands
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- two operands ---------------------------------------------------------------------------- */
 
 /* The number at idx as a tensor of t's dtype stores it. */
 static double number_beside(lua_State *L, const ml_tensor *t, int idx) {
@@ -56,9 +54,7 @@ static int l_and(lua_State *L) { return binary(L, ML_AND); }
 static int l_or(lua_State *L) { return binary(L, ML_OR); }
 static int l_xor(lua_State *L) { return binary(L, ML_XOR); }
 
-/* ---- one operand
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- one operand ----------------------------------------------------------------------------- */
 
 static int unary(lua_State *L, ml_unary_op op) {
   ml_tensor *out = mll_push_result(L, 1);
@@ -117,9 +113,7 @@ int mll_tensor_neg(lua_State *L) { return unary(L, ML_NEG); }
 UNARIES(DEFINE)
 TESTS(DEFINE)
 
-/* ---- where, clamp
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- where, clamp ---------------------------------------------------------------------------- */
 
 /* A number at idx becomes a 0-d tensor of this dtype. */
 static void number_to_tensor(lua_State *L, int idx, ml_dtype dtype) {

@@ -4,8 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- reading a selection
- * --------------------------------------------------------------------------------------------- */
+/* ---- reading a selection --------------------------------------------------------------------- */
 
 /* Position k (from 1, negative from the end) on an axis of n entries -> from 0. */
 static int64_t position(lua_State *L, lua_Integer k, int64_t n, int axis) {
@@ -135,9 +134,7 @@ int mll_tensor_index(lua_State *L) {
   return 1;
 }
 
-/* ---- change in place
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- change in place ------------------------------------------------------------------------- */
 
 void mll_check_change(lua_State *L, ml_tensor *t, const ml_tensor *src, int src_arg) {
   ml_error err;

@@ -233,8 +233,7 @@ static int l_to(lua_State *L) {
   return finish(L, status, &err);
 }
 
-/* ---- joining and splitting
- * --------------------------------------------------------------------------------------------- */
+/* ---- joining and splitting ------------------------------------------------------------------- */
 
 static int join(lua_State *L, bool stack) {
   static const char *const names[] = {"axis", NULL};

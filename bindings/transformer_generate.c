@@ -299,7 +299,7 @@ static int l_generate(lua_State *L) {
   return 2;
 }
 
-/* ---- registration ---- */
+/* ---- registration ---------------------------------------------------------------------------- */
 
 const mll_fn mll_transformer_generate_methods[] = {
     {"generate", l_generate,

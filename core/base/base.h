@@ -14,7 +14,7 @@
 #define ML_MUST_CHECK __attribute__((warn_unused_result))
 #define ML_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
-/* ---- status and error ------------------------------------------------------------------------------- */
+/* ---- status and error ------------------------------------------------------------------------ */
 
 typedef enum {
   ML_OK = 0,
@@ -56,7 +56,7 @@ ML_API const char *ml_status_name(ml_status status);
     }                               \
   } while (0)
 
-/* ---- memory ----------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Small metadata. Counted for leak tests, failed in turn by the injector. NULL when refused. */
 ML_API void *ml_alloc(size_t bytes);                     /* zeroed */
@@ -97,7 +97,7 @@ ML_API size_t ml_arena_mark(const ml_arena *arena);
 ML_API void ml_arena_release(ml_arena *arena, size_t mark);
 ML_API ml_arena *ml_scratch(void); /* the process's own arena for core; NULL only when out of memory */
 
-/* ---- threads and cancel ----------------------------------------------------------------------------- */
+/* ---- threads and cancel ---------------------------------------------------------------------- */
 
 ML_API int ml_threads(void);
 ML_API ml_status ml_set_threads(int n, ml_error *err); /* 1..256 */
@@ -124,7 +124,7 @@ ML_API int ml_cancel_after(int n);
     if (ml_cancelled()) return ml_fail((err), ML_ECANCELLED, 0, "interrupted");        \
   } while (0)
 
-/* ---- machine ---------------------------------------------------------------------------------------- */
+/* ---- machine --------------------------------------------------------------------------------- */
 
 typedef enum { ML_ISA_PORTABLE = 0, ML_ISA_AVX2 = 1, ML_ISA_AVX512 = 2 } ml_isa;
 /* Best level of this CPU, or a lower one asked for by MOONLAB_SIMD=portable|avx2|avx512. Fixed at the first call. */
@@ -137,7 +137,7 @@ ML_API double ml_now(void);           /* seconds, monotonic */
 ML_API double ml_cpu_now(void);       /* seconds of CPU time of the process */
 ML_API uint64_t ml_peak_rss(void);    /* bytes, since the start */
 
-/* ---- random numbers: Philox4x32-10 (Salmon et al. 2011) ---------------------------------------------- */
+/* ---- random numbers: Philox4x32-10 (Salmon et al. 2011) -------------------------------------- */
 
 /* key: the stream. counter: the next 128-bit block, low word first; a draw always starts at a block and
  * takes whole blocks, so that element i of a draw depends on key, counter and i only.
@@ -177,7 +177,7 @@ ML_API void ml_rng_integers(ml_rng *g, int64_t *x, int64_t n, int64_t lo, int64_
 /* Of 0..n-1. ML_ECANCELLED leaves g as it was. */
 ML_API ml_status ml_rng_permutation(ml_rng *g, int64_t *x, int64_t n, ml_error *err) ML_MUST_CHECK;
 
-/* ---- files ------------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* A file that appears whole or not at all: written beside its name, fsynced, renamed. */
 typedef struct ml_out_file ml_out_file;

@@ -73,8 +73,7 @@ static void learn_limit(void) {
   limit = (uint64_t)(0.9 * (double)ml_available_memory()) + held;
 }
 
-/* ---- the system's side
- * ------------------------------------------------------------------------------ */
+/* ---- the system's side ----------------------------------------------------------------------- */
 
 static bool may_hold(size_t bytes) {
   if (!limit_known)
@@ -244,8 +243,7 @@ static void shrink_cache(void) {
   }
 }
 
-/* ---- callers' side
- * ---------------------------------------------------------------------------------- */
+/* ---- callers' side --------------------------------------------------------------------------- */
 
 void *ml_block_new(size_t bytes) {
   if (ml_inject_fails() || bytes > (size_t)1 << 46)
@@ -307,8 +305,7 @@ void ml_cache_trim(void) {
       drop_one(c);
 }
 
-/* ---- accounts
- * --------------------------------------------------------------------------------------- */
+/* ---- accounts -------------------------------------------------------------------------------- */
 
 uint64_t ml_live_bytes(void) { return memory.live; }
 

@@ -139,8 +139,7 @@ uint64_t ml_peak_rss(void) {
   return (uint64_t)usage.ru_maxrss * 1024;
 }
 
-/* ---- memory available
- * ------------------------------------------------------------------------------- */
+/* ---- memory available ------------------------------------------------------------------------ */
 
 /* The number in a one-number file; UINT64_MAX when there is none ("max", no file). */
 static uint64_t read_number(const char *path) {

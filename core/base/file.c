@@ -26,8 +26,7 @@ static const char *shown(const char *path) {
 #define FAIL_ERRNO(err, verb, path, code)                                                          \
   ml_fail((err), ML_EIO, 1, "cannot %s '%s': %s", (verb), shown(path), strerror(code))
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct ml_out_file {
   int fd;
@@ -210,8 +209,7 @@ ml_status ml_write_file(const char *path, const void *data, size_t bytes, ml_err
   return ml_out_commit(f, err);
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Into a block that grows as the file turns out longer: pipes and /proc have no size beforehand. */
 static ml_status read_all(ml_in_file *file, int fd, size_t expected, const char *path,

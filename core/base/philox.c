@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the generator
- * ---------------------------------------------------------------------------------- */
+/* ---- the generator --------------------------------------------------------------------------- */
 
 void ml_philox(uint32_t out[4], uint64_t key, uint64_t counter_low, uint64_t counter_high) {
   uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
@@ -39,8 +38,7 @@ ml_rng ml_rng_fold(const ml_rng *g, const char *name, size_t name_len, int64_t i
   return (ml_rng){(uint64_t)w[1] << 32 | w[0], 0};
 }
 
-/* ---- fills
- * ------------------------------------------------------------------------------------------ */
+/* ---- fills ----------------------------------------------------------------------------------- */
 
 enum { CHUNK_BLOCKS = 4096, TRUNCATION = 2 };
 typedef enum { UNIFORM, NORMAL, TRUNCATED } fill_kind;
@@ -167,8 +165,7 @@ void ml_rng_truncated_normal_f32(ml_rng *g, float *x, int64_t n, double std) {
   fill_run(g, x, n, 4, 0, std / TRUNCATED_STD, TRUNCATED);
 }
 
-/* ---- integers
- * --------------------------------------------------------------------------------------- */
+/* ---- integers -------------------------------------------------------------------------------- */
 
 /* A number below range (0: any 64-bit number) from 64-bit word i of the draw: the upper half of
  * word * range, drawn again at the next attempt where that would be uneven (Lemire 2019). */

@@ -27,7 +27,7 @@ static ml_tensor *sink_of(const engine *e, ml_node *leaf) {
   return e->to_sinks ? ml_leaf_of(leaf)->sink : &ml_leaf_of(leaf)->grad;
 }
 
-/* ---- the queue ------------------------------------------------------------------------- */
+/* ---- the queue ------------------------------------------------------------------------------- */
 
 static ml_status push(engine *e, ml_node *node, ml_error *err) {
   if (e->count == e->capacity) {
@@ -65,7 +65,7 @@ static ml_node *pop(engine *e) {
   return top;
 }
 
-/* ---- accumulation ---------------------------------------------------------------------- */
+/* ---- accumulation ---------------------------------------------------------------------------- */
 
 /* May be changed in place: nobody else sees the storage. */
 static bool owned(const ml_tensor *g) { return g->storage->refs == 1 && ml_is_contiguous(g); }
@@ -142,7 +142,7 @@ static ml_status hand_on(engine *e, const ml_edge *edge, ml_tensor *g, ml_error 
   return status;
 }
 
-/* ---- the vjp's side -------------------------------------------------------------------- */
+/* ---- the vjp's side -------------------------------------------------------------------------- */
 
 static bool edge_wanted(const engine *e, const ml_edge *edge) {
   return edge->node && (edge->node->op || sink_of(e, edge->node));
@@ -212,7 +212,7 @@ ml_status ml_vjp_give(ml_vjp *c, int i, ml_tensor *g, ml_error *err) {
   return ML_OK;
 }
 
-/* ---- the run --------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static ml_status check_saved(const ml_node *node, ml_error *err) {
   char text[ML_DESCRIBE];

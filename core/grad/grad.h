@@ -16,7 +16,7 @@ typedef struct ml_node ml_node;
 typedef struct ml_op ml_op;
 typedef struct ml_save ml_save;
 
-/* ---- the descriptor -------------------------------------------------------------------- */
+/* ---- the descriptor -------------------------------------------------------------------------- */
 
 /* What a vjp sees. */
 typedef struct ml_vjp {
@@ -69,7 +69,7 @@ ML_API void ml_register_ops(const ml_op *const *ops, int n);
 ML_API int ml_op_count(void);
 ML_API const ml_op *ml_op_at(int i);
 
-/* ---- tape ------------------------------------------------------------------------------ */
+/* ---- tape ------------------------------------------------------------------------------------ */
 
 /* w shares t's storage and is a leaf: it collects a gradient. t is real. */
 ML_API ml_status ml_param(ml_tensor *w, const ml_tensor *t, ml_error *err) ML_MUST_CHECK;
@@ -93,7 +93,7 @@ ML_API bool ml_grad_enable(bool on); /* returns the previous state */
 /* Changing t in place is refused (ML_ESTATE) when it is on a tape and not a leaf, or a leaf while gradients are enabled. */
 ML_API ml_status ml_check_in_place(const ml_tensor *t, int arg, ml_error *err) ML_MUST_CHECK;
 
-/* ---- differentiable tensor ops --------------------------------------------------------- */
+/* ---- differentiable tensor ops --------------------------------------------------------------- */
 
 ML_API ml_status ml_binary(ml_tensor *out, ml_binary_op op, const ml_tensor *a, const ml_tensor *b, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_binary_number(ml_tensor *out, ml_binary_op op, const ml_tensor *t, double number, bool reverse, ml_error *err) ML_MUST_CHECK;

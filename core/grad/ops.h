@@ -86,7 +86,7 @@ ml_grad_vjp ml_grad_unary_vjp, ml_grad_binary_vjp, ml_grad_number_vjp, ml_grad_r
   ml_grad_check ml_grad_##name##_check;
 #include "ops.def"
 
-/* ---- for vjps -------------------------------------------------------------------------- */
+/* ---- for vjps -------------------------------------------------------------------------------- */
 
 /* Zeros of any shape in one element. */
 ml_status ml_grad_zeros(ml_tensor *out, ml_dtype dtype, const ml_shape *shape, ml_error *err);
@@ -97,7 +97,7 @@ ml_status ml_grad_give_summed(ml_vjp *c, int i, ml_tensor *g, ml_error *err);
 /* The same view as g, handed over as the gradient of input i. */
 ml_status ml_grad_give_alias(ml_vjp *c, int i, const ml_tensor *g, ml_error *err);
 
-/* ---- for check cases ------------------------------------------------------------------- */
+/* ---- for check cases ------------------------------------------------------------------------- */
 
 /* Inputs of a case: f64, uniform in [lo, hi]; the gradient of input i is checked. */
 ml_status ml_case_uniform(ml_check_case *c, int i, const ml_shape *shape, double lo, double hi,

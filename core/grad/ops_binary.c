@@ -35,7 +35,7 @@ ml_status ml_binary_number(ml_tensor *out, ml_binary_op op, const ml_tensor *t, 
   return ml_apply(out, number_ops[op], &t, 1, &attr, err);
 }
 
-/* ---- forward --------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 static const ml_tensor nothing;
 
@@ -85,7 +85,7 @@ ml_status ml_grad_number_forward(ml_tensor *out, const ml_tensor *const *in, int
   return need & 4 ? ml_save_tensor(save, out, err) : ML_OK;
 }
 
-/* ---- derivatives ----------------------------------------------------------------------- */
+/* ---- derivatives ----------------------------------------------------------------------------- */
 
 /* g = g where keep, else 0 */
 static ml_status keep_where(ml_tensor *g, const ml_tensor *keep, ml_error *err) {
@@ -282,7 +282,7 @@ ml_status ml_grad_number_vjp(ml_vjp *c, ml_error *err) {
   return status;
 }
 
-/* ---- check cases ----------------------------------------------------------------------- */
+/* ---- check cases ----------------------------------------------------------------------------- */
 
 static ml_status check(ml_check_case *c, int variant, int *n_variants, ml_binary_op op, ml_rng *g,
                        ml_error *err) {

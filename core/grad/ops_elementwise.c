@@ -15,7 +15,7 @@ static ml_status masked(ml_tensor *g, const ml_tensor *cond, bool when, const ml
   return status;
 }
 
-/* ---- where ----------------------------------------------------------------------------- */
+/* ---- where ----------------------------------------------------------------------------------- */
 
 ml_status ml_where(ml_tensor *out, const ml_tensor *cond, const ml_tensor *a, const ml_tensor *b,
                    ml_error *err) {
@@ -60,7 +60,7 @@ ml_status ml_grad_where_check(ml_check_case *c, int variant, int *n_variants, ml
   return ML_OK;
 }
 
-/* ---- clamp ----------------------------------------------------------------------------- */
+/* ---- clamp ----------------------------------------------------------------------------------- */
 
 ml_status ml_clamp(ml_tensor *out, const ml_tensor *t, double lo, double hi, ml_error *err) {
   if (!ml_taped1(t))
@@ -106,7 +106,7 @@ ml_status ml_grad_clamp_check(ml_check_case *c, int variant, int *n_variants, ml
   return variant ? ml_case_reverse_layout(c, 0, err) : ML_OK;
 }
 
-/* ---- cast ------------------------------------------------------------------------------ */
+/* ---- cast ------------------------------------------------------------------------------------ */
 
 ml_status ml_cast(ml_tensor *out, const ml_tensor *t, ml_dtype dtype, ml_error *err) {
   if (!ml_taped1(t) || !ml_is_real(dtype))
@@ -140,7 +140,7 @@ ml_status ml_grad_cast_check(ml_check_case *c, int variant, int *n_variants, ml_
   return ml_case_uniform(c, 0, &shape, -1, 1, g, err);
 }
 
-/* ---- copies ---------------------------------------------------------------------------- */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
 ml_status ml_clone(ml_tensor *out, const ml_tensor *t, ml_error *err) {
   if (!ml_taped1(t))

@@ -14,7 +14,7 @@ static ml_status scatter_back(ml_vjp *c, int i, const ml_tensor *ids, const ml_t
   return ml_vjp_give(c, i, &g, err);
 }
 
-/* ---- sort, topk ------------------------------------------------------------------------ */
+/* ---- sort, topk ------------------------------------------------------------------------------ */
 
 static ml_status apply_order(ml_tensor *values, ml_tensor *indices, const ml_op *op,
                              const ml_tensor *t, const ml_grad_axis_attr *attr, ml_error *err) {
@@ -87,7 +87,7 @@ ml_status ml_grad_topk_check(ml_check_case *c, int variant, int *n_variants, ml_
   return check_order(c, variant, n_variants, g, err);
 }
 
-/* ---- gather ---------------------------------------------------------------------------- */
+/* ---- gather ---------------------------------------------------------------------------------- */
 
 ml_status ml_gather(ml_tensor *out, const ml_tensor *t, const ml_tensor *ids, int axis,
                     ml_error *err) {
@@ -124,7 +124,7 @@ ml_status ml_grad_gather_check(ml_check_case *c, int variant, int *n_variants, m
   return variant == 3 ? ml_case_reverse_layout(c, 0, err) : ML_OK;
 }
 
-/* ---- scatter --------------------------------------------------------------------------- */
+/* ---- scatter --------------------------------------------------------------------------------- */
 
 ml_status ml_scatter(ml_tensor *out, const ml_tensor *t, const ml_tensor *ids, const ml_tensor *src,
                      int axis, bool add, ml_error *err) {
@@ -219,7 +219,7 @@ ml_status ml_grad_scatter_check(ml_check_case *c, int variant, int *n_variants, 
   return ml_case_uniform(c, 2, &ids, -1, 1, g, err);
 }
 
-/* ---- index_select ---------------------------------------------------------------------- */
+/* ---- index_select ---------------------------------------------------------------------------- */
 
 ml_status ml_index_select(ml_tensor *out, const ml_tensor *t, const ml_tensor *ids, int axis,
                           ml_error *err) {

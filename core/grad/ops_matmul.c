@@ -23,7 +23,7 @@ ml_status ml_grad_matmul_forward(ml_tensor *out, const ml_tensor *const *in, int
   return ml_save_tensor(save, in[0]->node ? in[1] : &nothing, err);
 }
 
-/* ---- batches of matrices in memory ----------------------------------------------------- */
+/* ---- batches of matrices in memory ----------------------------------------------------------- */
 
 /* n matrices, step apart; element (i, j) of op(M) lies at i*ld + j, or at j*ld + i when transposed.
  */
@@ -76,7 +76,7 @@ static ml_status read_matrices(matrices *m, const ml_tensor *t, ml_error *err) {
   return ML_OK;
 }
 
-/* ---- products into a gradient ---------------------------------------------------------- */
+/* ---- products into a gradient ---------------------------------------------------------------- */
 
 typedef struct {
   ml_dtype dtype;
@@ -185,7 +185,7 @@ static ml_status batch_vjp(ml_vjp *c, const ml_tensor *a, const ml_tensor *b, co
   return ML_OK;
 }
 
-/* ---- whatever is left ------------------------------------------------------------------ */
+/* ---- whatever is left ------------------------------------------------------------------------ */
 
 /* g = x y with the last axes of one of them exchanged, summed to the shape of input i (vectors as
  * matrices). */
@@ -224,7 +224,7 @@ static ml_status general_vjp(ml_vjp *c, const ml_tensor *a, const ml_tensor *b, 
   return ML_OK;
 }
 
-/* ---- dispatch -------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 /* The saved tensor in the given shape; nothing when it was not saved. */
 static ml_status shaped(ml_tensor *out, const ml_tensor *t, const ml_shape *shape, ml_error *err) {

@@ -13,7 +13,7 @@ static const ml_op *const reduce_ops[ML_REDUCE_COUNT] = {
 #include "ops.def"
 };
 
-/* ---- axes ------------------------------------------------------------------------------ */
+/* ---- axes ------------------------------------------------------------------------------------ */
 
 static bool reduced(unsigned axes, int k) { return axes == 0 || (axes >> k & 1u); }
 
@@ -41,7 +41,7 @@ static double count_reduced(const ml_shape *shape, unsigned axes) {
   return n;
 }
 
-/* ---- sums, extremes, norms ------------------------------------------------------------- */
+/* ---- sums, extremes, norms ------------------------------------------------------------------- */
 
 ml_status ml_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, unsigned axes,
                     bool keepdims, ml_error *err) {
@@ -287,7 +287,7 @@ static ml_status check(ml_check_case *c, int variant, int *n_variants, ml_reduce
   }
 #include "ops.def"
 
-/* ---- variance and standard deviation --------------------------------------------------- */
+/* ---- variance and standard deviation --------------------------------------------------------- */
 
 ml_status ml_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool keepdims, int ddof,
                  ml_error *err) {
@@ -387,7 +387,7 @@ ml_status ml_grad_std_check(ml_check_case *c, int variant, int *n_variants, ml_r
   return ml_grad_var_check(c, variant, n_variants, g, err);
 }
 
-/* ---- running sum ----------------------------------------------------------------------- */
+/* ---- running sum ----------------------------------------------------------------------------- */
 
 ml_status ml_cumsum(ml_tensor *out, const ml_tensor *t, int axis, ml_error *err) {
   if (!ml_taped1(t))
@@ -437,7 +437,7 @@ ml_status ml_grad_cumsum_check(ml_check_case *c, int variant, int *n_variants, m
   return variant == 3 ? ml_case_reverse_layout(c, 0, err) : ML_OK;
 }
 
-/* ---- softmax --------------------------------------------------------------------------- */
+/* ---- softmax --------------------------------------------------------------------------------- */
 
 ml_status ml_softmax(ml_tensor *out, const ml_tensor *t, int axis, bool log, ml_error *err) {
   if (!ml_taped1(t))

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- reshape, squeeze, unsqueeze ------------------------------------------------------- */
+/* ---- reshape, squeeze, unsqueeze ------------------------------------------------------------- */
 
 ml_status ml_reshape(ml_tensor *out, const ml_tensor *t, const ml_shape *shape, ml_error *err) {
   if (!ml_taped1(t))
@@ -60,7 +60,7 @@ ml_status ml_grad_reshape_check(ml_check_case *c, int variant, int *n_variants, 
   return variant == 1 || variant == 4 ? ml_case_reverse_layout(c, 0, err) : ML_OK;
 }
 
-/* ---- permute, transpose ---------------------------------------------------------------- */
+/* ---- permute, transpose ---------------------------------------------------------------------- */
 
 ml_status ml_permute(ml_tensor *out, const ml_tensor *t, const int *axes, ml_error *err) {
   if (!ml_taped1(t))
@@ -106,7 +106,7 @@ ml_status ml_grad_permute_check(ml_check_case *c, int variant, int *n_variants, 
   return ml_case_uniform(c, 0, &shape, -1, 1, g, err);
 }
 
-/* ---- broadcast ------------------------------------------------------------------------- */
+/* ---- broadcast ------------------------------------------------------------------------------- */
 
 ml_status ml_broadcast(ml_tensor *out, const ml_tensor *t, const ml_shape *shape, ml_error *err) {
   if (!ml_taped1(t))
@@ -135,7 +135,7 @@ ml_status ml_grad_broadcast_check(ml_check_case *c, int variant, int *n_variants
   return ml_case_uniform(c, 0, &from[variant], -1, 1, g, err);
 }
 
-/* ---- slice, narrow --------------------------------------------------------------------- */
+/* ---- slice, narrow --------------------------------------------------------------------------- */
 
 ml_status ml_slice_view(ml_tensor *out, const ml_tensor *t, const ml_slice *slices, int n,
                         ml_error *err) {
@@ -222,7 +222,7 @@ ml_status ml_grad_slice_check(ml_check_case *c, int variant, int *n_variants, ml
   return variant == 1 ? ml_case_reverse_layout(c, 0, err) : ML_OK;
 }
 
-/* ---- triangle and diagonal ------------------------------------------------------------- */
+/* ---- triangle and diagonal ------------------------------------------------------------------- */
 
 ml_status ml_tri(ml_tensor *out, const ml_tensor *t, int64_t diagonal, bool upper, ml_error *err) {
   if (!ml_taped1(t))

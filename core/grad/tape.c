@@ -6,7 +6,7 @@
 bool ml_grad_on = true;
 static uint64_t last_number;
 
-/* ---- life of nodes --------------------------------------------------------------------- */
+/* ---- life of nodes --------------------------------------------------------------------------- */
 
 void ml_node_retain(ml_node *node) { node->refs++; }
 
@@ -53,7 +53,7 @@ static void set_hooks(void) {
   done = true;
 }
 
-/* ---- leaves ---------------------------------------------------------------------------- */
+/* ---- leaves ---------------------------------------------------------------------------------- */
 
 ml_status ml_param(ml_tensor *w, const ml_tensor *t, ml_error *err) {
   char text[ML_DESCRIBE];
@@ -112,7 +112,7 @@ void ml_grad_zero(const ml_tensor *w) {
   ml_touch(grad);
 }
 
-/* ---- state ----------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 bool ml_grad_enabled(void) { return ml_grad_on; }
 
@@ -138,7 +138,7 @@ ml_status ml_check_in_place(const ml_tensor *t, int arg, ml_error *err) {
   return ML_OK;
 }
 
-/* ---- recording ------------------------------------------------------------------------- */
+/* ---- recording ------------------------------------------------------------------------------- */
 
 ml_status ml_save_tensor(ml_save *save, const ml_tensor *t, ml_error *err) {
   if (!save)
@@ -240,7 +240,7 @@ ml_status ml_apply(ml_tensor *out, const ml_op *op, const ml_tensor *const *in, 
   return status;
 }
 
-/* ---- the list of ops ------------------------------------------------------------------- */
+/* ---- the list of ops ------------------------------------------------------------------------- */
 
 #define MAX_TABLES 32
 

@@ -73,8 +73,7 @@ ml_status ml_io_gzip_read(ml_io_gzip *gz, void *data, size_t n, size_t *got, ml_
   return ML_OK;
 }
 
-/* ---- text
- * ------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static ml_status unpack(ml_text *out, const ml_io_source *s, ml_error *err) {
   ml_io_gzip *gz;

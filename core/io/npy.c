@@ -3,8 +3,7 @@
 
 #include <ctype.h>
 
-/* ---- the header, as far as numpy writes it
- * ----------------------------------------------------------- */
+/* ---- the header, as far as numpy writes it --------------------------------------------------- */
 
 typedef struct {
   const char *at, *end;
@@ -193,8 +192,7 @@ ml_status ml_io_parse_npy(ml_tensor *out, const ml_io_source *s, ml_error *err) 
   return status;
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 size_t ml_io_npy_header(char *text, const ml_tensor *t) {
   static const char *const descr[ML_DTYPE_COUNT] = {"<f8", "<f4", "<i8", "|u1"};

@@ -22,8 +22,7 @@ enum {
 #define FULL32 UINT64_C(0xffffffff)
 #define PIECE ((size_t)1 << 24)
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct {
   uint64_t at, bytes, members; /* of the central directory */
@@ -281,8 +280,7 @@ ml_status ml_io_parse_npz(ml_tensor_file *out, const ml_io_source *s, ml_error *
   return status;
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 typedef struct {
   uint64_t at, bytes;

@@ -18,8 +18,7 @@ static const struct {
              {"BOOL", ML_IO_BOOL}};
 #define METADATA "__metadata__"
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 typedef struct {
   const char *name;
@@ -186,8 +185,7 @@ ml_status ml_io_parse_safetensors(ml_tensor_file *out, const ml_io_source *s, ml
   return status;
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static const char *type_name(ml_dtype dtype) {
   static const char *const names[ML_DTYPE_COUNT] = {"F64", "F32", "I64", "U8"};

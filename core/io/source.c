@@ -5,8 +5,7 @@
 
 enum { PATH_SHOWN = 90, MEMBER_SHOWN = 40, PIECE = 1024, POLL_BYTES = 16 << 20 };
 
-/* ---- messages
- * --------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static const char *tail(const char *text, size_t most) {
   size_t n = strlen(text);
@@ -37,8 +36,7 @@ bool ml_io_fits(uint64_t bytes) {
   return bytes <= info.limit && info.live <= info.limit - bytes;
 }
 
-/* ---- element types
- * ---------------------------------------------------------------------------------- */
+/* ---- element types --------------------------------------------------------------------------- */
 
 size_t ml_io_type_size(ml_io_type type) {
   static const unsigned char size[ML_IO_TYPE_COUNT] = {8, 4, 2, 2, 1, 2, 4, 8, 1, 2, 4, 8, 1};
@@ -255,8 +253,7 @@ ml_status ml_io_tensor(ml_tensor *out, ml_io_type type, bool swapped, bool label
   return ML_OK;
 }
 
-/* ---- lists of tensors
- * ------------------------------------------------------------------------------- */
+/* ---- lists of tensors ------------------------------------------------------------------------ */
 
 ml_status ml_io_reserve(ml_tensor_file *file, int n, const ml_io_source *s, ml_error *err) {
   size_t bytes = (size_t)n * sizeof *file->items;

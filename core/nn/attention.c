@@ -12,8 +12,7 @@
 
 static int64_t queries_of_task(int64_t heads) { return heads >= MANY_HEADS ? 256 : 64; }
 
-/* ---- checks
- * -------------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static ml_status check_inputs(const ml_tensor *const *in, const ml_nn_attention_attr *attr,
                               ml_error *err) {
@@ -80,8 +79,7 @@ static ml_attention_args args_of(const ml_tensor *qkv, const ml_tensor *segments
   };
 }
 
-/* ---- running over the pool
- * ----------------------------------------------------------------------------- */
+/* ---- running over the pool ------------------------------------------------------------------- */
 
 typedef struct {
   const ml_nn_attention_kernels *kernels;
@@ -202,8 +200,7 @@ static ml_status run_backward(ml_attention_args *a, ml_dtype dtype, ml_error *er
   return status;
 }
 
-/* ---- the op
- * -------------------------------------------------------------------------------------------- */
+/* ---- the op ---------------------------------------------------------------------------------- */
 
 static void clear_all(ml_tensor *t, int n) {
   for (int i = 0; i < n; i++)

@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* ---- shared
- * ---------------------------------------------------------------------------------------------- */
+/* ---- shared ---------------------------------------------------------------------------------- */
 
 ml_status ml_nn_ce_check(const char *op, const ml_tensor *x, const ml_tensor *targets,
                          const ml_tensor *mask, double z_loss, ml_error *err) {
@@ -95,8 +94,7 @@ ml_status ml_nn_ce_case_mask(ml_check_case *c, int i, bool zeros, ml_rng *g, ml_
   return ML_OK;
 }
 
-/* ---- given logits
- * ------------------------------------------------------------------------------------------- */
+/* ---- given logits ---------------------------------------------------------------------------- */
 
 enum { LOGITS, TARGETS, MASK };
 enum { SAVED_LOGITS, SAVED_TARGETS, SAVED_LOGZ, SAVED_WEIGHT, SAVED_VALUE };

@@ -9,8 +9,7 @@
 #include "attention.h"
 #include "nn.h"
 
-/* ---- activations (simd/activation.c)
- * ---------------------------------------------------------------- */
+/* ---- activations (simd/activation.c) --------------------------------------------------------- */
 
 typedef struct {
   void (*forward)(ml_act act, int64_t n, const void *x, void *y); /* y = act(x); may alias */
@@ -25,8 +24,7 @@ typedef struct {
                        void *y, int64_t ldy);
 } ml_nn_act_kernels;
 
-/* ---- rows (simd/rows.c)
- * ------------------------------------------------------------------------------ */
+/* ---- rows (simd/rows.c) ---------------------------------------------------------------------- */
 
 typedef struct {
   void (*fill)(int64_t rows, int64_t n, double scale, const void *b,
@@ -44,8 +42,7 @@ typedef struct {
  * caches. */
 typedef enum { ML_NN_STORE = 0, ML_NN_ADD, ML_NN_STREAM } ml_nn_write;
 
-/* ---- norms (simd/norm.c)
- * ------------------------------------------------------------------------------ */
+/* ---- norms (simd/norm.c) --------------------------------------------------------------------- */
 
 typedef struct {
   /* gain, shift, mean, rstd may be NULL */
@@ -62,8 +59,7 @@ typedef struct {
                    const void *rstd, void *dx, ml_nn_write how, void *dgain);
 } ml_nn_norm_kernels;
 
-/* ---- cross-entropy (simd/cross_entropy.c)
- * -------------------------------------------------------------- */
+/* ---- cross-entropy (simd/cross_entropy.c) ---------------------------------------------------- */
 
 typedef struct {
   double logz, sum; /* log of the sum of exponentials; plain sum of the logits */
@@ -77,8 +73,7 @@ typedef struct {
   void (*softmax)(int64_t n, const void *z, double logz, double alpha, void *dz, bool add);
 } ml_nn_ce_kernels;
 
-/* ---- dropout (simd/dropout.c)
- * ---------------------------------------------------------------------------- */
+/* ---- dropout (simd/dropout.c) ---------------------------------------------------------------- */
 
 typedef struct {
   /* Elements [first, first + n) of the draw of stream (key, counter): word i % 4 of Philox block
@@ -88,8 +83,7 @@ typedef struct {
                 double scale, const void *x, void *y, bool add);
 } ml_nn_dropout_kernels;
 
-/* ---- rotary embedding (simd/rotary.c)
- * -------------------------------------------------------------------- */
+/* ---- rotary embedding (simd/rotary.c) -------------------------------------------------------- */
 
 typedef struct {
   /* The H heads of one position: pairs turn by the angles whose cos and sin [D/2] are given, or

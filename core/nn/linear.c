@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* ---- linear
- * ------------------------------------------------------------------------------------------- */
+/* ---- linear ---------------------------------------------------------------------------------- */
 
 /* x [...,K], W [K,N] or [N,K], b [N] or NULL. */
 static ml_status linear_check(const char *op, const ml_tensor *x, const ml_tensor *W,
@@ -170,8 +169,7 @@ ml_status ml_linear_t(ml_tensor *y, const ml_tensor *x, const ml_tensor *W, cons
   return ml_apply(y, &ml_nn_op_linear, (const ml_tensor *[]){x, W, b}, 3, &a, err);
 }
 
-/* ---- three maps of one input
- * ------------------------------------------------------------------------------ */
+/* ---- three maps of one input ----------------------------------------------------------------- */
 
 ml_status ml_nn_linear3_forward(ml_tensor *out, const ml_tensor *const *in, int n, const void *attr,
                                 ml_save *save, ml_error *err) {

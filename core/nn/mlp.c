@@ -145,9 +145,7 @@ ml_status ml_nn_mlp_forward(ml_tensor *out, const ml_tensor *const *in, int n, c
   return status;
 }
 
-/* ---- backward
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 /* A block of rows at a time, so that activations and their gradients stay in cache and small: both
  * [block,M]. */

@@ -148,8 +148,7 @@ static ml_status norm_vjp(ml_vjp *c, bool layer, ml_error *err) {
   return status;
 }
 
-/* ---- layer norm
- * ------------------------------------------------------------------------------------------- */
+/* ---- layer norm ------------------------------------------------------------------------------ */
 
 ml_status ml_nn_layer_norm_forward(ml_tensor *out, const ml_tensor *const *in, int n,
                                    const void *attr, ml_save *save, ml_error *err) {
@@ -182,9 +181,7 @@ ml_status ml_layer_norm(ml_tensor *y, const ml_tensor *x, const ml_tensor *gain,
   return ml_apply(y, &ml_nn_op_layer_norm, (const ml_tensor *[]){x, gain, shift}, 3, &a, err);
 }
 
-/* ---- rms norm
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- rms norm -------------------------------------------------------------------------------- */
 
 ml_status ml_nn_rms_norm_forward(ml_tensor *out, const ml_tensor *const *in, int n,
                                  const void *attr, ml_save *save, ml_error *err) {

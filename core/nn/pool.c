@@ -125,8 +125,7 @@ ml_status ml_avg_pool2d(ml_tensor *y, const ml_tensor *x, int64_t kh, int64_t kw
   return ml_apply(y, &ml_nn_op_avg_pool2d, &x, 1, &attr, err);
 }
 
-/* ---- over whole images
- * --------------------------------------------------------------------------------------- */
+/* ---- over whole images ----------------------------------------------------------------------- */
 
 static void global_body(void *ctx, int64_t n, int worker) {
   (void)worker;

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- table of angles
- * ------------------------------------------------------------------------------------ */
+/* ---- table of angles ------------------------------------------------------------------------- */
 
 /* Rows of cos [D/2] then sin [D/2], one per position 0..count-1. The cache is the process's own,
  * bounded, and outside the counted memory, as code would be: it is filled once and read by every
@@ -75,8 +74,7 @@ static const void *cached_table(ml_dtype dtype, int64_t D, double base, int64_t 
   return t->rows;
 }
 
-/* ---- running
- * -------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 typedef struct {
   ml_dtype dtype;
@@ -150,8 +148,7 @@ static ml_status run_turn(void *y, const ml_tensor *x, const ml_tensor *position
   return status;
 }
 
-/* ---- the op
- * --------------------------------------------------------------------------------------------- */
+/* ---- the op ---------------------------------------------------------------------------------- */
 
 static ml_status check_inputs(const ml_tensor *const *in, const ml_nn_rotary_attr *attr,
                               ml_error *err) {

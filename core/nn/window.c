@@ -85,8 +85,7 @@ void ml_nn_window_scatter(const ml_nn_window *w, ml_dtype dtype, void *image, co
               ml_nn_at(image, dtype, ((y + ky) * w->W + x0) * w->C));
 }
 
-/* ---- layers y = patches W + b ------------------------------------------------------------------
- */
+/* ---- layers y = patches W + b ---------------------------------------------------------------- */
 
 ml_status ml_nn_patches_take(ml_nn_patches *t, int64_t elements, ml_arena *arena, ml_error *err) {
   void *scratch;

@@ -44,8 +44,7 @@ void ml_nn_window_gather(const ml_nn_window *w, void *patch, const void *image, 
 void ml_nn_window_scatter(const ml_nn_window *w, ml_dtype dtype, void *image, const void *patch,
                           int64_t oy, int64_t ox, int64_t y0, int64_t y1);
 
-/* ---- layers y = patches W + b ------------------------------------------------------------------
- */
+/* ---- layers y = patches W + b ---------------------------------------------------------------- */
 
 typedef struct {
   ml_dtype dtype;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- life ---- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 ml_status ml_optim_new(ml_optim **optim, const ml_optim_options *options, ml_error *err) {
   ML_TRY(ml_optim_check(options, err));
@@ -138,7 +138,7 @@ const char *ml_optim_slot(const ml_optim *o, int i, int slot, ml_tensor *state) 
   return adam[slot];
 }
 
-/* ---- the elementwise rules ---- */
+/* ---- the elementwise rules ------------------------------------------------------------------- */
 
 typedef struct {
   ml_optim *o;
@@ -214,7 +214,7 @@ static void elementwise(ml_optim *o, double s, const ml_tensor *const *grads) {
   run_pass(&c, 1);
 }
 
-/* ---- a step ---- */
+/* ---- a step ---------------------------------------------------------------------------------- */
 
 void ml_optim_begin(const ml_optim_options *o, ml_optim_entry *e, double s) {
   ml_touch(&e->w);

@@ -77,7 +77,7 @@ ml_status ml_optim_check(const ml_optim_options *o, ml_error *err) {
   return ML_OK;
 }
 
-/* ---- the options by name ---- */
+/* ---- the options by name --------------------------------------------------------------------- */
 
 #define NUMBER(field)                                                                              \
   { #field, ML_OPTIM_NUMBER, offsetof(ml_optim_options, field) }

@@ -90,8 +90,7 @@ static int64_t walk(int dir, int64_t below, double now, double timeout) {
   return largest;
 }
 
-/* ---- content
- * ----------------------------------------------------------------------------------------- */
+/* ---- content --------------------------------------------------------------------------------- */
 
 static size_t write_content(char text[CONTENT], const ml_process_id *id) {
   int n =
@@ -190,8 +189,7 @@ ml_status ml_lease_look(ml_lease_info *info, const char *dir, double timeout, ml
   return status;
 }
 
-/* ---- the heartbeat
- * ----------------------------------------------------------------------------------- */
+/* ---- the heartbeat --------------------------------------------------------------------------- */
 
 /* Renews the file's time and sees whether it is still ours: who takes over creates lease.N+1, and
  * only then removes lease.N. Called with the mutex held. */
@@ -284,8 +282,7 @@ static void heart_remove(ml_lease *lease) {
     pthread_join(thread, NULL);
 }
 
-/* ---- claiming
- * ----------------------------------------------------------------------------------------- */
+/* ---- claiming -------------------------------------------------------------------------------- */
 
 /* A file of our own in the folder with our content, whose time is the file system's now; 0 or an
  * errno. */

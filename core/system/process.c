@@ -30,8 +30,7 @@ static ml_child *orphans;
 
 enum { SLICE_MS = 100 }; /* a Ctrl-C that came just before a wait is seen after this long */
 
-/* ---- ending
- * ------------------------------------------------------------------------------------------- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 /* Takes notice of its end without waiting. */
 static void look(ml_child *child) {
@@ -165,8 +164,7 @@ ml_status ml_sleep(double seconds, ml_error *err) {
   return ML_OK;
 }
 
-/* ---- starting
- * ----------------------------------------------------------------------------------------- */
+/* ---- starting -------------------------------------------------------------------------------- */
 
 /* The same file above the standard streams, so that no dup2 of the child overwrites it. */
 static int lift(int fd) {
@@ -357,8 +355,7 @@ ml_status ml_child_spawn(ml_child **out, const ml_spawn_options *o, bool *found,
   return ML_OK;
 }
 
-/* ---- pipes
- * -------------------------------------------------------------------------------------------- */
+/* ---- pipes ----------------------------------------------------------------------------------- */
 
 ml_status ml_child_read(ml_child *child, char *data, size_t size, double timeout, int *stream,
                         size_t *n, ml_error *err) {

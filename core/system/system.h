@@ -9,8 +9,7 @@
 
 #include <sys/types.h>
 
-/* ---- who we are
- * -------------------------------------------------------------------------------------- */
+/* ---- who we are ------------------------------------------------------------------------------ */
 
 #define ML_HOST_MAX 128
 
@@ -36,8 +35,7 @@ ML_API ml_status ml_sleep(double seconds, ml_error *err) ML_MUST_CHECK;
 #define ML_STAMP_MAX 72
 ML_API bool ml_file_stamp(const char *path, char stamp[ML_STAMP_MAX]);
 
-/* ---- leases
- * ------------------------------------------------------------------------------------------ */
+/* ---- leases ---------------------------------------------------------------------------------- */
 
 /* One writer per folder. A lease is a file DIR/lease.N that appears by exclusive creation (a link,
  * so that it is whole from its first moment, on NFS as well) and holds who owns it; the owner is
@@ -71,8 +69,7 @@ ML_API bool ml_lease_held(ml_lease *lease);
 /* Gives it back and frees it; NULL allowed. */
 ML_API void ml_lease_release(ml_lease *lease);
 
-/* ---- append-only logs
- * -------------------------------------------------------------------------------- */
+/* ---- append-only logs ------------------------------------------------------------------------ */
 
 /* Each write reaches the system before it returns: nothing but the machine's own end loses it. A
  * write that fails half-way (a full disk) is taken back. */
@@ -85,8 +82,7 @@ ML_API ml_status ml_log_write(ml_log *log, const void *data, size_t bytes,
 ML_API ml_status ml_log_sync(ml_log *log, ml_error *err) ML_MUST_CHECK; /* to the disk */
 ML_API void ml_log_close(ml_log *log);                                  /* NULL allowed */
 
-/* ---- child processes
- * --------------------------------------------------------------------------------- */
+/* ---- child processes ------------------------------------------------------------------------- */
 
 /* A child gets the standard streams and nothing else that is open here, signals at their defaults,
  * none blocked. */
@@ -140,8 +136,7 @@ ML_API void ml_child_close_stdin(ml_child *child);
  * allowed. */
 ML_API void ml_child_free(ml_child *child);
 
-/* ---- SQLite
- * ------------------------------------------------------------------------------------------ */
+/* ---- SQLite ---------------------------------------------------------------------------------- */
 
 /* ML_EFORMAT: the file is no database or damaged; ML_ESTATE: locked for longer than `wait` seconds;
  * ML_EARG: the SQL is wrong; ML_EIO; ML_ENOMEM. */

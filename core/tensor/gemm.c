@@ -70,7 +70,7 @@ static int64_t cut(job *j, bool pool) {
   return blocks(M, j->rows) * j->across;
 }
 
-/* ---- a small C over a long K: blocks of k in parallel, added in order ---------------------- */
+/* ---- a small C over a long K: blocks of k in parallel, added in order ------------------------ */
 
 static void run_part(void *ctx, int64_t i, int worker) {
   (void)worker;
@@ -115,7 +115,7 @@ static bool split(job *j) {
   return true;
 }
 
-/* ---- matrix times vector ------------------------------------------------------------------- */
+/* ---- matrix times vector --------------------------------------------------------------------- */
 
 static void run_dots(void *ctx, int64_t i, int worker) {
   (void)worker;

@@ -51,7 +51,7 @@ typedef struct {
 } ml_node_hooks;
 ML_API void ml_tensor_set_node_hooks(const ml_node_hooks *hooks);
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 ML_API ml_status ml_tensor_init(ml_tensor *out, ml_dtype dtype, const ml_shape *shape, ml_error *err) ML_MUST_CHECK; /* not filled */
 ML_API ml_status ml_tensor_init_zeros(ml_tensor *out, ml_dtype dtype, const ml_shape *shape, ml_error *err) ML_MUST_CHECK;
@@ -88,7 +88,7 @@ ML_API ml_status ml_tensor_fill_into(ml_tensor *dst, double value, ml_error *err
 ML_API double ml_tensor_get(const ml_tensor *t, const int64_t *position); /* any dtype as double */
 ML_API ml_status ml_tensor_item(double *value, const ml_tensor *t, ml_error *err) ML_MUST_CHECK; /* one element */
 
-/* ---- views (share storage; out has no node) ---------------------------------------------------------- */
+/* ---- views (share storage; out has no node) -------------------------------------------------- */
 
 ML_API ml_status ml_view_reshape(ml_tensor *out, const ml_tensor *t, const ml_shape *shape, ml_error *err) ML_MUST_CHECK; /* one size may be -1; copies when strides demand it */
 ML_API ml_status ml_view_permute(ml_tensor *out, const ml_tensor *t, const int *axes, ml_error *err) ML_MUST_CHECK;
@@ -105,7 +105,7 @@ ML_API ml_status ml_view_squeeze(ml_tensor *out, const ml_tensor *t, int axis, m
 ML_API ml_status ml_view_unsqueeze(ml_tensor *out, const ml_tensor *t, int axis, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_broadcast_shape(ml_shape *out, const ml_shape *a, const ml_shape *b, ml_error *err) ML_MUST_CHECK;
 
-/* ---- elementwise ------------------------------------------------------------------------------------- */
+/* ---- elementwise ----------------------------------------------------------------------------- */
 
 typedef enum {
   ML_ADD, ML_SUB, ML_MUL, ML_DIV, ML_POW, ML_MAXIMUM, ML_MINIMUM, ML_ATAN2,
@@ -139,7 +139,7 @@ ML_API ml_status ml_tensor_axpy_into(ml_tensor *dst, double alpha, const ml_tens
 ML_API ml_status ml_tensor_where(ml_tensor *out, const ml_tensor *cond, const ml_tensor *a, const ml_tensor *b, ml_error *err) ML_MUST_CHECK; /* cond u8 */
 ML_API ml_status ml_tensor_clamp(ml_tensor *out, const ml_tensor *t, double lo, double hi, ml_error *err) ML_MUST_CHECK;
 
-/* ---- reductions --------------------------------------------------------------------------------------- */
+/* ---- reductions ------------------------------------------------------------------------------ */
 
 /* Sums run in fixed chunks (determinism); f32 accumulates in wider or blocked sums. axes: bit mask, 0 = all. */
 typedef enum { ML_SUM, ML_MEAN, ML_PROD, ML_MAX, ML_MIN, ML_LOGSUMEXP, ML_NORM, ML_SUMSQ, ML_ANY, ML_ALL, ML_REDUCE_COUNT } ml_reduce_op;
@@ -156,7 +156,7 @@ ML_API ml_status ml_tensor_sum_to(ml_tensor *out, const ml_tensor *t, const ml_s
 ML_API ml_status ml_tensor_softmax(ml_tensor *out, const ml_tensor *t, int axis, bool log, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_tensor_softmax_grad(ml_tensor *dx, const ml_tensor *y, const ml_tensor *dy, int axis, bool log, ml_error *err) ML_MUST_CHECK;
 
-/* ---- order, gather, joining --------------------------------------------------------------------------- */
+/* ---- order, gather, joining ------------------------------------------------------------------ */
 
 /* values or indices may be NULL. NaN last, also with descending; topk takes the first k of the descending order. */
 ML_API ml_status ml_tensor_sort(ml_tensor *values, ml_tensor *indices, const ml_tensor *t, int axis, bool descending, ml_error *err) ML_MUST_CHECK; /* stable; NaN last */
@@ -176,7 +176,7 @@ ML_API ml_status ml_tensor_tri(ml_tensor *out, const ml_tensor *t, int64_t diago
 /* a copy, of the first min(rows, cols) for a matrix that is not square */
 ML_API ml_status ml_tensor_diagonal(ml_tensor *out, const ml_tensor *t, ml_error *err) ML_MUST_CHECK; /* [n,n] -> [n] */
 
-/* ---- matrix products ----------------------------------------------------------------------------------- */
+/* ---- matrix products ------------------------------------------------------------------------- */
 
 /* NumPy's matmul: vectors, matrices, batches with broadcasting. f64, f32. */
 ML_API ml_status ml_tensor_matmul(ml_tensor *out, const ml_tensor *a, const ml_tensor *b, ml_error *err) ML_MUST_CHECK;
@@ -221,7 +221,7 @@ ML_API ml_status ml_packed_new(ml_packed **packed, ml_dtype dtype, bool transpos
 ML_API void ml_packed_free(ml_packed *packed);
 ML_API void ml_packed_matmul(const ml_packed *W, int64_t M, const void *x, int64_t ldx, const void *bias, void *y, int64_t ldy, bool accumulate); /* over the pool */
 
-/* ---- creation ------------------------------------------------------------------------------------------- */
+/* ---- creation -------------------------------------------------------------------------------- */
 
 ML_API ml_status ml_tensor_arange(ml_tensor *out, ml_dtype dtype, double start, double step, int64_t n, ml_error *err) ML_MUST_CHECK;
 ML_API ml_status ml_tensor_linspace(ml_tensor *out, ml_dtype dtype, double start, double stop, int64_t n, ml_error *err) ML_MUST_CHECK;

@@ -101,8 +101,7 @@ static real sum_of(const real *lane) {
 static int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* ---- products
- * ----------------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 /* What a product does with the old C. */
 enum { OVERWRITE, ADD, SCALE_ADD };
@@ -186,8 +185,7 @@ static void strip(int64_t M, int64_t N, product p) {
   }
 }
 
-/* ---- packing
- * ------------------------------------------------------------------------------------------- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 /* Rows of a head lie far apart, where the processor does not foresee them. */
 INLINE void prefetch_row(const real *row, int64_t stride, int64_t D, int64_t rows_left) {

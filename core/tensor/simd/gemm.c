@@ -22,7 +22,7 @@ INLINE ml_vec load(const real *p) { return *(const ml_vecu *)p; }
 INLINE void store(real *p, ml_vec v) { *(ml_vecu *)p = v; }
 INLINE ml_vec splat(real x) { return x - (ml_vec){0}; }
 
-/* ---- register block ------------------------------------------------------------------------ */
+/* ---- register block -------------------------------------------------------------------------- */
 
 /* Row i, step k of A is a[i * ra + k * ka]; columns v*L.. of step k of B are b[(v / 2) * panel + (v
  * % 2) * L + k * ldb]. C[mr, nv*L] (+)= alpha A B; n < nv*L columns are read and written. */
@@ -160,7 +160,7 @@ static const block_fn blocks[2][MR][2] = {TABLE(direct), TABLE(packed)};
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* ---- packing ------------------------------------------------------------------------------- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 #if ML_REAL_IS_F32
 typedef int32_t lane;
@@ -287,7 +287,7 @@ static void pack_lines(real *restrict to, const real *restrict A, int64_t lda, i
   }
 }
 
-/* ---- tiles --------------------------------------------------------------------------------- */
+/* ---- tiles ----------------------------------------------------------------------------------- */
 
 static void scale(void *C_, int64_t ldc, int64_t m, int64_t n, double beta) {
   real *C = C_;
@@ -495,7 +495,7 @@ static void combine(void *C_, int64_t ldc, const void *parts, int64_t part, int6
   }
 }
 
-/* ---- panels packed once -------------------------------------------------------------------- */
+/* ---- panels packed once ---------------------------------------------------------------------- */
 
 static void pack(void *panels, const void *W_, int64_t ldw, bool transposed, int64_t K, int64_t N) {
   const real *W = W_;
@@ -554,7 +554,7 @@ static void panels(const ml_gemm_panels *t) {
     }
 }
 
-/* ---- dot products -------------------------------------------------------------------------- */
+/* ---- dot products ---------------------------------------------------------------------------- */
 
 #define DOT 4096 /* k per sum; then the sums add up in order */
 

@@ -18,7 +18,7 @@ static void say(const char *what) {
   CHECK_SAY("  in %s of op %s, variant %d, seed %d\n", what, where_op, where_variant, where_seed);
 }
 
-/* ---- a case and its runs --------------------------------------------------------------- */
+/* ---- a case and its runs --------------------------------------------------------------------- */
 
 typedef struct {
   const ml_op *op;
@@ -208,7 +208,7 @@ static void compare_leaf(const char *what, const ml_tensor *leaf, double scale,
   ml_tensor_clear(&g);
 }
 
-/* ---- differences ----------------------------------------------------------------------- */
+/* ---- differences ----------------------------------------------------------------------------- */
 
 /* Forward, with copies of the outputs: views would change with x. */
 static void outputs_at(ml_tensor *out, const problem *p, ml_tensor *in) {
@@ -282,7 +282,7 @@ static void check_differences(problem *p) {
   clear_all(in, ML_OP_MAX_IN);
 }
 
-/* ---- other ways to the same gradient --------------------------------------------------- */
+/* ---- other ways to the same gradient --------------------------------------------------------- */
 
 static bool opened(graph *r, const problem *p, unsigned on, bool through, const ml_tensor *seed) {
   ml_status status = open_graph(r, p, on, through, seed);
@@ -553,7 +553,7 @@ static void check_allocations(const problem *p) {
     say("the allocation sweep");
 }
 
-/* ---- the walk -------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------------------- */
 
 static const char *only;
 

@@ -5,7 +5,7 @@
 
 static ml_error err;
 
-/* ---- small helpers --------------------------------------------------------------------- */
+/* ---- small helpers --------------------------------------------------------------------------- */
 
 static ml_tensor values(const ml_shape shape, const double *x) {
   ml_tensor t = {0};
@@ -44,7 +44,7 @@ static void clear_all(ml_tensor *t, int n) {
     ml_tensor_clear(&t[i]);
 }
 
-/* ---- accumulation ---------------------------------------------------------------------- */
+/* ---- accumulation ---------------------------------------------------------------------------- */
 
 static void test_a_diamond_adds_its_sides(void) {
   ml_tensor x = scalar_param(0.7), t[5] = {0};
@@ -184,7 +184,7 @@ static void test_a_gradient_may_be_a_factor(void) {
   clear_all(drop, 5);
 }
 
-/* ---- life ------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void test_a_million_nodes_take_no_stack(void) {
   enum { N = 1000000 };
@@ -269,7 +269,7 @@ static void test_a_changed_saved_tensor_is_refused(void) {
   clear_all(drop, 5);
 }
 
-/* ---- ml_backward_to -------------------------------------------------------------------- */
+/* ---- ml_backward_to -------------------------------------------------------------------------- */
 
 static void test_backward_to_leaves_no_trace(void) {
   ml_tensor a = scalar_param(2), b = scalar_param(3), c = scalar_param(4), y = {0}, grads[4], g;
@@ -302,7 +302,7 @@ static void test_backward_to_leaves_no_trace(void) {
   clear_all(drop, 4);
 }
 
-/* ---- state ----------------------------------------------------------------------------- */
+/* ---- state ----------------------------------------------------------------------------------- */
 
 static void test_no_grad_keeps_results_off_the_tape(void) {
   ml_tensor a = param_of(VECTOR(1, 2)), y = {0}, view = {0};
@@ -371,7 +371,7 @@ static void test_cancel_stops_backward(void) {
   ml_tensor_clear(&y);
 }
 
-/* ---- results off the tape -------------------------------------------------------------- */
+/* ---- results off the tape -------------------------------------------------------------------- */
 
 static void test_tests_and_ids_leave_the_tape(void) {
   ml_tensor a = param_of(VECTOR(3, 1, 2)), t = {0}, sorted = {0}, order = {0};
@@ -442,7 +442,7 @@ static void test_many_tensors_join_in_groups(void) {
   clear_all(drop, 5);
 }
 
-/* ---- conventions ----------------------------------------------------------------------- */
+/* ---- conventions ----------------------------------------------------------------------------- */
 
 /* The gradient of sum(f) at x[i], with f a result on the tape that is cleared. */
 static void check_gradient(ml_tensor *f, ml_tensor *x, const double *want) {
@@ -567,7 +567,7 @@ static void test_long_tensors_are_cut_right(void) {
   CHECK_OK(ml_set_threads(before, &err), &err);
 }
 
-/* ---- memory ---------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* A graph with shared parts, views and several kinds of node. */
 static ml_status build_and_go_back(bool to) {

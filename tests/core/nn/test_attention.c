@@ -187,8 +187,7 @@ static void check_all(const ml_tensor *t, const double *want, double tol, const 
               p->causal, p->segments);
 }
 
-/* ---- values ------------------------------------------------------------------------------------
- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* f64: sums of up to a few hundred terms; f32: its epsilon 6e-8 times the logits' size and the
  * sums. */
@@ -300,8 +299,7 @@ test_huge_logits_pick_one_value(void) { /* analytic: softmax at 1e5 and beyond i
   }
 }
 
-/* ---- what must not change
- * ------------------------------------------------------------------------ */
+/* ---- what must not change -------------------------------------------------------------------- */
 
 static bool same_bytes(const ml_tensor *a, const ml_tensor *b) {
   return !memcmp(ml_data(a), ml_data(b), (size_t)ml_numel(a) * ml_dtype_size(a->dtype));
@@ -460,8 +458,7 @@ static void test_any_strides_are_read(void) { /* property: [B,H,T,D] in memory, 
   close_inputs(&x);
 }
 
-/* ---- bad input, memory
- * ----------------------------------------------------------------------------- */
+/* ---- bad input, memory ----------------------------------------------------------------------- */
 
 static void test_nan_comes_out_as_nan(void) {
   for (ml_dtype dtype = ML_F64; dtype <= ML_F32; dtype++) {

@@ -79,9 +79,7 @@ static void test_embedding_errors(void) {
     ml_tensor_clear(all[i]);
 }
 
-/* ---- dropout
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- dropout --------------------------------------------------------------------------------- */
 
 /* analytic: element i follows word i % 4 of block counter + i / 4 of the stream */
 static void test_mask_of_the_stream(void) {

@@ -175,8 +175,7 @@ static void test_initial_values(void) {
   ml_transformer_free(plain);
 }
 
-/* ---- files
- * --------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 #define PATH "test_transformer_config.safetensors"
 

@@ -109,8 +109,7 @@ static void test_gradients(void) { /* gradient */
     gradients(&g, i);
 }
 
-/* ---- meaning
- * ------------------------------------------------------------------------------------- */
+/* ---- meaning --------------------------------------------------------------------------------- */
 
 static ml_transformer *small(ml_rng *g, int positions) {
   ml_transformer_config c;
