@@ -11,7 +11,10 @@ local display = {
   quiet = false,
   terminal = host ~= nil and host.isatty(2) and os.getenv "TERM" ~= "dumb",
   clock = core.now,
-  write = function(text) io.stderr:write(text) end,
+  write = function(text)
+    io.stdout:flush() -- what was printed before stands before, where both go to one file
+    io.stderr:write(text)
+  end,
 }
 
 local function erase()
