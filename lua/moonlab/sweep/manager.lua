@@ -216,7 +216,10 @@ local function stop_workers(self)
   local until_when = core.now() + 60
   for _, worker in pairs(self.workers) do
     local ok = pcall(worker.child.wait, worker.child, math.max(0, until_when - core.now()))
-    if not ok or not worker.child:wait(0) then worker.child:kill "kill" end
+    if not ok or not worker.child:wait(0) then
+      worker.child:kill "kill"
+      worker.child:wait()
+    end
     os.remove(queue.mark(self.queue.path, worker.child:pid()))
     worker.child:close()
   end

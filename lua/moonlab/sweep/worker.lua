@@ -27,8 +27,10 @@ end
 -- Whether a worker of the same sweep holds a point, or held it when it died and the sweep has not
 -- counted that yet.
 local function held_by_a_fellow(header, point)
-  local ok, holder = pcall(core.system.lease_holder, header.store .. "/" .. point.id)
-  return ok and holder and not holder.released
+  local dir = header.store .. "/" .. point.id
+  if lfs.attributes(dir, "mode") ~= "directory" then return false end
+  local holder = core.system.lease_holder(dir) -- no pcall: it would take a Ctrl-C for its own
+  return holder and not holder.released
     and lfs.attributes(queue.mark(header.file, holder.pid), "mode") ~= nil
 end
 
