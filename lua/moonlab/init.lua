@@ -23,6 +23,7 @@ local modules = {
   fit = "moonlab.fit",
   stats = "moonlab.stats",
   sweep = "moonlab.sweep",
+  parameterization = "moonlab.parameterization",
 }
 ml.modules = modules
 

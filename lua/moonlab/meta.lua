@@ -825,12 +825,21 @@ ml.minimum = function(...) end
 local module_methods = {}
 
 ---net:load(path)
----Takes over parameters and buffers from a file that save wrote; nothing changes unless all of
----them fit.
+---Takes over parameters, multipliers and buffers from a file that save wrote; nothing changes
+---unless all of them fit.
 ---@param path string
 ---@return module itself, or nil and a message when there is no such file
 ---source: -
 function module_methods:load(...) end
+
+---net:multiplier(name, value)
+---The constant by which the forward pass multiplies a parameter of Linear, Embedding, LayerNorm or
+---RMSNorm, or of a decoder inside; kept by save.
+---@param name string as named_parameters() has it
+---@param value number absent: only asks
+---@return number
+---source: -
+function module_methods:multiplier(...) end
 
 ---net:named_buffers()
 ---All tensors of a module that are not parameters.
@@ -858,7 +867,7 @@ function module_methods:named_rngs(...) end
 function module_methods:parameters(...) end
 
 ---net:save(path)
----Writes parameters and buffers to a safetensors file, whole or not at all.
+---Writes parameters, multipliers and buffers to a safetensors file, whole or not at all.
 ---@param path string
 ---source: -
 function module_methods:save(...) end
@@ -1460,6 +1469,42 @@ function optimizer_methods:zero_grad(...) end
 ---@return tensor the parameter
 ---source: -
 ml.param = function(...) end
+
+---ml.parameterization(model, { name =, align =, optimizer =, base_width =, gamma =, types =,
+---  overrides =, epsilon =, width = })
+---Sets how initial scale, multiplier, learning rate and epsilon of each tensor depend on the width
+---n, before training: with r = n / base_width a tensor of a type gets the multiplier r^-a, the
+---initial std of the base width times r^-b, the learning rate gamma r^-c and epsilon r^-g. Nothing
+---changes at the base width, to the last bit. Redraws from the model's seed and sets multipliers,
+---which save keeps; learning rates and epsilons go to the optimizer: ml.optim.adamw(par:groups(),
+---{ lr = 1e-2 }). Types: embedding (tokens, positions, gains, biases), hidden (the matrices of the
+---blocks), readout (head). Raises on a model that has been trained.
+---@param model ml.transformer or a network of ml.nn, whose hidden and readout matrices fall as
+---1/sqrt(fan_in) by themselves (the default) and whose embeddings do not depend on the width (init
+---= 1); its values are scaled in place
+---opts.name string|table ="standard" standard|ntk|mup|mean_field, or muparam_simple|
+---muparam_intermediate|muparam_full, or { a =, b =, c =, g = } of { embedding =, hidden =, readout
+---= } each; c and g are solved for when absent
+---opts.align string|table ="full" full|none, or measured { alpha =, omega =, u = }, each a
+---number or { hidden =, readout = }: the largest stable learning rates follow
+---opts.optimizer string ="adamw" sgd|adam|adamw|adam_atan2|lion|adam_ps|adafactor
+---opts.base_width integer divides the width, or is divided by it
+---opts.gamma table ={ embedding = 1, hidden = 1, readout = 1 } factors of the learning rate
+---opts.types table part of a name -> type, where the automatic type is not wanted; needed
+---for a tied head
+---opts.overrides table part of a name -> { multiplier =, std =, lr =, eps =, decay = },
+---further factors
+---opts.epsilon string ="per_layer" per_layer: epsilon follows the gradient|constant
+---(muparam's default)
+---opts.width integer the width, of a network that is no decoder
+---@return parameterization prints as a table; rows, row(name), groups()
+---source: Everett et al. 2024, section 3; Yang et al. 2021; Wortsman et al. 2023, section 3.2.4
+ml.parameterization = function(...) end
+ml.parameterization = {}
+ml.parameterization.methods = {}
+
+---@class ml.parameterization
+local parameterization_methods = {}
 
 ---peak_rss()
 ---The largest resident size of the process so far.
