@@ -1500,11 +1500,23 @@ ml.param = function(...) end
 ---@return parameterization prints as a table; rows, row(name), groups()
 ---source: Everett et al. 2024, section 3; Yang et al. 2021; Wortsman et al. 2023, section 3.2.4
 ml.parameterization = function(...) end
-ml.parameterization = {}
-ml.parameterization.methods = {}
 
 ---@class ml.parameterization
 local parameterization_methods = {}
+
+---parameterization:groups()
+---The parameters as groups for an optimizer: one group for each set of equal scales.
+---@return list of { params = { name -> parameter }, lr_scale =, eps_scale =, decay_scale = }
+---source: -
+function parameterization_methods:groups(...) end
+
+---parameterization:row(name)
+---The row of one parameter.
+---@param name string
+---@return table { name, type, shape, multiplier, std, lr, eps, decay }: lr, eps and decay are
+---factors of the optimizer's own; nil where there is no such parameter
+---source: -
+function parameterization_methods:row(...) end
 
 ---peak_rss()
 ---The largest resident size of the process so far.

@@ -396,4 +396,4 @@ local function parameterization(_, target, opts)
   return self
 end
 
-return setmetatable({ methods = Table }, { __call = parameterization })
+return setmetatable({}, { __call = parameterization })
