@@ -24,6 +24,7 @@ local modules = {
   stats = "moonlab.stats",
   sweep = "moonlab.sweep",
   parameterization = "moonlab.parameterization",
+  proxies = "moonlab.proxies",
 }
 ml.modules = modules
 
