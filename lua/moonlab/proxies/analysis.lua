@@ -120,7 +120,7 @@ function analysis.right_branch(lr, losses, opts)
       out.lr[#out.lr + 1], out.excess[#out.excess + 1] = c.x[i], c.y[i] - best
     end
     for _, e in ipairs(out.excess) do out.mean = out.mean + e / #out.excess end
-    if #out.excess == 0 then out.mean = 0 / 0 end
+    if #out.excess == 0 then out.mean = samples.nan end
     found[name] = out
   end
   return found, best
