@@ -86,7 +86,8 @@ end
 local function breaks(c, field, sign)
   local count = 0
   for i = 2, #c.lr do
-    if c.lr[i] > 2e-3 and not (sign * (c[field][i] - c[field][i - 1]) > 0) then count = count + 1 end
+    local rise = sign * (c[field][i] - c[field][i - 1])
+    if c.lr[i] > 2e-3 and not (rise > 0) then count = count + 1 end
   end
   return count
 end

@@ -25,6 +25,8 @@ local modules = {
   sweep = "moonlab.sweep",
   parameterization = "moonlab.parameterization",
   proxies = "moonlab.proxies",
+  alignment = "moonlab.alignment",
+  coord_check = "moonlab.coord_check",
 }
 ml.modules = modules
 

@@ -20,7 +20,8 @@ end
 --- Weights of the blocks and gains, and all of them.
 function presets.count(config)
   local d, dh = config.width, config.width // config.heads
-  local n = config.depth * 12 * d * d + config.depth * (2 * d + (config.qk_norm and 2 * dh or 0)) + d
+  local gains = config.depth * (2 * d + (config.qk_norm and 2 * dh or 0)) + d
+  local n = config.depth * 12 * d * d + gains
   return n, n + (config.tied and 1 or 2) * config.vocab * d
     + (config.positions == "learned" and config.context * d or 0)
 end
@@ -103,7 +104,9 @@ local Difference = {}
 Difference.__index = Difference
 function Difference:__tostring()
   local lines = {}
-  for i, d in ipairs(self) do lines[i] = ("%s: %s | %s"):format(d.name, show(d.left), show(d.right)) end
+  for i, d in ipairs(self) do
+    lines[i] = ("%s: %s | %s"):format(d.name, show(d.left), show(d.right))
+  end
   return #lines > 0 and table.concat(lines, "\n") or "no difference"
 end
 

@@ -228,7 +228,7 @@ function run.train(p, opts)
   local last = valid(true)
   out.state, out.reason = result.state, result.reason
   out.final = result.state == "diverged" and 0 / 0 or last.ce
-  if out.final ~= out.final or out.final == math.huge then out.state, out.final = "diverged", 0 / 0 end
+  if not (out.final < math.huge) then out.state, out.final = "diverged", 0 / 0 end
   out.max_logit, out.max_abs_logit = last.max_logit, last.max_abs_logit
   out.entropy, out.block_rms = last.attn_entropy, last.block_rms
   out.logit_mean, out.mean_logz = last.logit_mean, last.mean_logz
