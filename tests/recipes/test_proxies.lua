@@ -34,4 +34,23 @@ for _, name in ipairs { "proxy", "lr_sensitivity", "logit_growth", "grad_norm", 
   end
 end
 
+local function output(arguments)
+  local pipe = io.popen(("'%s' %s 2>&1; echo status=$?"):format(host, arguments))
+  local text = pipe:read("a")
+  pipe:close()
+  return text
+end
+
+function T.test_scale_prints_sizes_and_parameterization()
+  local text = output "scale S1 2x64 name=mup base_width=32"
+  for _, part in ipairs { "98624", "106816", "ratio 2", "blocks.*.mlp.w2", "status=0" } do
+    if not text:find(part, 1, true) then check.fail(text) end
+  end
+  for arguments, part in pairs { ["scale S9"] = "S0 to S4", ["scale bas_width=3"] = "base_width",
+    ["scale S1 base_width=12"] = "neither divides", ["scale name=mub"] = "mup" } do
+    text = output(arguments)
+    if not (text:find(part, 1, true) and text:find("status=2", 1, true)) then check.fail(text) end
+  end
+end
+
 return T
