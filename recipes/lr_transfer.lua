@@ -125,8 +125,18 @@ local function arm_of(r, name)
   error("no arm " .. name)
 end
 
-local function exponent(name)
-  return function(r) return arm_of(r, name).exponent, arm_of(r, name).stderr end
+-- Claims are about one of the two models; on the other they measure nothing.
+local function about(model, measure)
+  return function(r)
+    if r.model ~= model then error("this claim is about the " .. model, 0) end
+    return measure(r)
+  end
+end
+
+local function exponent(name, model)
+  return about(model or "mlp", function(r)
+    return arm_of(r, name).exponent, arm_of(r, name).stderr
+  end)
 end
 
 -- What is lost at the last width by the grid points around the first width's optimum: the larger
@@ -227,21 +237,29 @@ return recipe.define {
     { name = "exponent of muP, full alignment", kind = "calibrated", seeds = 1, source = source,
       expected = -0.175, tolerance = 0.475, measure = exponent(mup) },
     { name = "gap between one learning rate and the nearer of both", kind = "calibrated",
-      seeds = 1, source = source, at_least = 0.5, measure = function(r)
-        return math.min(exponent(full)(r), exponent(mup)(r)) - exponent(global)(r)
-      end },
+      seeds = 1, source = source, at_least = 0.5, measure = about("mlp", function(r)
+        return math.min(arm_of(r, full).exponent, arm_of(r, mup).exponent)
+          - arm_of(r, global).exponent
+      end) },
     { name = "optima that are not bracketed", kind = "calibrated", seeds = 1, at_most = 0,
-      measure = bracketed },
+      measure = about("mlp", bracketed) },
     { name = "loss by transfer to the last width, larger of standard and muP", kind = "calibrated",
-      seeds = 1, source = source, at_most = 0.05, measure = function(r)
+      seeds = 1, source = source, at_most = 0.05, measure = about("mlp", function(r)
         return math.max(transfer_cost(r, full), transfer_cost(r, mup))
-      end },
+      end) },
     { name = "loss by transfer with one learning rate", kind = "calibrated", seeds = 1,
-      source = source, at_least = 0.05, measure = function(r) return transfer_cost(r, global) end },
+      source = source, at_least = 0.05,
+      measure = about("mlp", function(r) return transfer_cost(r, global) end) },
     { name = "the same over the larger of standard and muP", kind = "calibrated", seeds = 1,
-      source = source, at_least = 3, measure = function(r)
+      source = source, at_least = 3, measure = about("mlp", function(r)
         return transfer_cost(r, global) / math.max(transfer_cost(r, full), transfer_cost(r, mup))
-      end },
+      end) },
+    { name = "transformer: exponent with one learning rate", kind = "exploratory", source = source,
+      expected = -0.85, tolerance = 0.35, measure = exponent(global, "transformer") },
+    { name = "transformer: exponent of standard, full alignment", kind = "exploratory",
+      source = source, expected = -0.1, tolerance = 0.3, measure = exponent(full, "transformer") },
+    { name = "transformer: exponent of muP, full alignment", kind = "exploratory",
+      source = source, expected = -0.1, tolerance = 0.3, measure = exponent(mup, "transformer") },
     { name = "best loss of standard minus that of muP at the last width", kind = "exploratory",
       source = "Everett et al. 2024, abstract: standard with rates per layer is better",
       measure = function(r)
