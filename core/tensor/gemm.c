@@ -1,6 +1,10 @@
 /* The matrix product over the pool: choice of the kernel and of the tiles, from shape and dtype. */
 #include "gemm.h"
 
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
 static const ml_gemm_kernels *const table[][2] = {
     {&ml_gemm_kernels_f64_portable, &ml_gemm_kernels_f32_portable},
 #if defined(__x86_64__)
@@ -32,6 +36,21 @@ static char *at(const job *j, const void *base, int64_t i) {
   return (char *)base + i * (int64_t)j->width;
 }
 
+/* Subnormal numbers of f32 (below 1.2e-38) count as zero while a tile is computed: each operation
+ * with one takes over a hundred cycles, and saturated activations are full of them. */
+static void run_kernel(const job *j, const ml_gemm_tile *t) {
+#if defined(__x86_64__)
+  if (j->kernels->dtype == ML_F32) {
+    const unsigned control = _mm_getcsr();
+    _mm_setcsr(control | 0x8040u); /* results flushed to zero, operands taken as zero */
+    j->kernels->tile(t);
+    _mm_setcsr(control);
+    return;
+  }
+#endif
+  j->kernels->tile(t);
+}
+
 static void run_tile(void *ctx, int64_t i, int worker) {
   (void)worker;
   const job *j = ctx;
@@ -42,7 +61,7 @@ static void run_tile(void *ctx, int64_t i, int worker) {
   t.n0 = i % j->across * j->columns;
   t.m1 = least(t.m0 + j->rows, j->whole.m1);
   t.n1 = least(t.n0 + j->columns, j->whole.n1);
-  j->kernels->tile(&t);
+  run_kernel(j, &t);
 }
 
 /* Cuts C into tiles: at most what the caches want, and small enough to occupy a pool. */
@@ -81,7 +100,7 @@ static void run_part(void *ctx, int64_t i, int worker) {
   t.C = at(j, j->parts, i * t.m1 * t.n1);
   t.ldc = t.n1;
   t.beta = 0;
-  j->kernels->tile(&t);
+  run_kernel(j, &t);
 }
 
 static void combine(void *ctx, int64_t i, int worker) {

@@ -119,6 +119,32 @@ function jobs.train_gpt(o)
 end
 bench.gpt = gpt
 
+-- One training of a proxy with all that is measured on it, a step of 8 rows of 32 tokens.
+function jobs.sweep_proxies(o)
+  local list = {}
+  for _, size in ipairs(o.sizes or { "S1", "S2" }) do
+    list[#list + 1] = {
+      row = { job = "sweep_proxies", preset = size, batch = 8, dtype = "f32", unit = "steps/s" },
+      ours = function(threads)
+        local source = ml.proxies.source {}
+        local clock = threads == 1 and ml.cpu_time or ml.now
+        local rates = {}
+        for i = 1, 3 do
+          local start = clock()
+          ml.proxies.train({ size = size, lr = 1e-2, steps = 200 }, { source = source })
+          rates[i] = 200 / (clock() - start)
+        end
+        return median(rates)
+      end,
+      peer = function(threads)
+        local r, why = python("sweep_proxies.py", "--size " .. size, threads)
+        return r and (threads == 1 and r.steps_per_cpu_s or r.steps_per_s), why, r and r.peer
+      end,
+    }
+  end
+  return list
+end
+
 function jobs.sample_gpt(o)
   local list = {}
   local new, prompt = 64, 16
@@ -299,7 +325,7 @@ end
 
 -- ---- the command --------------------------------------------------------------------------------
 
-local order = { "matmul", "elementwise", "train_gpt", "sample_gpt" }
+local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies" }
 
 local function format_figure(x, unit)
   if not x then return "-" end
@@ -346,7 +372,8 @@ function bench.command(...)
       for _, name in ipairs(order) do names[#names + 1] = name end
     elseif jobs[w] then names[#names + 1] = w
     else
-      local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt", "all",
+      local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
+        "sweep_proxies", "all",
         "--peers", "--json", "--preset", "--batch", "--threads", "--rounds" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,
         near and ("; did you mean '" .. near .. "'?") or "", table.concat(order, ", ")))

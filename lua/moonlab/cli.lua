@@ -29,6 +29,7 @@ function commands.recipes(...)
   if select("#", ...) > 0 then return usage "recipes" end
   return require("moonlab.recipe.catalogue").list()
 end
+function commands.scale(...) return require("moonlab.proxies.scale").command(...) end
 function commands.bench(...) return require("moonlab.bench").command(...) end
 function commands.runs(...) return require("moonlab.runs.command").main(...) end
 function commands.version() return cli.version() end
@@ -49,6 +50,7 @@ function commands.help(name, more)
 ./moonlab new NAME                   writes a recipe that runs, to be changed into one's own
 ./moonlab help NAME                  a recipe's parameters, or what ml.NAME does
 ./moonlab runs [show ID | compare A B | tag ID WORD | untag | note ID TEXT | delete ID | reindex]
+./moonlab scale [SIZE ...] [name=mup]  sizes of a ladder with their parameterization
 ./moonlab bench [NAME] [--peers] [--json]
 ./moonlab test                       set-up, build and every test
 ./moonlab docs                       writes the API reference

@@ -23,6 +23,10 @@ local modules = {
   fit = "moonlab.fit",
   stats = "moonlab.stats",
   sweep = "moonlab.sweep",
+  parameterization = "moonlab.parameterization",
+  proxies = "moonlab.proxies",
+  alignment = "moonlab.alignment",
+  coord_check = "moonlab.coord_check",
 }
 ml.modules = modules
 

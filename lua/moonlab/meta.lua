@@ -25,6 +25,20 @@ ml.acos = function(...) end
 ---source: -
 ml.add = function(...) end
 
+---ml.alignment{ W =, z =, W0 =, z0 = }
+---Log alignment ratios of a layer y = z W: log_n of RMS(z W) / (RMS(W) RMS(z)) with n the fan-in;
+---1/2 for unrelated factors, 1 for perfectly aligned ones. With the layer's initial weight and
+---input the three parts of the change of its output are measured too: alpha (change of W, z0),
+---omega (W0, change of z), u (both changes). A fixed multiplier of the layer drops out. Sums are
+---in f64.
+---opts.W tensor [fan_in, fan_out]
+---opts.z tensor [..., fan_in] inputs of the layer on a probe batch
+---opts.W0 tensor like W, before training
+---opts.z0 tensor like z, before training
+---@return table { A =, alpha =, omega =, u = }; nan where a factor is zero
+---source: Everett et al. 2024, section 3.3
+ml.alignment = function(...) end
+
 ---all(x, axes, opts)
 ---1 when every value is not 0, else 0 over the given axes, or over all elements.
 ---@param x tensor
@@ -186,6 +200,29 @@ ml.concat = function(...) end
 ---@return tensor, differentiable
 ---source: -
 ml.contiguous = function(...) end
+
+---ml.coord_check{ name =, align =, optimizer =, model =, widths =, steps =, seeds =, lr =,
+---  tolerance = }
+---Trains a small network at several widths for a few steps and fits the slopes of log RMS over log
+---width: of activations at the start, gradients at the first step, and changes of activations.
+---Beside them stands what the parameterization promises; where its learning rates are larger than
+---aligned updates allow, a bound. The change of the logits is informative only. Multipliers and
+---initial values are the bare powers n^-a and n^-b of the width.
+---opts.name string ="standard" standard|ntk|mup|mean_field, or global: standard with one
+---learning rate for all
+---opts.align string ="full" full|none
+---opts.optimizer string ="adam" adam|adamw|adam_atan2|adam_ps|sgd
+---opts.model string ="mlp" mlp: embedding of 64 ids, two hidden layers, 64 classes|decoder:
+---two blocks
+---opts.widths list ={ 64, 128, 256, 512, 1024 } ascending, multiples of the first
+---opts.steps integer =4
+---opts.seeds list ={ 1, 2 } slopes are those of the mean of log RMS
+---opts.lr number =0.002 at the first width
+---opts.tolerance number =0.15
+---@return table rows = list of { what, slope, stderr, expected, bound = bool, verdict = "as
+---expected"|"differs"|"-" }, slope[what]; prints itself
+---source: Yang et al. 2021, appendix D.1; Everett et al. 2024, section 3
+ml.coord_check = function(...) end
 
 ---cos(x)
 ---The cosine, x in radians, element by element.
@@ -825,12 +862,21 @@ ml.minimum = function(...) end
 local module_methods = {}
 
 ---net:load(path)
----Takes over parameters and buffers from a file that save wrote; nothing changes unless all of
----them fit.
+---Takes over parameters, multipliers and buffers from a file that save wrote; nothing changes
+---unless all of them fit.
 ---@param path string
 ---@return module itself, or nil and a message when there is no such file
 ---source: -
 function module_methods:load(...) end
+
+---net:multiplier(name, value)
+---The constant by which the forward pass multiplies a parameter of Linear, Embedding, LayerNorm or
+---RMSNorm, or of a decoder inside; kept by save.
+---@param name string as named_parameters() has it
+---@param value number absent: only asks
+---@return number
+---source: -
+function module_methods:multiplier(...) end
 
 ---net:named_buffers()
 ---All tensors of a module that are not parameters.
@@ -858,7 +904,7 @@ function module_methods:named_rngs(...) end
 function module_methods:parameters(...) end
 
 ---net:save(path)
----Writes parameters and buffers to a safetensors file, whole or not at all.
+---Writes parameters, multipliers and buffers to a safetensors file, whole or not at all.
 ---@param path string
 ---source: -
 function module_methods:save(...) end
@@ -1461,6 +1507,54 @@ function optimizer_methods:zero_grad(...) end
 ---source: -
 ml.param = function(...) end
 
+---ml.parameterization(model, { name =, align =, optimizer =, base_width =, gamma =, types =,
+---  overrides =, epsilon =, width = })
+---Sets how initial scale, multiplier, learning rate and epsilon of each tensor depend on the width
+---n, before training: with r = n / base_width a tensor of a type gets the multiplier r^-a, the
+---initial std of the base width times r^-b, the learning rate gamma r^-c and epsilon r^-g. Nothing
+---changes at the base width, to the last bit. Redraws from the model's seed and sets multipliers,
+---which save keeps; learning rates and epsilons go to the optimizer: ml.optim.adamw(par:groups(),
+---{ lr = 1e-2 }). Types: embedding (tokens, positions, gains, biases), hidden (the matrices of the
+---blocks), readout (head). Raises on a model that has been trained.
+---@param model ml.transformer or a network of ml.nn, whose hidden and readout matrices fall as
+---1/sqrt(fan_in) by themselves (the default) and whose embeddings do not depend on the width (init
+---= 1); its values are scaled in place
+---opts.name string|table ="standard" standard|ntk|mup|mean_field, or muparam_simple|
+---muparam_intermediate|muparam_full, or { a =, b =, c =, g = } of { embedding =, hidden =, readout
+---= } each; c and g are solved for when absent
+---opts.align string|table ="full" full|none, or measured { alpha =, omega =, u = }, each a
+---number or { hidden =, readout = }: the largest stable learning rates follow
+---opts.optimizer string ="adamw" sgd|adam|adamw|adam_atan2|lion|adam_ps|adafactor
+---opts.base_width integer divides the width, or is divided by it
+---opts.gamma table ={ embedding = 1, hidden = 1, readout = 1 } factors of the learning rate
+---opts.types table part of a name -> type, where the automatic type is not wanted; needed
+---for a tied head
+---opts.overrides table part of a name -> { multiplier =, std =, lr =, eps =, decay = },
+---further factors
+---opts.epsilon string ="per_layer" per_layer: epsilon follows the gradient|constant
+---(muparam's default)
+---opts.width integer the width, of a network that is no decoder
+---@return parameterization prints as a table; rows, row(name), groups()
+---source: Everett et al. 2024, section 3; Yang et al. 2021; Wortsman et al. 2023, section 3.2.4
+ml.parameterization = function(...) end
+
+---@class ml.parameterization
+local parameterization_methods = {}
+
+---parameterization:groups()
+---The parameters as groups for an optimizer: one group for each set of equal scales.
+---@return list of { params = { name -> parameter }, lr_scale =, eps_scale =, decay_scale = }
+---source: -
+function parameterization_methods:groups(...) end
+
+---parameterization:row(name)
+---The row of one parameter.
+---@param name string
+---@return table { name, type, shape, multiplier, std, lr, eps, decay }: lr, eps and decay are
+---factors of the optimizer's own; nil where there is no such parameter
+---source: -
+function parameterization_methods:row(...) end
+
 ---peak_rss()
 ---The largest resident size of the process so far.
 ---@return integer bytes
@@ -1564,6 +1658,117 @@ ml.progress.duration = function(...) end
 ---@return string
 ---source: -
 ml.progress.quantity = function(...) end
+ml.proxies = {}
+
+---ml.proxies.diff(a, b)
+---What two configurations differ in.
+---@param a table
+---@param b table
+---@return list of { name = "optimizer.eps", left =, right = }, in the order of the names; prints
+---itself
+---source: -
+ml.proxies.diff = function(...) end
+
+---ml.proxies.gradient_rms(size, lr, rms, { eps })
+---Fits log rms = a + b log N + c log lr and says where it meets the optimizer's epsilon: a second
+---instability that small runs foretell.
+---@param size list or tensor [n] of parameter counts
+---@param lr list or tensor [n]
+---@param rms list or tensor [n], > 0: root mean square of the gradient of one matrix
+---opts.eps number =1e-8
+---@return table { size_exponent, size_stderr, lr_exponent, lr_stderr, predict(N, lr), meets(lr) =
+---the N at which the fit falls to eps, nil when it does not fall with N }
+---source: Wortsman et al. 2023, section 3.4
+ml.proxies.gradient_rms = function(...) end
+
+---ml.proxies.lr_sensitivity(lr, loss, { initial, windows })
+---Mean over the grid of min(loss, initial) - best: how much is lost by a wrong learning rate. A
+---run that ended in NaN or infinity counts as the initial loss. With several windows, each of
+---which has its own best, the result is the smallest: the rule for an intervention that moves the
+---optimum.
+---@param lr list or tensor [n], ascending, > 0
+---@param loss list or tensor [n]: final validation losses; nan and infinities are diverged runs
+---opts.initial number the loss before training
+---opts.windows list ={ the whole grid } of { low, high }, ends included
+---@return number sensitivity
+---@return table { best_lr, best_loss, window, diverged = how many runs of the window, worst_ratio
+---= largest min(loss, initial) over best }; when every run diverged the sensitivity is 0 and
+---best_lr is nil
+---source: Wortsman et al. 2023, equation 1
+ml.proxies.lr_sensitivity = function(...) end
+
+---ml.proxies.optimal_lr(lr, loss)
+---The best learning rate: vertex of the parabola through the three points around the least loss in
+---log lr. Diverged runs (nan, infinities) are left out.
+---@param lr list or tensor [n], ascending
+---@param loss list or tensor [n]
+---@return number learning rate, or nil with "not bracketed" when the least loss is at an end
+---@return number loss there
+---source: -
+ml.proxies.optimal_lr = function(...) end
+
+---ml.proxies.predict_logit(size, logit, { holdout })
+---Foretells the largest attention logit of a model from smaller ones: log10 logit = a + b log10 N
+---+ c (log10 N)^2.
+---@param size list or tensor [n] of parameter counts, ascending
+---@param logit list or tensor [n], > 0: largest attention logits at the same step and learning
+---rate
+---opts.holdout integer =1 how many of the largest are kept out
+---@return number foretold logit of the largest size
+---@return table of ml.fit.quadratic_loglog: factor, predict(N), crossings(1e4) and more
+---source: Wortsman et al. 2023, section 3.3
+ml.proxies.predict_logit = function(...) end
+
+---ml.proxies.preset(name)
+---A named configuration: paper, the baseline of Wortsman et al. 2023 (depth, width and heads are
+---the ladder's), or nanodo-default, that of the public NanoDO code, whose kernels are
+---Xavier-uniform there and truncated normal here.
+---@param name string paper|nanodo-default
+---@return table { model =, optimizer =, training = }: options of ml.transformer, of ml.optim and
+---of the training loop
+---source: Wortsman et al. 2023, section 2; NanoDO (google-deepmind/nanodo)
+ml.proxies.preset = function(...) end
+
+---ml.proxies.right_branch(lr, losses, { initial })
+---The excess min(loss, initial) - best of every curve at learning rates above its optimum, where
+---best is the least loss of all curves: what short runs at small learning rates cannot hide.
+---@param lr list or tensor [n], ascending
+---@param losses table name -> list of losses [n]
+---opts.initial number the loss before training
+---@return table name -> { lr = list, excess = list, mean = number, nan when the optimum is at the
+---right end }
+---@return number the best loss of all
+---source: after Wortsman et al. 2023, section 2
+ml.proxies.right_branch = function(...) end
+
+---ml.proxies.source{ vocab =, length =, train =, valid =, batch =, seed = }
+---Synthetic sequences that bigrams learn halfway: 8 uniform ids, then with probability 0.4 the id
+---8 places back, else one that depends on the id before. With the default sizes the best losses
+---in nats, averaged over 32 targets: uniform 4.16, bigram 3.40, the source itself 2.38.
+---opts.vocab integer =64 at least 2
+---opts.length integer =32 targets in a row, at least 8
+---opts.train integer =2048 rows to learn from
+---opts.valid integer =128 rows held out
+---opts.batch integer =8 rows of a batch
+---opts.seed integer =1
+---@return source with train, valid (index [rows, length + 1]), vocab, length, batch(i)
+---source: -
+ml.proxies.source = function(...) end
+
+---ml.proxies.train(p, { dir, log, source })
+---Trains one proxy and measures it. The parameters are those of the recipe proxy; absent ones have
+---its defaults.
+---@param p table
+---opts.dir string folder for checkpoints, of runs longer than 2000 steps
+---opts.log function called with each record of training
+---opts.source table data with vocab, length, valid and batch(i), in place of p.text
+---@return table { state, initial, final = validation losses (final nan when diverged), N and
+---N_all = parameters without and with embedding and head, steps, series = { step, loss, max_logit
+---(block 1, training batch), grad_rms, update_rms, below_eps, param_rms (blocks.1.mlp.w1, the
+---gradient before clipping), logit_mean, mean_logz }, max_logit, max_abs_logit, entropy, block_rms
+---(lists by block, validation batch at the end), grad_rms (mean of the last twentieth) }
+---source: Wortsman et al. 2023, section 2
+ml.proxies.train = function(...) end
 ml.recipe = {}
 
 ---recipe.define{ name =, params =, run = function(p, ctx), claims =, smoke =, full =, estimate = }

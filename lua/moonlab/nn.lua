@@ -116,24 +116,89 @@ function Module:zero_grad()
   for _, p in ipairs(self:parameters()) do p:zero_grad() end
 end
 
+-- A parameter as the forward pass uses it.
+local function effective(self, key)
+  local multiplier = self.multipliers and self.multipliers[key]
+  return multiplier and self[key] * multiplier or self[key]
+end
+
+--- net:multiplier(name, value)
+--- The constant by which the forward pass multiplies a parameter of Linear, Embedding, LayerNorm or
+--- RMSNorm, or of a decoder inside; kept by save.
+--- @param name string as named_parameters() has it
+--- @param value number absent: only asks
+--- @return number
+--- @source -
+function Module:multiplier(name, value)
+  local owner, key
+  walk(self, "", function(kind, found, _, at, field)
+    if kind == "parameter" and found == name then owner, key = at, field end
+  end, {})
+  if not owner then
+    options.bad("multiplier", 1, "no parameter is called %s", options.describe(name))
+  end
+  if is_decoder(owner) then return owner:multiplier(key, value) end
+  if value ~= nil then
+    if type(value) ~= "number" or not (math.abs(value) < math.huge) then
+      options.bad("multiplier", 2, "%s, wanted a finite number", options.describe(value))
+    end
+    if value ~= 1 and not owner.has_multipliers then
+      options.bad("multiplier", 1, "'%s' belongs to %s, which has no multiplier", name,
+        owner.kind or "a module of one's own")
+    end
+    owner.multipliers = owner.multipliers or {}
+    owner.multipliers[key] = value ~= 1 and value or nil
+  end
+  return owner.multipliers and owner.multipliers[key] or 1
+end
+
+-- name -> multiplier of the parameters that have one.
+local function multipliers_of(self)
+  local found = {}
+  walk(self, "", function(kind, name, _, owner, key)
+    if kind ~= "parameter" then return end
+    local value = is_decoder(owner) and owner:multiplier(key)
+      or not is_decoder(owner) and owner.multipliers and owner.multipliers[key] or 1
+    if value ~= 1 then found[name] = value end
+  end, {})
+  return found
+end
+
+local function read_multipliers(path, all, metadata)
+  local text = metadata and metadata.multipliers
+  if not text then return {} end
+  local ok, found = pcall(core.json.decode, text)
+  if not ok or type(found) ~= "table" then
+    options.bad("load", 1, "%s: its multipliers cannot be read", path)
+  end
+  for name, value in sorted(found) do
+    if not all[name] or type(value) ~= "number" then
+      options.bad("load", 1, "%s: its multiplier of '%s' is of no use here", path, tostring(name))
+    end
+  end
+  return found
+end
+
 --- net:save(path)
---- Writes parameters and buffers to a safetensors file, whole or not at all.
+--- Writes parameters, multipliers and buffers to a safetensors file, whole or not at all.
 --- @param path string
 --- @source -
 function Module:save(path)
   local all = self:named_parameters()
   for name, t in pairs(self:named_buffers()) do all[name] = t end
-  core.save(path, all)
+  local multipliers = multipliers_of(self)
+  core.save(path, all, next(multipliers) and { metadata = {
+    multipliers = core.json.encode(multipliers) } } or nil)
 end
 
 --- net:load(path)
---- Takes over parameters and buffers from a file that save wrote; nothing changes unless all of
---- them fit.
+--- Takes over parameters, multipliers and buffers from a file that save wrote; nothing changes
+--- unless all of them fit.
 --- @param path string
 --- @return module itself, or nil and a message when there is no such file
 --- @source -
 function Module:load(path)
-  local found, why = core.load(path)
+  local found, why = core.load(path) -- or the metadata
   if found == nil then return nil, why end
   if type(found) ~= "table" then
     options.bad("load", 1, "%s holds one tensor without a name", path)
@@ -159,6 +224,11 @@ function Module:load(path)
         path, name, near and ("; did you mean '" .. near .. "'?") or "")
     end
   end
+  local multipliers = read_multipliers(path, all, why)
+  for name in sorted(multipliers_of(self)) do
+    if not multipliers[name] then self:multiplier(name, 1) end
+  end
+  for name, value in sorted(multipliers) do self:multiplier(name, value) end
   core.no_grad(function()
     for name, t in pairs(all) do t:copy_(found[name]) end
   end)
@@ -348,7 +418,10 @@ end
 -- ---- layers -------------------------------------------------------------------------------------
 
 local Linear, linear_meta = new_class("Linear")
-function Linear:forward(x) return core.nn.linear(x, self.weight, { bias = self.bias }) end
+Linear.has_multipliers = true
+function Linear:forward(x)
+  return core.nn.linear(x, effective(self, "weight"), { bias = effective(self, "bias") })
+end
 function Linear:description()
   return ("Linear{ %d, %d%s }"):format(self.weight:size(1), self.weight:size(2),
     self.bias and "" or ", bias = false")
@@ -503,8 +576,10 @@ end
 function nn.Flatten() return setmetatable({}, flatten_meta) end
 
 local LayerNorm, layer_norm_meta = new_class("LayerNorm")
+LayerNorm.has_multipliers = true
 function LayerNorm:forward(x)
-  return core.nn.layer_norm(x, { gain = self.gain, shift = self.shift, eps = self.options.eps })
+  return core.nn.layer_norm(x, { gain = effective(self, "gain"), shift = effective(self, "shift"),
+    eps = self.options.eps })
 end
 
 --- ml.nn.LayerNorm{ width, shift =, eps =, dtype = }
@@ -528,8 +603,9 @@ function nn.LayerNorm(o)
 end
 
 local RMSNorm, rms_norm_meta = new_class("RMSNorm")
+RMSNorm.has_multipliers = true
 function RMSNorm:forward(x)
-  return core.nn.rms_norm(x, { gain = self.gain, eps = self.options.eps })
+  return core.nn.rms_norm(x, { gain = effective(self, "gain"), eps = self.options.eps })
 end
 
 --- ml.nn.RMSNorm{ width, eps =, dtype = }
@@ -549,7 +625,8 @@ function nn.RMSNorm(o)
 end
 
 local Embedding, embedding_meta = new_class("Embedding")
-function Embedding:forward(ids) return core.nn.embedding(self.weight, ids) end
+Embedding.has_multipliers = true
+function Embedding:forward(ids) return core.nn.embedding(effective(self, "weight"), ids) end
 
 --- ml.nn.Embedding{ vocab, width, init =, dtype =, seed | rng = }
 --- Rows of a table by id.

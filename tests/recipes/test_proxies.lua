@@ -1,0 +1,56 @@
+-- The recipes of small-scale proxies at their smallest size: they end, say what they claim, and
+-- exact and theory claims hold.
+local ml = require "moonlab"
+local check = require "check"
+local T = {}
+
+local host = "build/bin/moonlab"
+do -- the program that runs this test
+  local file = io.open("/proc/self/cmdline", "rb")
+  if file then
+    local first = file:read("a"):match("^[^%z]+")
+    file:close()
+    if first and first:find("moonlab", 1, true) then host = first end
+  end
+end
+
+for _, name in ipairs { "proxy", "lr_sensitivity", "logit_growth", "grad_norm", "output_logits",
+  "warmup", "epsilon", "depth_vs_width", "coord_check", "lr_transfer", "equivalence" } do
+  T["test_smoke_run_of_" .. name] = function()
+    check.in_folder(function(dir)
+      local pipe = io.popen(("'%s' run %s --smoke --out '%s/run' 2>&1"):format(host, name, dir))
+      local text = pipe:read("a")
+      pipe:close()
+      local run = ml.runs.open(dir .. "/run")
+      if run:state() ~= "done" then check.fail(text) end
+      local claims = run:results().claims
+      check.is_true(#claims > 0)
+      for _, claim in ipairs(claims) do
+        if (claim.kind == "exact" or claim.kind == "theory") and claim.verdict ~= "shown" then
+          check.fail(("%s: %s"):format(claim.name, claim.verdict))
+        end
+      end
+    end)
+  end
+end
+
+local function output(arguments)
+  local pipe = io.popen(("'%s' %s 2>&1; echo status=$?"):format(host, arguments))
+  local text = pipe:read("a")
+  pipe:close()
+  return text
+end
+
+function T.test_scale_prints_sizes_and_parameterization()
+  local text = output "scale S1 2x64 name=mup base_width=32"
+  for _, part in ipairs { "98624", "106816", "ratio 2", "blocks.*.mlp.w2", "status=0" } do
+    if not text:find(part, 1, true) then check.fail(text) end
+  end
+  for arguments, part in pairs { ["scale S9"] = "S0 to S4", ["scale bas_width=3"] = "base_width",
+    ["scale S1 base_width=12"] = "neither divides", ["scale name=mub"] = "mup" } do
+    text = output(arguments)
+    if not (text:find(part, 1, true) and text:find("status=2", 1, true)) then check.fail(text) end
+  end
+end
+
+return T
