@@ -23,11 +23,15 @@ local modules = {
   fit = "moonlab.fit",
   stats = "moonlab.stats",
   sweep = "moonlab.sweep",
+  plrf = "moonlab.plrf",
+  solve = "moonlab.solve",
 }
 ml.modules = modules
 
 -- ml.nn holds the functions of core.nn as well as the modules.
 ml.nn = nil
+-- So do ml.solve and, over core.plrf, ml.plrf.
+ml.solve, ml.plrf = nil, nil
 
 return setmetatable(ml, {
   __index = function(self, name)
