@@ -76,7 +76,7 @@ return recipe.define {
   source = "Paquette, Paquette, Xiao & Pennington 2024, Figures 2 and 5",
   params = {
     sizes = { { 100, 200, 400 }, "parameters d; v = 4 d", min = 2 },
-    runs = { 20, "runs of SGD for each curve", min = 2 },
+    runs = { 50, "runs of SGD for each curve", min = 2 },
     steps = { 100000, "updates at (0.7, 0.7); a tenth of it elsewhere", min = 20 },
     tail_runs = { 200, "runs at (1.0, 0.3), whose losses are heavy-tailed", min = 2 },
     direct_runs = { 400, "runs of the direct mode", min = 2 },
@@ -89,7 +89,7 @@ return recipe.define {
   },
   smoke = { sizes = { 30 }, runs = 20, steps = 300, tail_runs = 50, direct_runs = 40, draws = 100,
     direct_steps = 40, draw_sizes = { 16 }, betas = { 0.1 } },
-  full = { runs = 50, tail_runs = 1000, seeds = { 1, 2, 3 } },
+  full = { runs = 100, tail_runs = 1000, seeds = { 1, 2, 3 } },
   estimate = function(p)
     local work = 0
     for _, d in ipairs(p.sizes) do

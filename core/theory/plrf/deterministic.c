@@ -10,14 +10,17 @@ typedef double complex cplx;
 
 /* With w = z/m: m = 1 - s1/d, z = w m, dz/dw = m - (w/d) s2. */
 typedef struct {
-  cplx m, z, slope, energy, count; /* energy: sum of e/(a - w), count the same of multiplicities */
+  cplx m, z, slope;
+  cplx s1;            /* sum of na/(a - w) = d (1 - m), which 1 - m would lose to rounding at large d */
+  cplx energy, count; /* sum of e/(a - w), and the same of multiplicities */
 } point;
 
 static point at(const ml_plrf_population *p, cplx w) {
   double s[8];
   ml_plrf_kernels_of(ML_F64)->stieltjes(s, p->a, p->na, p->e, p->count, creal(w), cimag(w), p->n);
   point q;
-  q.m = 1 - CPLX(s[0], s[1]) / p->d;
+  q.s1 = CPLX(s[0], s[1]);
+  q.m = 1 - q.s1 / p->d;
   q.z = w * q.m;
   q.slope = q.m - w / p->d * CPLX(s[2], s[3]);
   q.energy = CPLX(s[4], s[5]);
@@ -30,26 +33,30 @@ static bool accepted(cplx w, cplx z) {
     return false;
   if (cimag(z) == 0) /* outside the spectrum w lies on z's side of 0 */
     return (creal(w) > 0) == (creal(z) > 0) && fabs(cimag(w)) <= 1e-9 * cabs(w);
-  return (cimag(w) > 0) == (cimag(z) > 0);
+  /* near z = 0 w is near -kappa, and its imaginary part may be rounding */
+  return (cimag(w) > 0) == (cimag(z) > 0) || (creal(w) < 0 && fabs(cimag(w)) <= 1e-12 * cabs(w));
 }
 
-/* Newton from w; on success w is the solution and q its point. */
+/* Newton from w; on success w is the solution and q its point, with m = z/w: near z = 0, where m vanishes, 1 - s1/d has
+ * lost its digits while w has not. */
 static bool newton(const ml_plrf_population *p, cplx z, cplx *w, point *q) {
   cplx x = *w;
   double before = INFINITY;
   for (int i = 0; i < 40; i++) {
     *q = at(p, x);
-    const double miss = cabs(q->z - z);
-    if (!isfinite(miss))
+    const cplx step = (q->z - z) / q->slope;
+    const double size = cabs(step) / cabs(x);
+    if (!isfinite(size))
       return false;
-    if (miss <= 4e-16 * cabs(z) || (miss <= 1e-12 * cabs(z) && miss >= 0.5 * before)) {
+    if (size <= 4e-16 || (size <= 1e-12 && size >= 0.5 * before)) {
       if (!accepted(x, z))
         return false;
       *w = x;
+      q->m = z / x;
       return true;
     }
-    before = miss;
-    x -= (q->z - z) / q->slope;
+    before = size;
+    x -= step;
   }
   return false;
 }
@@ -71,7 +78,7 @@ static bool solve(const ml_plrf_population *p, cplx z, bool warm, cplx *w, point
     }
     for (int end = n + (10 << rounds); n < end; n++) {
       x = -1 / s;
-      const cplx next = z + x * (1 - at(p, x).m); /* w + (w/d) s1 */
+      const cplx next = z + x * at(p, x).s1 / p->d;
       s = 0.5 * s - 0.5 / next;
     }
   }
@@ -122,13 +129,14 @@ void ml_plrf_floor(double *kappa, double *F0, const ml_plrf_population *p) {
 
 ml_status ml_plrf_deterministic_norm(double *norm, const ml_plrf_population *p, double gamma,
                                      double batch, ml_error *err) {
-  double m[2];
   const double z = 2 / (gamma * (batch + 1));
-  if (ml_plrf_m(m, p, z, 0, err))
+  cplx w = z;
+  point q;
+  if (!solve(p, z, false, &w, &q))
     return ml_fail(err, ML_ENUMERIC, 0,
                    "SGD diverges: 2/(gamma (B+1)) = %.6g lies in the spectrum (gamma %g, B %g)", z,
                    gamma, batch);
-  *norm = p->d * (m[0] - 1) / (batch + 1);
+  *norm = -creal(q.s1) / (batch + 1);
   return ML_OK;
 }
 
@@ -166,7 +174,7 @@ static bool generating(const curve *c, cplx s, cplx E, path *walk, cplx value[3]
   walk->warm = true;
   const cplx below = cexp(-s) * G * (zp - zm);
   value[1] = (m.energy / m.m - p.energy / p.m) / below;
-  value[2] = c->gamma * gB * c->p->d * (zm * (1 - m.m) - zp * (1 - p.m)) / below;
+  value[2] = c->gamma * gB * (zm * m.s1 - zp * p.s1) / below;
   value[0] = value[1] / (1 - cexp(-s) * value[2]);
   return true;
 }
