@@ -1,8 +1,8 @@
---- Does one-pass SGD on power-law random features follow the exact curve, and that the deterministic
---- one?
+--- Does one-pass SGD on power-law random features follow the exact curve, and that curve the
+--- deterministic one?
 local ml, recipe = require "moonlab", require "moonlab.recipe"
 
--- Mean over runs and its standard error at each record; the first column is theta = 0, without noise.
+-- Mean over runs and its standard error at each record; the first column is theta = 0, no noise.
 local function summary(risk)
   local n = risk:size(1)
   return risk:mean(1):totable(), (risk:var(1):sqrt() / math.sqrt(n)):totable()

@@ -31,7 +31,9 @@ return recipe.define {
     end
     local map = ml.plrf.phase_map { alphas = alphas, betas = betas }
     local clouds, order = {}, { "Ia", "Ib", "Ic", "II", "III", "IVa", "IVb", "none" }
-    for _, name in ipairs(order) do clouds[name] = { x = {}, y = {}, label = name, points = true } end
+    for _, name in ipairs(order) do
+      clouds[name] = { x = {}, y = {}, label = name, points = true }
+    end
     local wrong, lines = 0, { "alpha,beta,phase,eta,xi" }
     local universal = { Ib = true, III = true, IVa = true }
     for i, alpha in ipairs(alphas) do

@@ -46,8 +46,8 @@ end
 --- @param opts.d integer parameters
 --- @param opts.seed integer =1 of W, independent normals of variance 1/d
 --- @param opts.W tensor [v,d] f64 instead of v, d and seed
---- @return problem with lambda [d] ascending, rho [d] initial energies, null (the least loss), loss0
---- (at theta = 0), W; methods sgd, expected, kernel_norm, rate, stability, minimiser
+--- @return problem with lambda [d] ascending, rho [d] initial energies, null (the least loss),
+--- loss0 (at theta = 0), W; methods sgd, expected, kernel_norm, rate, stability, minimiser
 --- @source Paquette et al. 2024
 function plrf.problem(opts)
   local where = "plrf.problem"
@@ -135,7 +135,8 @@ local function rates(where, gamma, last)
     return f64(list)
   end
   if type(gamma) == "userdata" then return gamma end
-  options.bad(where, 0, "option 'gamma' is %s, wanted a number, a function of the step, or a tensor",
+  options.bad(where, 0,
+    "option 'gamma' is %s, wanted a number, a function of the step, or a tensor",
     options.describe(gamma))
 end
 

@@ -88,8 +88,8 @@ function front.envelope(opts)
     end
   end
   if #lf < 3 then
-    options.bad(where, 0, "only %d of %d values of f have their best size inside the grid, wanted 3",
-      #lf, #flops)
+    options.bad(where, 0,
+      "only %d of %d values of f have their best size inside the grid, wanted 3", #lf, #flops)
   end
   local eta, eta_stderr = line(lf, lp)
   local xi, xi_stderr = line(lf, ld)
@@ -150,14 +150,14 @@ function front.front(opts)
             bins = v > 2000 }
           values = det:risk { gamma = det:rate { norm = norm }, batch = batch, steps = steps }
         else
-          local gamma, sum = nil, 0
+          local sum = 0
           for j = 1, v do sum = sum + j ^ (-2 * alpha) end
-          gamma = 2 * norm / sum
+          local gamma = 2 * norm / sum
           local problem = plrf.problem { alpha = alpha, beta = beta, v = v, d = d,
             seed = core.rng(seed):fold("front", k * 10007 + draw):integers(1, 2 ^ 31, { 1 })[1] }
-          local whole, floor = {}, nil
+          local whole = {}
           for n, r in ipairs(steps) do -- between whole steps the loss is interpolated in log r
-            floor = math.floor(r)
+            local floor = math.floor(r)
             whole[2 * n - 1], whole[2 * n] = floor, floor + 1
           end
           local list, index = {}, {}

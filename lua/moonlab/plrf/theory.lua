@@ -86,13 +86,13 @@ function theory.phase_map(opts)
 end
 
 --- ml.plrf.convert{ rate =, batch =, reduction =, loss = }
---- The gamma of ml.plrf (gradient without a factor 2, summed over the batch) that another convention
---- means by its rate.
+--- The gamma of ml.plrf (gradient without a factor 2, summed over the batch) that another
+--- convention means by its rate.
 --- @param opts.rate number > 0 the other's learning rate
 --- @param opts.batch integer =1
 --- @param opts.reduction string =sum | mean over the batch
---- @param opts.loss string =none the gradient has no factor: "none" | "square": the true gradient of
---- the square, factor 2 | "half": of half the square, no factor, its loss half of ours
+--- @param opts.loss string =none the gradient has no factor: "none" | "square": the true gradient
+--- of the square, factor 2 | "half": of half the square, no factor, its loss half of ours
 --- @return number gamma
 --- @return number what the other's loss is to be multiplied by to be ours
 --- @source Paquette et al. 2024
@@ -185,8 +185,8 @@ function theory.components(opts)
   local batch = options.field(where, opts, "batch", "integer", 1)
   local steps = options.field(where, opts, "steps", "table")
   if not (2 * (alpha + beta) > 1) or not (alpha > 0) then
-    options.bad(where, 0, "alpha %g and beta %g, wanted 2 (alpha + beta) > 1: there is no power law",
-      alpha, beta)
+    options.bad(where, 0,
+      "alpha %g and beta %g, wanted 2 (alpha + beta) > 1: there is no power law", alpha, beta)
   end
   if v <= d then options.bad(where, 0, "option 'v' is %d and d %d, wanted v > d", v, d) end
   local c, c_beta = capacity_constant(alpha, v / d), power_sum(2 * beta, v)
