@@ -1,6 +1,7 @@
-/* ml.plrf's core: spectra, SGD, exact and deterministic curves. lua/moonlab/plrf.lua makes objects of them. */
-#include "mll.h"
+/* ml.plrf's core: spectra, SGD, exact and deterministic curves. lua/moonlab/plrf.lua makes objects
+ * of them. */
 #include "theory/plrf/plrf.h"
+#include "mll.h"
 
 #include <math.h>
 
@@ -81,8 +82,8 @@ static int l_spectrum(lua_State *L) {
   return 3;
 }
 
-static const char *const sgd_names[] = {"gamma", "batch",    "steps", "runs", "rng",    "momentum",
-                                        "dtype", "null", "x",     "W",    "b", NULL};
+static const char *const sgd_names[] = {"gamma", "batch", "steps", "runs", "rng", "momentum",
+                                        "dtype", "null",  "x",     "W",    "b",   NULL};
 
 /* The options at 3; rates are a tensor of one or as many values as steps. */
 static void read_sgd(lua_State *L, ml_plrf_sgd_options *o) {
@@ -144,9 +145,9 @@ static int l_sgd(lua_State *L) {
             ml_plrf_sgd_data(ML_DATA(double, risk), ML_DATA(double, theta), ML_DATA(double, x),
                              ML_DATA(double, W), ML_DATA(double, b), a, u, v, d, &o, &err));
   else
-    MLL_RUN(L, status,
-            ml_plrf_sgd_direct(ML_DATA(double, risk), ML_DATA(double, theta), a, u, v, d, &o,
-                               &err));
+    MLL_RUN(
+        L, status,
+        ml_plrf_sgd_direct(ML_DATA(double, risk), ML_DATA(double, theta), a, u, v, d, &o, &err));
   return status ? mll_raise(L, &err) : 2;
 }
 
@@ -167,8 +168,8 @@ static int l_sgd_fast(lua_State *L) {
   return status ? mll_raise(L, &err) : 1;
 }
 
-static const char *const curve_names[] = {"gamma", "batch", "steps", "counts", "null",
-                                          "rates", "method", NULL};
+static const char *const curve_names[] = {"gamma", "batch", "steps",  "counts",
+                                          "null",  "rates", "method", NULL};
 
 static int l_expected(lua_State *L) {
   static const char *const methods[] = {"secular", "recursion", "volterra", NULL};
@@ -313,7 +314,10 @@ static int l_curve(lua_State *L) {
   const int64_t records = ml_numel(steps);
   for (int64_t i = 0; i < records; i++)
     if (!(s[i] >= 0 && s[i] <= 1e15) || (s[i] < 12 && s[i] != floor(s[i])))
-      return mll_opt_error(L, 3, "steps", "value %d is %g, wanted whole numbers, or fractions from 12 on, up to 1e15", (int)i + 1, s[i]);
+      return mll_opt_error(
+          L, 3, "steps",
+          "value %d is %g, wanted whole numbers, or fractions from 12 on, up to 1e15", (int)i + 1,
+          s[i]);
   ml_shape shape = ml_shape_make(1, records);
   ml_tensor *out[3];
   for (int i = 0; i < 3; i++)
@@ -345,9 +349,9 @@ static int l_mass(lua_State *L) {
   ml_tensor *count = mll_push_tensor(L, ML_F64, &shape);
   ml_error err;
   ml_status status;
-  MLL_RUN(L, status,
-          ml_plrf_mass(ML_DATA(double, mass), ML_DATA(double, count), &p, x, ml_numel(at), top,
-                       &err));
+  MLL_RUN(
+      L, status,
+      ml_plrf_mass(ML_DATA(double, mass), ML_DATA(double, count), &p, x, ml_numel(at), top, &err));
   return status ? mll_raise(L, &err) : 2;
 }
 
@@ -373,13 +377,15 @@ static const mll_fn functions[] = {
      "@return tensor risk [runs, records]\n" SOURCE},
     {"expected", l_expected,
      "core.plrf.expected(lambda, rho, opts)\nExact expected loss.\n@param lambda tensor [d] f64\n"
-     "@param rho tensor [d] f64 energies\n@param opts.method string =secular, recursion or volterra\n"
+     "@param rho tensor [d] f64 energies\n@param opts.method string =secular, recursion or "
+     "volterra\n"
      "@param opts.gamma number > 0\n@param opts.rates tensor one rate a step, for the recursion\n"
      "@param opts.batch integer =1\n@param opts.steps tensor f64\n@param opts.counts tensor "
      "multiplicities\n@param opts.null number =0\n"
      "@return tensor P [records]; by volterra P, F, K at 0..last step\n" SOURCE},
     {"kernel_norm", l_kernel_norm,
-     "core.plrf.kernel_norm(lambda, opts)\n@param lambda tensor [d] f64\n@param opts.gamma number > "
+     "core.plrf.kernel_norm(lambda, opts)\n@param lambda tensor [d] f64\n@param opts.gamma number "
+     "> "
      "0\n@param opts.batch integer =1\n@return number sum of gamma lambda/(2 - gamma (B+1) "
      "lambda)\n@return number gamma (B+1) lambda_max\n" SOURCE},
     {"m", l_m,
@@ -387,9 +393,11 @@ static const mll_fn functions[] = {
      "@param opts.re number =0\n@param opts.im number =0\n@return number real part\n@return number "
      "imaginary part\n" SOURCE},
     {"floor", l_capacity,
-     "core.plrf.floor(population, d)\n" POPULATION "@return number kappa\n@return number F_0\n" SOURCE},
+     "core.plrf.floor(population, d)\n" POPULATION
+     "@return number kappa\n@return number F_0\n" SOURCE},
     {"norm", l_norm,
-     "core.plrf.norm(population, d, opts)\nKernel norm of the deterministic equivalent.\n" POPULATION
+     "core.plrf.norm(population, d, opts)\nKernel norm of the deterministic "
+     "equivalent.\n" POPULATION
      "@param opts.gamma number > 0\n@param opts.batch integer =1\n@return number\n" SOURCE},
     {"curve", l_curve,
      "core.plrf.curve(population, d, opts)\nDeterministic P, F and K at any steps up to "

@@ -1,6 +1,6 @@
 /* ml.solve: factorizations of dense f64 matrices. */
-#include "mll.h"
 #include "solve/solve.h"
+#include "mll.h"
 
 /* The matrix at arg, f64 [m,n]. */
 static const ml_tensor *check_matrix(lua_State *L, int arg, bool square) {
@@ -23,7 +23,8 @@ static ml_tensor *push_copy(lua_State *L, int arg) {
   return out;
 }
 
-/* A single call of LAPACK cannot be interrupted: one that takes longer than a few seconds says so before. */
+/* A single call of LAPACK cannot be interrupted: one that takes longer than a few seconds says so
+ * before. */
 static void announce(const char *what, double flops) {
   const double seconds = flops / 4e9;
   if (seconds > 5)
@@ -71,7 +72,8 @@ static int l_svd(lua_State *L) {
   lua_settop(L, 1);
   const ml_tensor *A = check_matrix(L, 1, false);
   const int64_t m = A->size[0], n = A->size[1], k = m < n ? m : n;
-  ml_shape left = ml_shape_make(2, m, k), middle = ml_shape_make(1, k), right = ml_shape_make(2, k, n);
+  ml_shape left = ml_shape_make(2, m, k), middle = ml_shape_make(1, k),
+           right = ml_shape_make(2, k, n);
   ml_tensor *work = push_copy(L, 1);
   ml_tensor *U = mll_push_tensor(L, ML_F64, &left);
   ml_tensor *s = mll_push_tensor(L, ML_F64, &middle);
@@ -109,7 +111,8 @@ static const mll_fn functions[] = {
      "ml.solve.eigh(A)\nEigenvalues and eigenvectors of a symmetric matrix, by LAPACK's dsyevd on "
      "one thread; a long call prints its estimate first.\n"
      "@param A tensor [n,n] f64, symmetric; the lower triangle is read\n"
-     "@return tensor lambda [n], ascending\n@return tensor V [n,n], eigenvectors in its columns: A = "
+     "@return tensor lambda [n], ascending\n@return tensor V [n,n], eigenvectors in its columns: A "
+     "= "
      "V diag(lambda) V^T; raises when A is not finite\n@source LAPACK, dsyevd"},
     {"cholesky", l_cholesky,
      "ml.solve.cholesky(A)\nThe lower L with A = L L^T.\n"
@@ -117,7 +120,8 @@ static const mll_fn functions[] = {
      "@return tensor L [n,n]; raises with the leading minor that is not positive\n@source Golub & "
      "Van Loan 2013, 4.2"},
     {"qr", l_qr,
-     "ml.solve.qr(A)\nA = Q R with orthonormal columns of Q and upper triangular R, by LAPACK on one "
+     "ml.solve.qr(A)\nA = Q R with orthonormal columns of Q and upper triangular R, by LAPACK on "
+     "one "
      "thread.\n@param A tensor [m,n] f64, m >= n\n@return tensor Q [m,n]\n@return tensor R "
      "[n,n]\n@source LAPACK, dgeqrf"},
     {"svd", l_svd,

@@ -32,7 +32,7 @@ return recipe.define {
     finite_high = { 2e6, "largest compute of the finite front", above = 0 },
     seed = { 1, "every stream derives from it", min = 0 },
   },
-  smoke = { points = 7, draws = 2, finite_octaves = 6, finite_high = 3e5 },
+  smoke = { points = 7, draws = 2 },
   full = { points = 41, draws = 12, seeds = { 1, 2, 3 } },
   run = function(p, ctx)
     local function front(sizes, flops, draws)

@@ -1,4 +1,5 @@
-/* Cholesky factorization and triangular solves: blocked, the products over the pool, cancel polled per block. */
+/* Cholesky factorization and triangular solves: blocked, the products over the pool, cancel polled
+ * per block. */
 #include "solve.h"
 
 #include <math.h>

@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Implicit QL on the tridiagonal (d, e), e[i] beside d[i] and d[i+1]; every rotation goes to z too. */
+/* Implicit QL on the tridiagonal (d, e), e[i] beside d[i] and d[i+1]; every rotation goes to z too.
+ */
 static bool tridiagonal_ql(double *d, double *e, double *z, int64_t n) {
   for (int64_t l = 0; l < n; l++)
     for (int sweep = 0;; sweep++) {

@@ -1,4 +1,5 @@
-/* QR and SVD by LAPACK, on one thread. A row-major matrix is the transpose of the column-major one. */
+/* QR and SVD by LAPACK, on one thread. A row-major matrix is the transpose of the column-major one.
+ */
 #include "lapack.h"
 #include "solve.h"
 
@@ -58,7 +59,8 @@ ml_status ml_solve_svd(double *U, double *s, double *Vt, double *A, int64_t m, i
   const int64_t k = m < n ? m : n;
   if (k == 0)
     return ML_OK;
-  /* of A^T = V diag(s) U^T, column-major as A lies: LAPACK's u is V and fills Vt, its vt is U^T and fills U */
+  /* of A^T = V diag(s) U^T, column-major as A lies: LAPACK's u is V and fills Vt, its vt is U^T and
+   * fills U */
   const int M = (int)m, N = (int)n, Kk = (int)k;
   int info = 0, lwork = -1;
   double query = 0;

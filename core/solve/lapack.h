@@ -1,4 +1,5 @@
-/* LAPACK's Fortran symbols, as OpenBLAS holds them. Private to the solve room. Matrices are column-major. */
+/* LAPACK's Fortran symbols, as OpenBLAS holds them. Private to the solve room. Matrices are
+ * column-major. */
 #ifndef MOONLAB_SOLVE_LAPACK_H
 #define MOONLAB_SOLVE_LAPACK_H
 

@@ -1,5 +1,5 @@
-/* The deterministic equivalent: m(z) by its explicit inverse map, curves by inversion of their generating functions, and
- * spectral masses by line integrals. */
+/* The deterministic equivalent: m(z) by its explicit inverse map, curves by inversion of their
+ * generating functions, and spectral masses by line integrals. */
 #include "kernels.h"
 
 #include <complex.h>
@@ -11,7 +11,7 @@ typedef double complex cplx;
 /* With w = z/m: m = 1 - s1/d, z = w m, dz/dw = m - (w/d) s2. */
 typedef struct {
   cplx m, z, slope;
-  cplx s1;            /* sum of na/(a - w) = d (1 - m), which 1 - m would lose to rounding at large d */
+  cplx s1; /* sum of na/(a - w) = d (1 - m), which 1 - m would lose to rounding at large d */
   cplx energy, count; /* sum of e/(a - w), and the same of multiplicities */
 } point;
 
@@ -37,8 +37,8 @@ static bool accepted(cplx w, cplx z) {
   return (cimag(w) > 0) == (cimag(z) > 0) || (creal(w) < 0 && fabs(cimag(w)) <= 1e-12 * cabs(w));
 }
 
-/* Newton from w; on success w is the solution and q its point, with m = z/w: near z = 0, where m vanishes, 1 - s1/d has
- * lost its digits while w has not. */
+/* Newton from w; on success w is the solution and q its point, with m = z/w: near z = 0, where m
+ * vanishes, 1 - s1/d has lost its digits while w has not. */
 static bool newton(const ml_plrf_population *p, cplx z, cplx *w, point *q) {
   cplx x = *w;
   double before = INFINITY;
@@ -61,8 +61,9 @@ static bool newton(const ml_plrf_population *p, cplx z, cplx *w, point *q) {
   return false;
 }
 
-/* Solves z(w) = z. w holds a guess (used when warm) and gets the solution. The damped iteration s <- 1/(-z + (1/d) sum
- * a/(1 + a s)) with w = -1/s maps the half plane of z into itself and converges there from any start. */
+/* Solves z(w) = z. w holds a guess (used when warm) and gets the solution. The damped iteration s
+ * <- 1/(-z + (1/d) sum a/(1 + a s)) with w = -1/s maps the half plane of z into itself and
+ * converges there from any start. */
 static bool solve(const ml_plrf_population *p, cplx z, bool warm, cplx *w, point *q) {
   cplx x = *w;
   if (warm && newton(p, z, &x, q)) {
@@ -140,7 +141,8 @@ ml_status ml_plrf_deterministic_norm(double *norm, const ml_plrf_population *p, 
   return ML_OK;
 }
 
-/* ---- curves -------------------------------------------------------------------------------------- */
+/* ---- curves
+ * -------------------------------------------------------------------------------------- */
 
 typedef struct {
   const ml_plrf_population *p;
@@ -192,8 +194,7 @@ static bool talbot(const curve *c, double r, double sum[3]) {
     const double theta = (2 * k + 1) * M_PI / N, sine = sin(0.6407 * theta),
                  cot = cos(0.6407 * theta) / sine;
     const cplx Z = N * CPLX(0.5017 * theta * cot - 0.6122, 0.2645 * theta);
-    const cplx slope =
-        N * CPLX(0.5017 * cot - 0.5017 * 0.6407 * theta / (sine * sine), 0.2645);
+    const cplx slope = N * CPLX(0.5017 * cot - 0.5017 * 0.6407 * theta / (sine * sine), 0.2645);
     const cplx s = Z / r;
     cplx value[3];
     if (!generating(c, s, -expm1_of(s), &walk, value))
@@ -253,7 +254,8 @@ ml_status ml_plrf_deterministic(double *P, double *F, double *K, const ml_plrf_p
   return status;
 }
 
-/* ---- spectral masses --------------------------------------------------------------------------------- */
+/* ---- spectral masses
+ * --------------------------------------------------------------------------------- */
 
 enum { GAUSS = 160 };
 
@@ -285,7 +287,8 @@ typedef struct {
   bool *failed;
 } masses;
 
-/* (1/pi) Im of the integral from x to top through the upper half plane, on the arc log z = c + h cos t + 1.5 i sin t. */
+/* (1/pi) Im of the integral from x to top through the upper half plane, on the arc log z = c + h
+ * cos t + 1.5 i sin t. */
 static void one_mass(void *ctx, int64_t i, int worker) {
   (void)worker;
   const masses *a = ctx;

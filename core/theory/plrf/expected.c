@@ -1,4 +1,5 @@
-/* The exact expected loss of SGD given W: recursion, Volterra equation, and the secular equation. */
+/* The exact expected loss of SGD given W: recursion, Volterra equation, and the secular equation.
+ */
 #include "kernels.h"
 
 #include <math.h>
@@ -82,7 +83,8 @@ ml_status ml_plrf_volterra(double *P, double *F, double *K, const double *lambda
   return cancelled ? ml_fail(err, ML_ECANCELLED, 0, "interrupted") : ML_OK;
 }
 
-/* ---- secular equation -------------------------------------------------------------------------- */
+/* ---- secular equation --------------------------------------------------------------------------
+ */
 
 typedef struct {
   int64_t n;
@@ -92,8 +94,9 @@ typedef struct {
   double *P, limit;
 } secular;
 
-/* Root number i of sum c/(a - nu) = 1, between pole i-1 (or 0) and pole i, as the distance t of nu from pole i: the sum
- * falls in t. Newton in 1/t, in which the nearest pole is linear, kept inside a bracket that every third step halves. */
+/* Root number i of sum c/(a - nu) = 1, between pole i-1 (or 0) and pole i, as the distance t of nu
+ * from pole i: the sum falls in t. Newton in 1/t, in which the nearest pole is linear, kept inside
+ * a bracket that every third step halves. */
 static double root(const secular *s, int64_t i, const ml_plrf_kernels *k) {
   const double gap = i ? s->a[i] - s->a[i - 1] : s->a[i];
   double lo = 1e-40 * gap, hi = gap, t = fmin(s->c[i], 0.5 * gap);

@@ -1,5 +1,5 @@
-/* Private to the plrf room: its hot loops, one table per dtype and instruction set. Pointers are to elements of the table's
- * dtype. [any thread] */
+/* Private to the plrf room: its hot loops, one table per dtype and instruction set. Pointers are to
+ * elements of the table's dtype. [any thread] */
 #ifndef MOONLAB_PLRF_KERNELS_H
 #define MOONLAB_PLRF_KERNELS_H
 
@@ -7,8 +7,9 @@
 
 typedef struct {
   /* `steps` updates of x [d] from samples F [steps*batch, ld], whose entry d is the target:
-   * e = f.x - target, g = sum of e f, u = momentum u + g, x -= gamma[i] weight u. gamma: one double a step; weight [d] or
-   * NULL for 1; g and u [d] scratch and state, used when batch > 1 or momentum is not 0. */
+   * e = f.x - target, g = sum of e f, u = momentum u + g, x -= gamma[i] weight u. gamma: one double
+   * a step; weight [d] or NULL for 1; g and u [d] scratch and state, used when batch > 1 or
+   * momentum is not 0. */
   void (*sgd)(void *x, void *u, void *g, const void *F, int64_t ld, int64_t steps, int64_t batch,
               int64_t d, const double *gamma, double momentum, const void *weight);
   /* sum of x^2, in double */

@@ -1,5 +1,6 @@
-/* One-pass SGD: many samples are drawn and turned into features by one matrix product, which is exact because the data do
- * not depend on the parameters; then the updates one after the other. Each run has its own random stream. */
+/* One-pass SGD: many samples are drawn and turned into features by one matrix product, which is
+ * exact because the data do not depend on the parameters; then the updates one after the other.
+ * Each run has its own random stream. */
 #include "kernels.h"
 
 #include <math.h>
@@ -162,7 +163,14 @@ ml_status ml_plrf_sgd_direct(double *risk, double *theta, const double *A, const
                              int64_t v, int64_t d, const ml_plrf_sgd_options *o, ml_error *err) {
   void *panels;
   ML_TRY(pack(&panels, o->dtype, A, u, v, d, err));
-  job j = {.mode = DIRECT, .o = o, .v = v, .d = d, .risk = risk, .theta = theta, .A = A, .u = u,
+  job j = {.mode = DIRECT,
+           .o = o,
+           .v = v,
+           .d = d,
+           .risk = risk,
+           .theta = theta,
+           .A = A,
+           .u = u,
            .panels = panels};
   ml_status status = run_all(&j, err);
   ml_block_free(panels);
@@ -174,16 +182,24 @@ ml_status ml_plrf_sgd_data(double *risk, double *theta, const double *x, const d
                            const ml_plrf_sgd_options *o, ml_error *err) {
   void *panels;
   ML_TRY(pack(&panels, ML_F64, W, b, v, d, err));
-  job j = {.mode = DATA, .o = o, .v = v, .d = d, .risk = risk, .theta = theta, .A = A, .u = u,
-           .x = x, .panels = panels};
+  job j = {.mode = DATA,
+           .o = o,
+           .v = v,
+           .d = d,
+           .risk = risk,
+           .theta = theta,
+           .A = A,
+           .u = u,
+           .x = x,
+           .panels = panels};
   ml_status status = run_all(&j, err);
   ml_block_free(panels);
   return status;
 }
 
-/* In the eigenbasis the features are sqrt(lambda_k) g_k, and the part of the target that they cannot express is an
- * independent N(0, null). x_k = sqrt(lambda_k) (V^T (theta - theta*))_k, so that e = g.x - sqrt(null) g_0,
- * x_k -= gamma lambda_k e g_k and P = null + x.x. */
+/* In the eigenbasis the features are sqrt(lambda_k) g_k, and the part of the target that they
+ * cannot express is an independent N(0, null). x_k = sqrt(lambda_k) (V^T (theta - theta*))_k, so
+ * that e = g.x - sqrt(null) g_0, x_k -= gamma lambda_k e g_k and P = null + x.x. */
 ml_status ml_plrf_sgd_fast(double *risk, const double *lambda, const double *t, double null,
                            int64_t d, const ml_plrf_sgd_options *o, ml_error *err) {
   double *start = ml_block_new((size_t)d * sizeof *start);
@@ -191,8 +207,8 @@ ml_status ml_plrf_sgd_fast(double *risk, const double *lambda, const double *t, 
     return ml_fail(err, ML_ENOMEM, 0, "out of memory for %lld doubles", (long long)d);
   for (int64_t k = 0; k < d; k++)
     start[k] = lambda[k] > 0 ? -t[k] / sqrt(lambda[k]) : 0;
-  job j = {.mode = FAST, .o = o, .d = d, .risk = risk, .lambda = lambda, .start = start,
-           .null = null};
+  job j = {
+      .mode = FAST, .o = o, .d = d, .risk = risk, .lambda = lambda, .start = start, .null = null};
   ml_status status = run_all(&j, err);
   ml_block_free(start);
   return status;
