@@ -65,6 +65,8 @@ void mll_open_transformer(lua_State *L);
 void mll_open_optim(lua_State *L);
 void mll_open_text(lua_State *L);
 void mll_open_system(lua_State *L);
+void mll_open_solve(lua_State *L);
+void mll_open_plrf(lua_State *L);
 
 /* A function that never returns, whose int only serves `return raise(...)`. */
 #define MLL_RAISES __attribute__((noreturn))

@@ -323,9 +323,75 @@ function jobs.matmul()
   return list
 end
 
+-- One-pass SGD on random features, updates per second, batch 1; and the two closed forms, alone.
+function jobs.plrf()
+  local d, v, updates = 400, 1600, 12288
+  local problem = ml.plrf.problem { alpha = 1.0, beta = 1.0, v = v, d = d, seed = 1 }
+  local gamma = problem:rate { norm = 0.25 }
+  local peer_rows = {}
+  local function variant(name, dtype)
+    return function(threads, round)
+      local key = threads .. "/" .. round
+      if not peer_rows[key] then
+        local r, why = python("plrf.py", ("--d %d --v %d --iters 3000"):format(d, v), threads)
+        if not r then return nil, why end
+        peer_rows[key] = {}
+        for _, q in ipairs(r) do
+          peer_rows[key][q.variant .. " " .. q.dtype] = threads == 1 and q.iters_per_cpu_s
+            or q.iters_per_s
+        end
+      end
+      return peer_rows[key][name .. " " .. dtype], nil, name
+    end
+  end
+  local function rate_of(o)
+    return function(threads)
+      o.gamma, o.steps = gamma, { updates }
+      return updates / seconds(threads, 3, function()
+        ml.scope(function() problem:sgd(o) end)
+      end)
+    end
+  end
+  local list = {}
+  for _, case in ipairs {
+    { "direct / step", { mode = "direct" }, "numpy step", "f64" },
+    { "direct / block", { mode = "direct" }, "numpy block", "f64" },
+    { "direct / block", { mode = "direct", dtype = "f32" }, "numpy block", "f32" },
+    { "fast / reduced", { mode = "fast" }, "numpy reduced", "f64" } } do
+    list[#list + 1] = {
+      row = { job = "plrf", preset = case[1], batch = 1, dtype = case[4], unit = "updates/s" },
+      ours = rate_of(case[2]),
+      peer = variant(case[3], case[4] == "f64" and "f8" or "f4"),
+    }
+  end
+  local function alone(preset, fn)
+    list[#list + 1] = {
+      row = { job = "plrf", preset = preset, batch = 1, dtype = "f64", unit = "s" },
+      ours = fn, peer = function() return nil, "one thread only" end,
+    }
+  end
+  alone("60 steps, v 6400", function(threads)
+    local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.7, v = 6400, d = 1600 }
+    local steps = {}
+    for i = 1, 60 do steps[i] = math.floor(10 ^ (1 + 8 * i / 60)) end
+    return seconds(threads, 3, function()
+      ml.scope(function() det:risk { gamma = det:rate(), steps = steps } end)
+    end)
+  end)
+  alone("secular, d 2000", function(threads)
+    local big = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 4000, d = 2000, seed = 1 }
+    local steps = {}
+    for i = 1, 200 do steps[i] = math.floor(10 ^ (12 * i / 200)) + i end
+    return seconds(threads, 1, function()
+      ml.scope(function() big:expected { gamma = 0.05, steps = steps } end)
+    end)
+  end)
+  return list
+end
+
 -- ---- the command --------------------------------------------------------------------------------
 
-local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies" }
+local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies", "plrf" }
 
 local function format_figure(x, unit)
   if not x then return "-" end
@@ -373,7 +439,7 @@ function bench.command(...)
     elseif jobs[w] then names[#names + 1] = w
     else
       local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
-        "sweep_proxies", "all",
+        "sweep_proxies", "plrf", "all",
         "--peers", "--json", "--preset", "--batch", "--threads", "--rounds" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,
         near and ("; did you mean '" .. near .. "'?") or "", table.concat(order, ", ")))

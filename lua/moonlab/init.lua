@@ -27,11 +27,15 @@ local modules = {
   proxies = "moonlab.proxies",
   alignment = "moonlab.alignment",
   coord_check = "moonlab.coord_check",
+  plrf = "moonlab.plrf",
+  solve = "moonlab.solve",
 }
 ml.modules = modules
 
 -- ml.nn holds the functions of core.nn as well as the modules.
 ml.nn = nil
+-- So do ml.solve and, over core.plrf, ml.plrf.
+ml.solve, ml.plrf = nil, nil
 
 return setmetatable(ml, {
   __index = function(self, name)

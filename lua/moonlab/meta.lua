@@ -1604,6 +1604,125 @@ ml.plot.methods.svg = function(...) end
 ---@return string lines of text
 ---source: -
 ml.plot.methods.text = function(...) end
+ml.plrf = {}
+
+---ml.plrf.components{ alpha =, beta =, v =, d =, gamma =, batch =, steps = }
+---Asymptotics of the parts of the loss at large d, their sum (right up to constants), and which is
+---largest at each step. Fac is 0 unless 2 alpha > 1 and 2 beta > 1; Kpp is the noise part K_pp /
+---(gamma B), 0 for alpha <= 1/4.
+---opts.alpha number
+---opts.beta number
+---opts.v integer
+---opts.d integer
+---opts.gamma number > 0
+---opts.batch integer =1
+---opts.steps table of numbers > 0
+---@return table { F0, Fpp, Fac, Kpp, estimate, dominant (lists over steps), c, c_beta, crossover =
+---{ from, to, step } list }
+---source: Paquette et al. 2024
+ml.plrf.components = function(...) end
+
+---ml.plrf.convert{ rate =, batch =, reduction =, loss = }
+---The gamma of ml.plrf (gradient without a factor 2, summed over the batch) that another
+---convention means by its rate.
+---opts.rate number > 0 the other's learning rate
+---opts.batch integer =1
+---opts.reduction string =sum | mean over the batch
+---opts.loss string =none the gradient has no factor: "none" | "square": the true gradient
+---of the square, factor 2 | "half": of half the square, no factor, its loss half of ours
+---@return number gamma
+---@return number what the other's loss is to be multiplied by to be ours
+---source: Paquette et al. 2024
+ml.plrf.convert = function(...) end
+
+---ml.plrf.deterministic{ alpha =, beta =, v =, d =, bins = }
+---The deterministic equivalent: the loss curve without a draw of W, at any step up to 1e15.
+---opts.alpha number >= 0
+---opts.beta number may be negative
+---opts.v integer data dimension, > d, up to 1e9
+---opts.d integer parameters
+---opts.bins boolean =v > 20000 the modes beyond 300 in 60 cells per e-fold, relative error
+---1.4e-5
+---@return deterministic with kappa, F0, loss0; methods risk, kernel_norm, mass, m
+---source: Paquette et al. 2024
+ml.plrf.deterministic = function(...) end
+
+---ml.plrf.envelope{ flops =, sizes =, loss =, approach =, window = }
+---The compute-optimal front of a family of curves: for each f the best size, then the two log-log
+---fits. Values of f whose best size is the first or the last are skipped.
+---opts.flops table of numbers
+---opts.sizes table of sizes d, ascending
+---opts.loss table loss[k][i] of size k at flops i, NaN where there is none
+---opts.approach integer =2 IsoFLOP parabolas in log d; 1 the lower envelope on the grid
+---opts.window number =0 of the parabola: the sizes within this factor of the best, at least
+---its neighbours
+---@return table { eta, xi, eta_stderr, xi_stderr, flops, loss, size (of the points used) }
+---source: Hoffmann et al. 2022, approaches 1 and 2
+ml.plrf.envelope = function(...) end
+
+---ml.plrf.front{ alpha =, beta =, sizes =, flops =, ratio =, v =, norm =, batch =, approach =,
+---  window =, draws =, seed =, resamples = }
+---The compute-optimal front with compute f = r B d: of the deterministic equivalent, or of exact
+---curves averaged over draws of W, with a bootstrap over them.
+---opts.alpha number
+---opts.beta number
+---opts.sizes table of sizes d, ascending
+---opts.flops table of numbers
+---opts.ratio number =4 (2 below alpha = 1/2): v = ratio d
+---opts.v integer the same v for all sizes instead
+---opts.norm number =0.25 gamma = 2 norm / sum j^(-2 alpha)
+---opts.batch integer =1
+---opts.approach integer =2 see ml.plrf.envelope
+---opts.window number =0
+---opts.draws integer =0 draws of W for each size
+---opts.seed integer =1
+---opts.resamples integer =200 of the bootstrap
+---@return table as ml.plrf.envelope, with curves [k][i], predicted (ml.plrf.phase), and with draws
+---the bootstrap's eta_stderr, xi_stderr
+---source: Paquette et al. 2024
+ml.plrf.front = function(...) end
+
+---ml.plrf.local_slopes(x, y)
+----d log y / d log x between neighbours, at the geometric means of x.
+---@param x table of numbers > 0
+---@param y table of numbers > 0
+---@return table x
+---@return table slopes
+---source: -
+ml.plrf.local_slopes = function(...) end
+
+---ml.plrf.phase(alpha, beta)
+---Phase of compute-optimal scaling: P* ~ f^-eta, d* ~ f^xi. Points on a line belong to the side of
+---larger alpha and smaller beta.
+---@param alpha number >= 0
+---@param beta number
+---@return table { name = "Ia" ... "IVb" or "none", eta, xi, balance, terms, line (nearest),
+---distance }
+---source: Paquette et al. 2024, Table 2
+ml.plrf.phase = function(...) end
+
+---ml.plrf.phase_map{ alphas =, betas = }
+---The phase at each point of a grid.
+---opts.alphas table numbers
+---opts.betas table numbers
+---@return table { name, eta, xi }: each a list over alphas of lists over betas; NaN where none
+---source: Paquette et al. 2024
+ml.plrf.phase_map = function(...) end
+
+---ml.plrf.problem{ alpha =, beta =, v =, d =, seed = | W = }
+---One draw of the model: data x_j = j^-alpha z_j, target sum_j j^-beta x_j, features W^T x; the
+---loss E (features.theta - target)^2 without a factor 1/2. Takes d^2 + 2 v d doubles and v d^2 +
+---(4/3) d^3 flops.
+---opts.alpha number >= 0
+---opts.beta number may be negative
+---opts.v integer data dimension, >= d
+---opts.d integer parameters
+---opts.seed integer =1 of W, independent normals of variance 1/d
+---opts.W tensor [v,d] f64 instead of v, d and seed
+---@return problem with lambda [d] ascending, rho [d] initial energies, null (the least loss),
+---loss0 (at theta = 0), W; methods sgd, expected, kernel_norm, rate, stability, minimiser
+---source: Paquette et al. 2024
+ml.plrf.problem = function(...) end
 
 ---pow(x, y)
 ---x to the power y, element by element, with broadcasting (trailing axes align; each equal or 1).
@@ -2316,6 +2435,60 @@ ml.softmax = function(...) end
 ---@return tensor like x, differentiable
 ---source: -
 ml.softplus = function(...) end
+ml.solve = {}
+
+---ml.solve.cholesky(A)
+---The lower L with A = L L^T.
+---@param A tensor [n,n] f64, symmetric positive definite; the lower triangle is read
+---@return tensor L [n,n]; raises with the leading minor that is not positive
+---source: Golub & Van Loan 2013, 4.2
+ml.solve.cholesky = function(...) end
+
+---ml.solve.eigh(A)
+---Eigenvalues and eigenvectors of a symmetric matrix, by LAPACK's dsyevd on one thread; a long call
+---prints its estimate first.
+---@param A tensor [n,n] f64, symmetric; the lower triangle is read
+---@return tensor lambda [n], ascending
+---@return tensor V [n,n], eigenvectors in its columns: A = V diag(lambda) V^T; raises when A is not
+---finite
+---source: LAPACK, dsyevd
+ml.solve.eigh = function(...) end
+
+---ml.solve.lstsq(A, b, { rcond })
+---The x of least norm among those that minimize |A x - b|, by the singular value decomposition.
+---@param A tensor [m,n] f64
+---@param b tensor [m] or [m,c] f64
+---opts.rcond number =eps max(m, n) singular values below rcond times the largest count as 0
+---@return tensor x, [n] or [n,c]
+---@return table info: rank, singular_values
+---source: Golub & Van Loan 2013, 5.5
+ml.solve.lstsq = function(...) end
+
+---ml.solve.qr(A)
+---A = Q R with orthonormal columns of Q and upper triangular R, by LAPACK on one thread.
+---@param A tensor [m,n] f64, m >= n
+---@return tensor Q [m,n]
+---@return tensor R [n,n]
+---source: LAPACK, dgeqrf
+ml.solve.qr = function(...) end
+
+---ml.solve.svd(A)
+---A = U diag(s) Vt with k = min(m, n) singular values, by LAPACK on one thread.
+---@param A tensor [m,n] f64
+---@return tensor U [m,k]
+---@return tensor s [k], descending
+---@return tensor Vt [k,n]
+---source: LAPACK, dgesdd
+ml.solve.svd = function(...) end
+
+---ml.solve.triangular(L, b, { transposed })
+---Solves L x = b, or L^T x = b.
+---@param L tensor [n,n] f64, lower triangular
+---@param b tensor [n] or [n,c] f64
+---opts.transposed boolean =false
+---@return tensor like b
+---source: Golub & Van Loan 2013, 3.1
+ml.solve.triangular = function(...) end
 
 ---sort(x, axis, opts)
 ---Sorts along an axis; equal values keep their order, NaN comes last.

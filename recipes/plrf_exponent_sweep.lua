@@ -1,0 +1,80 @@
+--- Do measured compute-optimal exponents follow the table of phases, through the phases and at
+--- reference points?
+local ml, recipe = require "moonlab", require "moonlab.recipe"
+
+-- alpha, beta, eta and xi measured at d = 25 * 2^(k/2), k = 0..16, f = 1e5..1e7 (21 points)
+local references = {
+  { 0.8, 0.2, 0.3792, 0.3911 }, { 0.9, 0.4, 0.5497, 0.3811 }, { 0.9, 0.6, 0.6460, 0.4166 },
+  { 0.8, 0.8, 0.6778, 0.4944 }, { 0.6, 1.0, 0.5977, 0.5679 }, { 0.8, 1.4, 0.6963, 0.5190 },
+  { 0.45, 0.3, 0.2233, 0.5004 }, { 0.45, 0.7, 0.4385, 0.5842 }, { 0.28, 0.7, 0.2518, 0.5564 },
+  { 0.15, 0.8, 0.1171, 0.5211 },
+}
+
+local function grid(first, octaves, low, high, points)
+  local sizes, flops = {}, {}
+  for k = 0, octaves - 1 do sizes[k + 1] = math.floor(first * 2 ^ (k / 2) + 0.5) end
+  for i = 1, points do flops[i] = low * (high / low) ^ ((i - 1) / (points - 1)) end
+  return sizes, flops
+end
+
+return recipe.define {
+  name = "plrf_exponent_sweep",
+  source = "Paquette, Paquette, Xiao & Pennington 2024, Figure 5",
+  params = {
+    alpha = { 0.7, "decay of the data", above = 0.5 },
+    betas = { { 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2 },
+      "decays of the target" },
+    octaves = { 21, "sizes d = 50 * 2^(k/2)", min = 5 },
+    low = { 1e6, "least compute", above = 0 },
+    high = { 1e8, "largest compute", above = 0 },
+    points = { 21, "values of compute", min = 3 },
+    seed = { 1, "unused: nothing is random", min = 0 },
+  },
+  smoke = { betas = { 0.3, 0.9 }, points = 7 },
+  run = function(p, ctx)
+    local result = { eta = 0, xi = 0, monotone = 0, reference_eta = 0, reference_xi = 0 }
+    local eta, xi, eta0, xi0 = {}, {}, {}, {}
+    local sizes, flops = grid(50, p.octaves, p.low, p.high, p.points)
+    for i, beta in ipairs(p.betas) do
+      local f = ml.plrf.front { alpha = p.alpha, beta = beta, sizes = sizes, flops = flops }
+      eta[i], xi[i], eta0[i], xi0[i] = f.eta, f.xi, f.predicted.eta, f.predicted.xi
+      result.eta = math.max(result.eta, math.abs(eta[i] - eta0[i]))
+      result.xi = math.max(result.xi, math.abs(xi[i] - xi0[i]))
+      for k = 2, #f.size do
+        if f.size[k] <= f.size[k - 1] then result.monotone = result.monotone + 1 end
+      end
+      ctx:log { beta = beta, phase = f.predicted.name, eta = eta[i], eta_table = eta0[i],
+        xi = xi[i], xi_table = xi0[i] }
+    end
+    ctx:figure("exponents", ml.plot.lines { title = "compute-optimal exponents", xlabel = "beta",
+      ylabel = "exponent", series = {
+        { x = p.betas, y = eta, label = "eta measured", points = true },
+        { x = p.betas, y = eta0, label = "eta predicted" },
+        { x = p.betas, y = xi, label = "xi measured", points = true },
+        { x = p.betas, y = xi0, label = "xi predicted" } } })
+    local small, budget = grid(25, 17, 1e5, 1e7, 21)
+    for _, q in ipairs(references) do
+      local f = ml.plrf.front { alpha = q[1], beta = q[2], sizes = small, flops = budget }
+      local e, x = math.abs(f.eta - q[3]), math.abs(f.xi - q[4])
+      result.reference_eta = math.max(result.reference_eta, e)
+      result.reference_xi = math.max(result.reference_xi, x)
+      ctx:log { alpha = q[1], beta = q[2], phase = f.predicted.name, eta = f.eta,
+        eta_reference = q[3], xi = f.xi, xi_reference = q[4], used = #f.flops }
+      print(("(%.2f, %.1f) %-4s eta %.4f (%.4f)  xi %.4f (%.4f)  %d points"):format(q[1], q[2],
+        f.predicted.name, f.eta, q[3], f.xi, q[4], #f.flops))
+    end
+    return result
+  end,
+  claims = {
+    { name = "eta follows the table (largest difference)", kind = "calibrated", seeds = 1,
+      at_most = 0.045, measure = function(r) return r.eta end },
+    { name = "xi follows the table (largest difference)", kind = "calibrated", seeds = 1,
+      at_most = 0.045, measure = function(r) return r.xi end },
+    { name = "best size grows with compute (steps where it does not)", kind = "calibrated",
+      seeds = 1, expected = 0, tolerance = 0, measure = function(r) return r.monotone end },
+    { name = "eta at ten reference points (largest difference)", kind = "calibrated", seeds = 1,
+      at_most = 0.003, measure = function(r) return r.reference_eta end },
+    { name = "xi at ten reference points (largest difference)", kind = "calibrated", seeds = 1,
+      at_most = 0.01, measure = function(r) return r.reference_xi end },
+  },
+}

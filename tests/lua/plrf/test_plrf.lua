@@ -1,0 +1,168 @@
+-- ml.plrf against closed examples, published check values, and itself.
+local ml = require "moonlab"
+local check = require "check"
+local T = {}
+
+-- golden: a problem of two features worked out by hand
+function T.test_two_features()
+  local p = ml.plrf.problem { alpha = 0.5, beta = 0.5, W = ml.f64 { { 1, 0 }, { 0, 1 },
+    { 0.5, -0.5 } } }
+  check.close(p.lambda, { 0.56981019, 1.09685647 }, { rtol = 1e-8 })
+  check.close(p.rho, { 0.32389265, 0.98770433 }, { atol = 5e-9 })
+  check.close(p.null, 0.0495141237, { rtol = 1e-9 })
+  check.close(p:kernel_norm { gamma = 0.2 }, 0.2048192771, { rtol = 1e-9 })
+  for _, method in ipairs { "secular", "recursion", "volterra" } do
+    check.close(p:expected { gamma = 0.2, steps = { 0, 1, 2, 10, 100 }, method = method },
+      { 1.3611111111, 1.0405963470, 0.8035606680, 0.1604193621, 0.0622677626 }, { rtol = 1e-9 })
+  end
+  check.close(p:expected { gamma = 0.2, steps = { 1e12 } }, { 0.06226776167 }, { rtol = 1e-9 })
+end
+
+-- golden: Paquette et al.'s fixed point, computed independently
+function T.test_deterministic_values()
+  local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 200, v = 800 }
+  check.close({ det:m(-1) }, { 0.988908923730, 0 }, { rtol = 1e-11, atol = 1e-12 })
+  check.close({ det:m(-0.01) }, { 0.752956992936, 0 }, { rtol = 1e-11, atol = 1e-12 })
+  check.close({ det:m(0.1, 0.05) }, { 1.016143833428, -0.062506082912 }, { rtol = 1e-10 })
+  check.close({ det:m(0.01, 0.001) }, { 1.067478359603, -0.348529699694 }, { rtol = 1e-10 })
+  check.close({ det:m(3) }, { 1.005916884761, 0 }, { rtol = 1e-11, atol = 1e-12 })
+  check.close({ det.kappa, det.F0, det:kernel_norm { gamma = 0.2 } },
+    { 0.001292847854, 0.004630398125, 0.3247227824 }, { rtol = 1e-9 })
+  local P, F, K = det:risk { gamma = 0.2, steps = { 0, 1, 10, 100, 1000, 10000, 100000 } }
+  check.close(P, { 1.3054637, 1.0233433, 0.23180712, 0.030056139, 0.009838659, 0.0069671146,
+    0.006857033 }, { rtol = 3e-8 })
+  check.close(F, { 1.3054637, 0.95597905, 0.15134291, 0.018784241, 0.0065501088, 0.0047034796,
+    0.0046303982 }, { rtol = 3e-8 })
+  check.close(K[{ { 1, 5 } }], { 0.051601768, 0.037128363, 0.004666927, 0.00024675614,
+    1.0529234e-5 }, { rtol = 3e-8 })
+  local other = ml.plrf.deterministic { alpha = 0.45, beta = 0.9, d = 150, v = 300 }
+  check.close(other:risk { gamma = 0.03, batch = 4, steps = { 0, 1, 10, 100, 1000, 10000 } },
+    { 1.2742286, 1.0371445, 0.24968653, 0.050684004, 0.029957589, 0.027704295 }, { rtol = 3e-8 })
+end
+
+-- property: sum rules, and the limit of late times
+function T.test_sum_rules()
+  local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 200, v = 800 }
+  local mass, count = det:mass(det.kappa / 1000)
+  check.close({ mass, count }, { det.loss0 - det.F0, 200 }, { rtol = 1e-9 })
+  local limit = det.F0 / (1 - det:kernel_norm { gamma = 0.2 })
+  check.close(det:risk { gamma = 0.2, steps = { 1e9, 1e12, 1e15 } }, { limit, limit, limit },
+    { rtol = 1e-9 })
+end
+
+-- property: 1.4e-5 is the error of the midpoint integrals
+function T.test_bins_change_little()
+  local o = { alpha = 0.7, beta = 0.6, d = 2000, v = 8000 }
+  local exact = ml.plrf.deterministic(o)
+  o.bins = true
+  local steps = { 1, 100, 10000, 1000000 }
+  check.close(ml.plrf.deterministic(o):risk { gamma = 0.1, steps = steps },
+    exact:risk { gamma = 0.1, steps = steps }, { rtol = 3e-5 })
+  local huge = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 200000000, v = 1000000000 }
+  check.is_true(huge:risk { gamma = 0.1, steps = { 1e15 } }[1] > 0)
+end
+
+-- property: the mean of runs, in standard errors (seeds are fixed)
+function T.test_modes_have_the_exact_mean()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 80, d = 20, seed = 3 }
+  for _, batch in ipairs { 1, 3 } do
+    local gamma = p:rate { norm = 0.25, batch = batch }
+    local steps = { 0, 5, 50, 300 }
+    local exact = p:expected { gamma = gamma, batch = batch, steps = steps, method = "recursion" }
+    for _, o in ipairs { { mode = "fast" }, { mode = "direct" }, { dtype = "f32" } } do
+      o.gamma, o.batch, o.steps, o.runs = gamma, batch, steps, 400
+      local risk = p:sgd(o).risk
+      local z = (risk:mean(1) - exact) / (risk:var(1):sqrt() / 20 + 1e-6)
+      check.is_true(z:abs():max():item() < 4.5)
+    end
+  end
+end
+
+-- property
+function T.test_given_samples_are_the_updates_written_out()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 12, d = 5, seed = 3 }
+  local x = ml.rng(8):normal { 30, 2, 12 } * p.sigma
+  local got = p:sgd { gamma = 0.1, batch = 2, steps = 30, data = x, momentum = 0.5 }
+  local theta, u = ml.zeros { 5 }, ml.zeros { 5 }
+  for i = 1, 30 do
+    local f = x[i]:matmul(p.W)
+    local e = f:matmul(theta) - x[i]:matmul(p.b)
+    u = u * 0.5 + f:transpose():matmul(e)
+    theta = theta - u * 0.1
+  end
+  check.close(got.theta[1], theta, { rtol = 1e-11, atol = 1e-13 })
+  local last = ((p.A:matmul(theta) - p.u) ^ 2):sum():item()
+  check.close(got.risk[{ 1, -1 }]:item(), last, { rtol = 1e-11 })
+end
+
+-- property: neither threads nor where the loss is recorded changes a bit
+function T.test_determinism()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 80, d = 20, seed = 3 }
+  local before = ml.threads()
+  local found = {}
+  for threads = 1, 2 do
+    ml.threads(threads)
+    found[threads] = p:sgd { gamma = 0.1, steps = { 700 }, runs = 5, mode = "direct" }.risk
+  end
+  ml.threads(before)
+  check.is_true(found[1]:equal(found[2]))
+  local more = p:sgd { gamma = 0.1, steps = { 3, 256, 301, 700 }, runs = 5, mode = "direct" }.risk
+  check.is_true(more[{ {}, { 4, 4 } }]:equal(found[1]))
+end
+
+function T.test_a_rate_that_changes()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 80, d = 20, seed = 3 }
+  local steps = { 1, 10, 100 }
+  check.close(p:expected { gamma = function() return 0.1 end, steps = steps },
+    p:expected { gamma = 0.1, steps = steps }, { rtol = 1e-12 })
+end
+
+-- property
+function T.test_minimiser_and_conventions()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 80, d = 20, seed = 3 }
+  local least = ((p.A:matmul(p:minimiser()) - p.u) ^ 2):sum():item()
+  check.close(least, p.null, { rtol = 1e-10 })
+  check.close({ p:kernel_norm { gamma = p:rate { norm = 0.4, batch = 2 }, batch = 2 } }, { 0.4,
+    3 * p:rate { norm = 0.4, batch = 2 } * p.lambda[20] }, { rtol = 1e-12 })
+  check.equal(ml.plrf.convert { rate = 0.1, batch = 4, reduction = "mean", loss = "square" }, 0.05)
+end
+
+-- golden: the table of phases
+function T.test_phases()
+  local wanted = { { 1.0, 0.3, "Ia", 0.533, 0.333 }, { 1.0, 0.7, "II", 0.706, 0.412 },
+    { 0.7, 1.2, "III", 0.643, 0.5 }, { 0.4, 0.3, "Ib", 0.2, 0.5 }, { 0.4, 0.8, "IVa", 0.4, 0.5 },
+    { 0.27, 0.8, "IVb", 0.292, 0.590 }, { 0.2, 0.7, "Ic", 0.222, 0.556 } }
+  for _, w in ipairs(wanted) do
+    local p = ml.plrf.phase(w[1], w[2])
+    check.equal(p.name, w[3])
+    check.close({ p.eta, p.xi }, { w[4], w[5] }, { atol = 6e-4 })
+  end
+  check.equal(ml.plrf.phase(0.2, 0.2).name, "none")
+  check.is_true(ml.plrf.problem { alpha = 0.2, beta = 0.2, v = 20, d = 5 }.loss0 > 0)
+end
+
+-- golden: exponents of an independent pipeline
+function T.test_front()
+  local sizes, flops = {}, {}
+  for k = 0, 16 do sizes[k + 1] = math.floor(25 * 2 ^ (k / 2) + 0.5) end
+  for i = 0, 20 do flops[i + 1] = 10 ^ (5 + i / 10) end
+  local f = ml.plrf.front { alpha = 0.9, beta = 0.6, sizes = sizes, flops = flops }
+  check.close({ f.eta, f.xi }, { 0.6460, 0.4166 }, { atol = 1e-4 })
+end
+
+function T.test_errors()
+  local problem, det = ml.plrf.problem, ml.plrf.deterministic
+  check.raises("wanted v >= d", problem, { alpha = 1, beta = 1, v = 3, d = 5 })
+  check.raises("not finite", problem, { alpha = 1, beta = 1, W = ml.ones { 4, 2 } * (0 / 0) })
+  check.raises("did you mean 'alpha'", problem, { alhpa = 1, beta = 1, v = 3, d = 2 })
+  local p = problem { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
+  local gamma = 1.2 * p:rate()
+  check.raises("diverges", p.expected, p, { gamma = gamma, steps = 10 })
+  check.raises("diverges", p.sgd, p, { gamma = gamma, steps = 10 })
+  local q = det { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
+  check.raises("diverges", q.risk, q, { gamma = 1.0, steps = 10 })
+  check.raises("1e15", q.risk, q, { gamma = 0.1, steps = { 1e16 } })
+  check.raises("ascending", p.sgd, p, { gamma = 0.1, steps = { 3, 2 } })
+end
+
+return T
