@@ -256,7 +256,8 @@ function ctx_methods:figure(...) end
 
 ---ctx:log{ step = 10, loss = 2.3 }
 ---Keeps one line in the run's metrics. A resumed run that comes by again and logs the same record
----as before leaves the line that is there.
+---as before leaves the line that is there; where it goes on from a checkpoint, the lines past that
+---step are cut.
 ---@param record table name -> number, string, boolean or tensor
 ---source: -
 function ctx_methods:log(...) end
@@ -1929,7 +1930,7 @@ ml.recipe.find = function(...) end
 ml.recipe.load = function(...) end
 
 ---recipe.names()
----Names of the recipes that come with moonlab and of those in ./recipes.
+---Names of the recipes that come with moonlab, of those in ./recipes and in the current folder.
 ---@return table list of strings, sorted
 ---source: -
 ml.recipe.names = function(...) end

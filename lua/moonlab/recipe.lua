@@ -106,7 +106,7 @@ function Recipe:seeds_of(size)
 end
 
 --- recipe.names()
---- Names of the recipes that come with moonlab and of those in ./recipes.
+--- Names of the recipes that come with moonlab, of those in ./recipes and in the current folder.
 --- @return table list of strings, sorted
 --- @source -
 function recipe.names() return catalogue.names() end

@@ -19,9 +19,9 @@ local display = {
 
 local function erase()
   if display.drawn == 0 then return "" end
-  local up = display.drawn > 1 and ("\27[%dA"):format(display.drawn - 1) or ""
+  local up = ("\27[1A\27[K"):rep(display.drawn - 1)
   display.drawn = 0
-  return "\r" .. up .. "\27[J"
+  return "\r\27[K" .. up -- line by line: some terminals keep a screen that is erased at once
 end
 
 --- Takes the lines off the terminal, so that something else can be printed; the next update brings

@@ -32,18 +32,20 @@ local function folders()
   return list
 end
 
---- Names of the recipes that come with moonlab and of those in ./recipes, sorted.
+-- Whether the file of a name is meant by it: in the current folder any file may lie.
+local function counts(dir, path) return dir ~= "." or catalogue.looks_like_one(path) end
+
+--- Names of the recipes that come with moonlab, of those in ./recipes and in the current folder,
+--- sorted.
 function catalogue.names()
   local names, seen = {}, {}
   for _, dir in ipairs(folders()) do
-    if dir ~= "." then
-      for file in lfs.dir(dir) do
-        local name = file:match "^([%w_-]+)%.lua$" or is_file(dir .. "/" .. file .. "/init.lua")
-          and file
-        if name and not seen[name] then
-          seen[name] = true
-          names[#names + 1] = name
-        end
+    for file in lfs.dir(dir) do
+      local name = file:match "^([%w_-]+)%.lua$" or file:match "^[%w_-]+$"
+      local path = name and dir .. "/" .. file .. (name == file and "/init.lua" or "")
+      if name and not seen[name] and is_file(path) and counts(dir, path) then
+        seen[name] = true
+        names[#names + 1] = name
       end
     end
   end
@@ -57,7 +59,7 @@ function catalogue.find(name)
   if not name:find "^[%w_-]+$" then return nil end
   for _, dir in ipairs(folders()) do
     for _, path in ipairs { dir .. "/" .. name .. ".lua", dir .. "/" .. name .. "/init.lua" } do
-      if is_file(path) and (dir ~= "." or catalogue.looks_like_one(path)) then return path end
+      if is_file(path) and counts(dir, path) then return path end
     end
   end
 end

@@ -15,6 +15,15 @@ local command = {}
 local flags = { ["--smoke"] = true, ["--full"] = true, ["--resume"] = true, ["--dry-run"] = true,
   ["--yes"] = true, ["--out"] = "text", ["--seed"] = "integer" }
 
+local usage_text = [[
+usage: ./moonlab run NAME [key=value ...] [--smoke | --full] [--seed N] [--out DIR] [--resume]
+       NAME        a recipe, the path of a .lua file, or - for one on standard input
+       --smoke     seconds; --full hours, with several seeds (also seeds=1..3)
+       --out DIR   keeps the run there, not in a new folder of MOONLAB_RUNS or ./runs
+       --resume    continues the last unfinished run of these words, or the one in DIR
+       --dry-run   shows what would run: parameters, memory, time
+       ./moonlab help NAME lists the parameters of a recipe]]
+
 local function complain(...)
   io.stderr:write("moonlab: ", table.concat { ... }, "\n")
   return 2
@@ -218,8 +227,7 @@ end
 --- ./moonlab run NAME [words]: the result is the exit status.
 function command.run(name, ...)
   if name == nil or (name:find "^%-" and name ~= "-") then
-    return complain("usage: ./moonlab run NAME [key=value ...] [--smoke | --full] [--out DIR]",
-      " [--seed N] [--resume] [--dry-run]")
+    return words.usage(name, usage_text)
   end
   local r, why = catalogue.load(name)
   if not r then
@@ -239,7 +247,7 @@ function command.run(name, ...)
   local ok, run, word, text = pcall(open_run, job, given)
   if not ok then
     if errors.is_interrupt(run) then error(run, 0) end
-    return complain((tostring(run):gsub("^%S+:%d+: ", ""):gsub("^ml%.runs%.%w+: ", "")))
+    return complain(errors.plain(run))
   end
   if not run and word == "refused" then return complain(text) end
   if not run then return show_finished(text, word) end

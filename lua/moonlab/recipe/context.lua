@@ -1,5 +1,6 @@
 --- The context that run(p, ctx) gets: its folder, its log, its figures, what is computed once.
 local core = require "moonlab.core"
+local folder = require "moonlab.runs.folder"
 local options = require "moonlab.options"
 local results = require "moonlab.recipe.results"
 
@@ -23,6 +24,42 @@ local function earlier_records(run, mark)
   return counts
 end
 
+local function matches(record, mark)
+  return not mark or record.seed == mark.seed
+end
+
+-- Takes back what an earlier life logged from a step on: at the end of the metrics the records
+-- whose steps rise. Behind a step that is smaller lies what another part of the recipe logged.
+local function cut_from(self, step)
+  local records, dropped, last = self.run:records(), {}, math.huge
+  for i = #records, 1, -1 do
+    local record = records[i]
+    if type(record.step) == "number" and matches(record, self.mark) then
+      if record.step < step or record.step > last then break end
+      last, dropped[i] = record.step, true
+      local text = encode(record)
+      self.earlier[text] = self.earlier[text] - 1
+    end
+  end
+  if next(dropped) then folder.drop_records(self.run, records, dropped) end
+end
+
+-- Whether a record is there from an earlier life. The first that is not and has a step shows where
+-- the recipe goes on, from its checkpoint.
+local function is_repeated(self, line)
+  local text = encode(line)
+  local count = self.earlier[text] or 0
+  if count > 0 then
+    self.earlier[text] = count - 1
+    return true
+  end
+  if type(line.step) == "number" and not self.goes_on then
+    self.goes_on = true
+    cut_from(self, line.step)
+  end
+  return false
+end
+
 --- The context of one seed: { run =, dir =, seed =, size =, quiet =, several = bool }.
 function context.new(o)
   local ctx = setmetatable({ dir = o.dir, seed = o.seed, size = o.size, figures = {},
@@ -33,7 +70,8 @@ end
 
 --- ctx:log{ step = 10, loss = 2.3 }
 --- Keeps one line in the run's metrics. A resumed run that comes by again and logs the same record
---- as before leaves the line that is there.
+--- as before leaves the line that is there; where it goes on from a checkpoint, the lines past that
+--- step are cut.
 --- @param record table name -> number, string, boolean or tensor
 --- @source -
 function Context:log(record)
@@ -45,14 +83,7 @@ function Context:log(record)
     line[key] = type(value) == "userdata" and results.plain(value) or value
   end
   for key, value in pairs(self.mark or {}) do line[key] = value end
-  if self.earlier then
-    local text = encode(line)
-    local count = self.earlier[text]
-    if count and count > 0 then
-      self.earlier[text] = count - 1
-      return
-    end
-  end
+  if self.earlier and is_repeated(self, line) then return end
   self.run:log(line)
 end
 

@@ -14,6 +14,13 @@ local function traceback(message)
   return ok and type(kept) == "string" and kept or debug.traceback(nil, 3)
 end
 
+--- An error as a user of commands reads it: without the place in our files and the function's name.
+function errors.plain(message)
+  local text = tostring(message):gsub("^%S+:%d+: ", "")
+  return text:match "^bad argument .-to '[%w.:]+' %((.*)%)$" or text:match "^ml%.[%w.]+: (.*)$"
+    or text
+end
+
 --- A message handler for xpcall: turns an error into { message =, trace =, interrupt = }.
 function errors.handler(message)
   if type(message) == "table" and message.trace then return message end

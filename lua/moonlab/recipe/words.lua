@@ -93,6 +93,15 @@ function words.size(r, given)
   return size
 end
 
+--- Prints a usage text: to standard output where the word asks for it, else as an error. The result
+--- is the exit status.
+function words.usage(word, text)
+  local asked = word == "--help" or word == "-h"
+  local out = asked and io.stdout or io.stderr
+  out:write(text, "\n")
+  return asked and 0 or 2
+end
+
 --- A word as the shell takes it.
 function words.quote(word)
   if word:find "^[%w_./:,=+@%%-]+$" then return word end

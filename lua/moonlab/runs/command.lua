@@ -1,5 +1,6 @@
 --- ./moonlab runs: list, show, compare, tag, untag, note, delete, reindex.
 local core = require "moonlab.core"
+local errors = require "moonlab.recipe.errors"
 local options = require "moonlab.options"
 local progress = require "moonlab.progress"
 local runs = require "moonlab.runs"
@@ -402,7 +403,7 @@ local function each_tag(o, method)
   local run = runs.open((find(o.words[1], o)))
   for i = 2, #o.words do
     local ok, result = pcall(run[method], run, o.words[i])
-    if not ok then quit(1, "%s", (tostring(result):gsub("^bad argument .-%((.*)%)$", "%1"))) end
+    if not ok then quit(1, "%s", errors.plain(result)) end
     if method == "untag" and not result then
       quit(1, "%s has no tag '%s'%s", run.id, o.words[i], hint(o.words[i], run:tags()))
     end
@@ -504,8 +505,8 @@ function command.main(...)
     io.stderr:write("moonlab: ", result.text, "\n")
     return result.status
   end
-  if tostring(result):find("interrupted", 1, true) then error(result, 0) end
-  io.stderr:write("moonlab: ", tostring(result), "\n")
+  if errors.is_interrupt(result) then error(result, 0) end
+  io.stderr:write("moonlab: ", errors.plain(result), "\n")
   return 1
 end
 

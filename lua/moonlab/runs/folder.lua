@@ -224,6 +224,17 @@ local function read_records(path, where)
   return records, damaged
 end
 
+--- Writes the metrics anew without records[i] where dropped[i]; records are all there are.
+function folder.drop_records(self, records, dropped)
+  local kept, path = {}, path_of(self, "metrics.jsonl")
+  for i, record in ipairs(records) do
+    if not dropped[i] then kept[#kept + 1] = core.json.encode(record, exact_line) .. "\n" end
+  end
+  core.write_file(path, table.concat(kept))
+  self.metrics_file:close() -- the file it has open is no longer the one of that name
+  self.metrics_file = core.system.log(path, { lines = true })
+end
+
 --- run:cut(step, where)
 --- Takes back the metrics after a step, as a resumed run does before it repeats them: records whose
 --- step is larger go, records without a step stay. run:cut(-1) drops all that have a step.
@@ -237,20 +248,13 @@ function Run:cut(step, where)
   if type(step) ~= "number" or step ~= step then
     bad_argument("run:cut", "number expected, got %s", options.describe(step))
   end
-  local path = path_of(self, "metrics.jsonl")
-  local kept, gone = {}, 0
-  for _, record in ipairs((read_records(path))) do
+  local records, dropped, gone = self:records(), {}, 0
+  for i, record in ipairs(records) do
     if type(record.step) == "number" and record.step > step and matches(record, where) then
-      gone = gone + 1
-    else
-      kept[#kept + 1] = core.json.encode(record, exact_line) .. "\n"
+      dropped[i], gone = true, gone + 1
     end
   end
-  if gone > 0 then
-    core.write_file(path, table.concat(kept))
-    self.metrics_file:close() -- the file it has open is no longer the one of that name
-    self.metrics_file = core.system.log(path, { lines = true })
-  end
+  if gone > 0 then folder.drop_records(self, records, dropped) end
   return gone
 end
 

@@ -22,6 +22,23 @@ local flags = { ["--smoke"] = true, ["--full"] = true, ["--dry-run"] = true, ["-
 
 local work_flags = { ["--parent"] = "count", ["--memory"] = "count" }
 
+local usage_text = [[
+usage: ./moonlab sweep NAME key=values ... [--workers N] [--threads N] [--smoke | --full]
+       values          1e-3,3e-3   seed=1..3   width=32:256:x2   noise=0:1:+0.25
+                       n=[64,128],[64,256] where a value is a list; lr=1e-4~1e-1 to draw from
+       --random N      N draws instead of every combination, --random-seed N
+       --adapt key     to the right until it diverges, to the left until the optimum is bracketed,
+                       at most --extend N values either way; --minimize NAME or --maximize NAME
+       --workers N     processes, each with --threads N; --tries N crashes make a point fail
+       --retry         failed points are run again
+       --out DIR       keeps the runs there, not in MOONLAB_RUNS or ./runs
+       --dry-run       shows the points, memory, time
+       --list          prints a command for each point:
+                         ... --list | parallel -j 2
+                         ... --list | xargs -d '\n' -P 2 -I{} sh -c {}
+       --slurm         writes an array job of N workers
+       The same words continue a sweep that was stopped.]]
+
 local function complain(...)
   io.stderr:write("moonlab: ", table.concat { ... }, "\n")
   return 2
@@ -52,10 +69,10 @@ local function read(name, r, list)
     return nil, ("--extend %d: wanted an integer >= 0"):format(given.extend)
   end
   return { recipe = name, size = size, grid = grid, workers = given.workers,
-    threads = given.threads,
-    random = given.random, random_seed = given.random_seed, adapt = given.adapt,
-    extend = given.extend, minimize = given.minimize, maximize = given.maximize,
-    tries = given.tries, retry = given.retry, store = given.out }, given
+    threads = given.threads, random = given.random, random_seed = given.random_seed,
+    adapt = given.adapt, extend = given.extend, minimize = given.minimize,
+    maximize = given.maximize, tries = given.tries, retry = given.retry,
+    store = given.out }, given
 end
 
 -- ---- --list -----------------------------------------------------------------------------------
@@ -83,8 +100,8 @@ end
 local function list_points(d, program)
   for _, point in ipairs(d.points) do
     print(("%s run %s %s --resume --out %s"):format(words.quote(program),
-      words.quote(d.recipe.path),
-      point_words(d, point), words.quote(absolute(d.store) .. "/" .. point.id)))
+      words.quote(d.recipe.path), point_words(d, point),
+      words.quote(absolute(d.store) .. "/" .. point.id)))
   end
   return 0
 end
@@ -99,14 +116,20 @@ local script = [[
 #SBATCH --array=1-@WORKERS@
 #SBATCH --cpus-per-task=@THREADS@
 #SBATCH --signal=B:INT@60
-#SBATCH --output=@DIR@/slurm-%a.log
+#SBATCH --output="@DIR@/slurm-%a.log"
 #SBATCH --open-mode=append
 MOONLAB_THREADS=${SLURM_CPUS_PER_TASK:-@THREADS@}
 export MOONLAB_THREADS
 exec @PROGRAM@ sweep --work @QUEUE@
 ]]
 
+-- A path as it stands between the quotes of an option of sbatch.
+local function slurm_path(path) return (path:gsub('"', '\\"'):gsub("%%", "%%%%")) end
+
 local function write_slurm(d, program, given, text)
+  if absolute(d.dir):find "[%c\\]" then -- Slurm takes its names apart at these
+    return complain("a script for Slurm cannot name the folder ", absolute(d.dir))
+  end
   d.command = text
   definition.save(d, text)
   local path = d.dir .. "/queue.jsonl"
@@ -116,7 +139,7 @@ local function write_slurm(d, program, given, text)
   q:close(true)
   local workers = math.min(#d.points, given.workers or #d.points)
   local values = { POINTS = #d.points, SWEEP = d.id, RECIPE = d.recipe.name, WORKERS = workers,
-    THREADS = given.threads or 1, DIR = absolute(d.dir), PROGRAM = words.quote(program),
+    THREADS = given.threads or 1, DIR = slurm_path(absolute(d.dir)), PROGRAM = words.quote(program),
     QUEUE = words.quote(absolute(path)) }
   local file = d.dir .. "/job.slurm"
   core.write_file(file, (script:gsub("@(%u+)@", function(name)
@@ -189,7 +212,7 @@ function command.main(name, ...)
     return require("moonlab.sweep.worker").command(list[1], given)
   end
   if name == nil or name:find "^%-" then
-    return complain "usage: ./moonlab sweep NAME key=a,b,c ... [--workers N] [--random N] [--list]"
+    return words.usage(name, usage_text)
   end
   local r, why = catalogue.load(name)
   if not r then
@@ -213,7 +236,7 @@ function command.main(name, ...)
     io.stderr:write(("\nmoonlab: interrupted; %s continues it\n"):format(o.command))
     return 130
   end
-  complain((tostring(result):gsub("^%S-:%d+: ", ""):gsub("^ml%.sweep: ", "")))
+  complain(errors.plain(result))
   return 1
 end
 

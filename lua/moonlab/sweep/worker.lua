@@ -53,15 +53,28 @@ local function work_on(r, header, point)
   return true, true
 end
 
--- One pass over the points that are left. Returns those left after it, and whether any was run.
+-- Whether the process that was last at work on a point died of it, or with it.
+local function is_dangerous(header, point)
+  local dir = header.store .. "/" .. point.id
+  if lfs.attributes(dir .. "/config.json", "mode") ~= "file" then return false end
+  local _, _, status = runs.open(dir):state()
+  return status.state == "running"
+end
+
+-- One pass over the points that are left. What a process died of waits until the others have had
+-- their turn. Returns those left after it, and whether it is worth another pass at once.
 local function pass(r, header, left, parent)
   local still, worked = {}, false
-  for i, point in ipairs(left) do
+  for _, point in ipairs(left) do
     if not parent_lives(parent) then return {}, false, true end
-    local ran, settled = work_on(r, header, point)
+    local ran, settled
+    if not point.waited and is_dangerous(header, point) then
+      point.waited, ran = true, true
+    else
+      ran, settled = work_on(r, header, point)
+    end
     worked = worked or ran
     if not settled then still[#still + 1] = point end
-    left[i] = false
   end
   return still, worked
 end

@@ -62,7 +62,7 @@ function T.test_nested_bars_stand_below_each_other()
     outer:finish()
   end)
   check.is_true(written[2]:find("outer  50%%.*\n  inner  50%%") ~= nil)
-  check.is_true(written[3]:find("\27[1A", 1, true) ~= nil) -- both lines are taken back
+  check.equal(written[3]:sub(1, 11), "\r\27[K\27[1A\27[K") -- both lines are taken back
   check.is_true(text:find("inner.*outer[^\n]*\n$") ~= nil) -- the outer one stays
 end
 

@@ -42,6 +42,7 @@ function T.test_a_new_recipe_runs_as_it_is()
     program.has(out, "the error is below half the target's variance")
     check.equal(lfs.attributes(dir .. "/out/loss.svg", "mode"), "file")
     program.has(program.run(dir, "help my_question"), "hidden width")
+    program.has(program.run(dir, "recipes"), "my_question          Does a small network")
     program.has(program.run(dir, "run my_question --dry-run"), "memory about")
     -- nothing is overwritten, and names are names
     local before = program.read(dir .. "/my_question.lua")
@@ -258,6 +259,19 @@ function T.test_what_a_careless_user_types()
       if status == 0 then check.fail(words .. " succeeded") end
     end
     check.is_nil(lfs.attributes(dir .. "/runs", "mode"))
+  end)
+end
+
+function T.test_usage_is_an_answer_when_asked_for()
+  check.in_folder(function(dir)
+    for _, command in ipairs { "run", "sweep" } do
+      local out, status = program.run(dir, command .. " --help 2>/dev/null")
+      program.has(out, "usage: ./moonlab " .. command)
+      check.equal(status, 0)
+      out, status = program.run(dir, command)
+      program.has(out, "usage: ./moonlab " .. command)
+      check.equal(status, 2)
+    end
   end)
 end
 

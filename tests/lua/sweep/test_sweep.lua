@@ -295,35 +295,11 @@ return recipe.define { name = "bowl", minimize = "loss", params = { lr = { 1.0, 
   end)
 end
 
-function T.test_list_gives_commands_of_the_same_points()
-  in_folder(trivial, function(dir)
-    local out, status = program.run(dir,
-      "sweep r.lua x=1..4 count=count --list > cmds; grep -c . cmds")
-    check.equal({ out, status }, { "4\n", 0 })
-    check.is_true(os.execute(("cd '%s' && sh cmds >/dev/null 2>&1"):format(dir)))
-    program.has(program.run(dir, "sweep r.lua x=1..4 count=count"), "4 runs: 4 done")
-    check.equal(select(2, lines_of(dir .. "/count")), 4)
-  end)
-end
-
-function T.test_slurm_script_works_off_the_queue()
-  in_folder(trivial, function(dir)
-    local out, status = program.run(dir, "sweep r.lua x=1..4 count=count --slurm --workers 2")
-    check.equal(status, 0)
-    local path = out:match "sbatch (%S+)"
-    local script = program.read(dir .. "/" .. path)
-    program.has(script, "#SBATCH --array=1-2")
-    check.is_true(os.execute(("cd '%s' && sh -n '%s' && sh '%s' && sh '%s'"):format(dir, path,
-      path, path)))
-    check.equal(select(2, lines_of(dir .. "/count")), 4)
-    program.has(program.run(dir, "sweep r.lua x=1..4 count=count"), "4 runs: 4 done")
-  end)
-end
-
 function T.test_what_a_careless_user_types()
   in_folder(trivial, function(dir)
     for words, answer in pairs {
-      ["sweep"] = "usage: ./moonlab sweep", ["sweep r.lua y=1,2"] = "r.lua' lists them",
+      ["sweep"] = "usage: ./moonlab sweep", ["sweep --smok"] = "-I{} sh -c {}",
+      ["sweep r.lua y=1,2"] = "r.lua' lists them",
       ["sweep r.lua x=1,two"] = "x=1,two: wanted values a,b,c, each an integer",
       ["sweep r.lua x=1..3 --worker 2"] = "did you mean '--workers'?",
       ["sweep r.lua --workers none"] = "--workers none: wanted an integer >= 1",
