@@ -73,11 +73,18 @@ function catalogue.looks_like_one(path)
   return text ~= nil and text:find("recipe%s*%.%s*define") ~= nil
 end
 
-local function first_line(path)
+-- The first sentence of the --- block that a file begins with.
+local function question_of(path)
   local file = io.open(path, "r")
-  local line = file and file:read "l"
-  if file then file:close() end
-  return line and line:match "^%-%-%-%s*(.*)"
+  if not file then return nil end
+  local words = {}
+  for line in file:lines() do
+    words[#words + 1] = line:match "^%-%-%-%s*(.*)"
+    if #words == 0 or not line:find "^%-%-%-" or line:find "[.?!]%f[%s\0]" then break end
+  end
+  file:close()
+  local text = table.concat(words, " ")
+  return text ~= "" and (text:match "^.-[.?!]%f[%s\0]" or text) or nil
 end
 
 --- The recipe of that name or path, or nil and why it cannot be had; "-" is standard input.
@@ -104,7 +111,7 @@ function catalogue.load(name)
   end
   if name == "-" then return result end
   result.path = path:sub(1, 1) == "/" and path or lfs.currentdir() .. "/" .. path
-  result.question = first_line(path) or result.summary
+  result.question = question_of(path) or result.summary
   return result
 end
 
@@ -112,7 +119,16 @@ end
 function catalogue.list()
   for _, name in ipairs(catalogue.names()) do
     local r, why = catalogue.load(name)
-    print(("%-20s %s"):format(name, r and (r.question or "") or ("cannot be loaded: " .. why)))
+    local text = r and (r.question or "") or ("cannot be loaded: " .. why)
+    local line, width = ("%-20s"):format(name), 100
+    for word in text:gmatch "%S+" do
+      if #line + 1 + #word > width then
+        print(line)
+        line = (" "):rep(20)
+      end
+      line = line .. " " .. word
+    end
+    print((line:gsub("%s+$", "")))
   end
   return 0
 end
