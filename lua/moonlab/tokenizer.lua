@@ -65,7 +65,12 @@ end
 --- @param path string
 --- @source -
 function Tokenizer:save(path)
-  core.json.write(path, { kind = self.kind, characters = self.characters })
+  local characters
+  for i, c in ipairs(self.characters or {}) do
+    characters = characters or {}
+    characters[i] = utf8.len(c) and c or c:byte() -- a byte that is no UTF-8 is its number
+  end
+  core.json.write(path, { kind = self.kind, characters = characters })
 end
 
 --- ml.tokenizer.bytes()
@@ -109,6 +114,10 @@ function tokenizer.load(path)
   end
   local seen = {}
   for i, c in ipairs(characters) do
+    if math.type(c) == "integer" and c >= 128 and c <= 255 then
+      c = string.char(c)
+      characters[i] = c
+    end
     if type(c) ~= "string" or core.text.characters(c)[1] ~= c then
       options.bad(where, 1, "%s: token %d is %s, wanted one character", path, i,
         options.describe(c))

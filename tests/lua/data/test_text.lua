@@ -120,6 +120,19 @@ function T.test_character_tokenizer()
   end)
 end
 
+function T.test_characters_that_are_stray_bytes_are_kept()
+  check.in_folder(function(dir)
+    local text = "a\u{e9}\xff\x80"
+    local tokens = ml.tokenizer.chars(text)
+    tokens:save(dir .. "/t.json")
+    local kept = ml.tokenizer.load(dir .. "/t.json")
+    check.equal(kept:encode(text), tokens:encode(text))
+    check.equal(kept:decode(kept:encode(text)), text)
+    ml.json.write(dir .. "/bad.json", { kind = "chars", characters = { 97 } })
+    check.raises("token 1 is 97, wanted one character", ml.tokenizer.load, dir .. "/bad.json")
+  end)
+end
+
 function T.test_errors()
   check.equal({ ml.data.text("/nonexistent/file.txt") },
     { nil, "/nonexistent/file.txt: no such file" })
