@@ -1970,7 +1970,7 @@ ml.reshape = function(...) end
 ---@param seed integer
 ---@return rng with the methods normal, uniform, integers, permutation, truncated_normal, state,
 ---load_state, fold, clone
----source: Philox4x32-10, Salmon et al. 2011
+---source: Philox4x32-10, Salmon et al. 2011; in NumPy: tests/golden/philox.py
 ml.rng = function(...) end
 
 ---@class ml.rng
