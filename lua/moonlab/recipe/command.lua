@@ -4,6 +4,7 @@ local catalogue = require "moonlab.recipe.catalogue"
 local claims = require "moonlab.recipe.claims"
 local errors = require "moonlab.recipe.errors"
 local execution = require "moonlab.recipe.execution"
+local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local params = require "moonlab.recipe.params"
 local progress = require "moonlab.progress"
@@ -76,7 +77,7 @@ function command.estimate(r, p)
   if not r.estimate then return nil end
   local ok, estimate = pcall(r.estimate, p)
   if not ok then
-    if errors.is_interrupt(estimate) then error(estimate, 0) end
+    if interrupt.is(estimate) then error(estimate, 0) end
     return nil, "its estimate failed: " .. tostring(estimate)
   end
   if type(estimate) ~= "table" then
@@ -246,7 +247,7 @@ function command.run(name, ...)
   job.command = command_text(name, list)
   local ok, run, word, text = pcall(open_run, job, given)
   if not ok then
-    if errors.is_interrupt(run) then error(run, 0) end
+    if interrupt.is(run) then error(run, 0) end
     return complain(errors.plain(run))
   end
   if not run and word == "refused" then return complain(text) end

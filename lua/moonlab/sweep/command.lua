@@ -3,6 +3,7 @@ local core = require "moonlab.core"
 local catalogue = require "moonlab.recipe.catalogue"
 local definition = require "moonlab.sweep.definition"
 local errors = require "moonlab.recipe.errors"
+local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local manager = require "moonlab.sweep.manager"
 local params = require "moonlab.recipe.params"
@@ -232,7 +233,7 @@ function command.main(name, ...)
     return 0
   end
   require("moonlab.progress.display").reset()
-  if errors.is_interrupt(result) then
+  if interrupt.is(result) then
     io.stderr:write(("\nmoonlab: interrupted; %s continues it\n"):format(o.command))
     return 130
   end
