@@ -9,6 +9,7 @@ local lfs = require "lfs"
 local params = require "moonlab.recipe.params"
 local progress = require "moonlab.progress"
 local sorted = require "moonlab.sorted"
+local values = require "moonlab.recipe.values"
 local words = require "moonlab.recipe.words"
 
 local command = {}
@@ -45,7 +46,7 @@ local function read(r, name, list)
       return nil, ("%s (./moonlab help %s lists them)"):format(params.unknown(r.params, key,
         r.name), name)
     end
-    local value, wanted = params.parse(spec, text)
+    local value, wanted = values.parse(spec, text)
     if value == nil then return nil, ("%s=%s: wanted %s"):format(key, text, wanted) end
     overrides[key] = value
     return true
