@@ -4,7 +4,6 @@ local options = require "moonlab.options"
 local samples = require "moonlab.samples"
 local least_squares = require "moonlab.fit.least_squares"
 local regression = require "moonlab.fit.regression"
-samples.mark()
 
 local fit = {}
 local fail, variance = samples.fail, least_squares.variance

@@ -1,31 +1,12 @@
 --- Reading of samples: lists of numbers or tensors, checked, with errors that point at the user's
 --- line.
 local core = require "moonlab.core"
+local options = require "moonlab.options"
 
 local samples = {}
 
--- Files whose frames are ours: an error is reported where the first other Lua frame called them.
-local own = { ["=[C]"] = true }
-
---- A file that calls this counts as the library's own.
-function samples.mark() own[debug.getinfo(2, "S").source] = true end
-own[debug.getinfo(1, "S").source] = true
-
-local function raise(text)
-  local level = 2
-  while true do
-    local info = debug.getinfo(level, "S")
-    if not info then return error(text, 0) end
-    if not own[info.source] then return error(text, level) end
-    level = level + 1
-  end
-end
-
 --- Raises "bad argument #position to 'where' (text)"; position 0: an option or several arguments.
-function samples.fail(where, position, text, ...)
-  local at = position > 0 and (" #%d"):format(position) or ""
-  return raise(("bad argument%s to '%s' (%s)"):format(at, where, text:format(...)))
-end
+samples.fail = options.bad
 local fail = samples.fail
 
 local function shown(value)

@@ -2,7 +2,8 @@
 --- calibration.
 local stats = {}
 
-local parts = { "distributions", "summary", "counts", "resampling", "detection", "correlation" }
+local parts = { "distributions", "summary", "counts", "resampling", "permutation", "detection",
+  "calibration", "correlation" }
 for _, part in ipairs(parts) do
   for name, f in pairs(require("moonlab.stats." .. part)) do
     if not name:find("^raw_") then stats[name] = f end

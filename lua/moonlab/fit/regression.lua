@@ -3,7 +3,6 @@
 local samples = require "moonlab.samples"
 local distributions = require "moonlab.stats.distributions"
 local least_squares = require "moonlab.fit.least_squares"
-samples.mark()
 
 local regression = {}
 local fail, variance = samples.fail, least_squares.variance

@@ -3,7 +3,6 @@ local options = require "moonlab.options"
 local samples = require "moonlab.samples"
 local least_squares = require "moonlab.fit.least_squares"
 local regression = require "moonlab.fit.regression"
-samples.mark()
 
 local fail = samples.fail
 local most_breaks = 4

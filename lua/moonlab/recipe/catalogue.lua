@@ -1,6 +1,6 @@
 --- Where recipes are: by name beside moonlab and in the current folder, or by the path of a file.
+local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
-local errors = require "moonlab.recipe.errors"
 local options = require "moonlab.options"
 local params = require "moonlab.recipe.params"
 local sorted = require "moonlab.sorted"
@@ -101,7 +101,7 @@ function catalogue.load(name)
   if not chunk then return nil, why end
   local ok, result = pcall(chunk, path)
   if not ok then
-    if errors.is_interrupt(result) then error(result, 0) end
+    if interrupt.is(result) then error(result, 0) end
     local text = tostring(result)
     return nil, text:find(path, 1, true) and text or path .. ": " .. text
   end

@@ -1,5 +1,5 @@
 --- Claims: declared before a run, measured after it, printed as shown, not shown or inconclusive.
-local errors = require "moonlab.recipe.errors"
+local interrupt = require "moonlab.interrupt"
 local options = require "moonlab.options"
 
 local claims = {}
@@ -129,7 +129,7 @@ function claims.evaluate(claim, results, ps)
   if claim.kind == "calibrated" then found.wanted_seeds = claim.seeds or 3 end
   local ok, mean, stderr, limit, relation = pcall(measure, claim, results, ps)
   if not ok then
-    if errors.is_interrupt(mean) then error(mean, 0) end
+    if interrupt.is(mean) then error(mean, 0) end
     found.message = "cannot be measured: " .. tostring(mean)
     found.verdict = "inconclusive"
     return found

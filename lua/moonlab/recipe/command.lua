@@ -4,10 +4,12 @@ local catalogue = require "moonlab.recipe.catalogue"
 local claims = require "moonlab.recipe.claims"
 local errors = require "moonlab.recipe.errors"
 local execution = require "moonlab.recipe.execution"
+local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local params = require "moonlab.recipe.params"
 local progress = require "moonlab.progress"
 local sorted = require "moonlab.sorted"
+local values = require "moonlab.recipe.values"
 local words = require "moonlab.recipe.words"
 
 local command = {}
@@ -44,7 +46,7 @@ local function read(r, name, list)
       return nil, ("%s (./moonlab help %s lists them)"):format(params.unknown(r.params, key,
         r.name), name)
     end
-    local value, wanted = params.parse(spec, text)
+    local value, wanted = values.parse(spec, text)
     if value == nil then return nil, ("%s=%s: wanted %s"):format(key, text, wanted) end
     overrides[key] = value
     return true
@@ -76,7 +78,7 @@ function command.estimate(r, p)
   if not r.estimate then return nil end
   local ok, estimate = pcall(r.estimate, p)
   if not ok then
-    if errors.is_interrupt(estimate) then error(estimate, 0) end
+    if interrupt.is(estimate) then error(estimate, 0) end
     return nil, "its estimate failed: " .. tostring(estimate)
   end
   if type(estimate) ~= "table" then
@@ -246,7 +248,7 @@ function command.run(name, ...)
   job.command = command_text(name, list)
   local ok, run, word, text = pcall(open_run, job, given)
   if not ok then
-    if errors.is_interrupt(run) then error(run, 0) end
+    if interrupt.is(run) then error(run, 0) end
     return complain(errors.plain(run))
   end
   if not run and word == "refused" then return complain(text) end

@@ -1,12 +1,8 @@
---- Errors of recipes: what an interrupt is, and a traceback that shows the recipe's own lines.
+--- Errors of recipes: how commands say them, and a traceback that shows the recipe's own lines.
 local core = require "moonlab.core"
+local interrupt = require "moonlab.interrupt"
 
 local errors = {}
-
---- Whether an error is the one that Ctrl-C raises.
-function errors.is_interrupt(message)
-  return type(message) == "string" and message:match("^[^\n]*"):find "interrupted$" ~= nil
-end
 
 -- The traceback of where the error arose, which scopes keep when they raise it again.
 local function traceback(message)
@@ -27,7 +23,7 @@ function errors.handler(message)
   local text = type(message) == "string" and message or tostring(message)
   local head = text:match "^(.-)\nstack traceback:" or text
   local trace = text:match "\n(stack traceback:.*)$" or traceback(message)
-  return { message = head, trace = trace, interrupt = errors.is_interrupt(text) }
+  return { message = head, trace = trace, interrupt = interrupt.is(text) }
 end
 
 local function short_name(path) return path:match "([^/]+)$" end

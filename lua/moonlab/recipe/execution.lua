@@ -4,6 +4,7 @@ local claims = require "moonlab.recipe.claims"
 local context = require "moonlab.recipe.context"
 local display = require "moonlab.progress.display"
 local errors = require "moonlab.recipe.errors"
+local interrupt = require "moonlab.interrupt"
 local params = require "moonlab.recipe.params"
 local results = require "moonlab.recipe.results"
 
@@ -135,7 +136,7 @@ local function finish(run, state, message)
   for _ = 1, 3 do
     if not run.lease then return end
     ok, why = pcall(run.finish, run, state, message)
-    if ok or not errors.is_interrupt(why) then break end
+    if ok or not interrupt.is(why) then break end
   end
   if not ok then error(why, 0) end
 end

@@ -1,6 +1,6 @@
 --- The words after ./moonlab run NAME and ./moonlab sweep NAME.
 local options = require "moonlab.options"
-local params = require "moonlab.recipe.params"
+local values = require "moonlab.recipe.values"
 
 local words = {}
 
@@ -71,7 +71,7 @@ end
 
 --- The seeds in "1..3" or "1,2,3", or nil and a message.
 function words.seeds(r, text)
-  local list, wanted = params.points(r.params.seed, text)
+  local list, wanted = values.points(r.params.seed, text)
   if not list or list.low then
     return nil, ("seeds=%s: wanted %s"):format(text, wanted or "a list like 1,2,3 or 1..3")
   end

@@ -2,7 +2,9 @@
 --- to date at each use by the stamps of their files. It can always be rebuilt.
 local core = require "moonlab.core"
 local lfs = require "lfs"
+local files = require "moonlab.runs.files"
 local folder = require "moonlab.runs.folder"
+local interrupt = require "moonlab.interrupt"
 
 local index = {}
 
@@ -40,8 +42,8 @@ local function scalar(value) return type(value) ~= "table" and value or nil end
 
 -- The row of a run, made of whatever its files hold.
 local function read_row(dir, id, stamp)
-  local config = folder.read(dir, "config.json") or {}
-  local state = folder.read(dir, "state.json") or {}
+  local config = files.read(dir, "config.json") or {}
+  local state = files.read(dir, "state.json") or {}
   local run = folder.run(dir, id)
   return { id = id, stamp = stamp, recipe = text(config.recipe), size = text(config.size),
     state = text(state.state), message = text(state.message), seed = scalar(config.seed),
@@ -74,7 +76,7 @@ local function version_of(db) return query(db, "PRAGMA user_version")[1].user_ve
 
 -- Makes the table unless another process is faster; all or nothing.
 local function initialise(db)
-  pcall(db.exec, db, "PRAGMA journal_mode = WAL")
+  interrupt.try(db.exec, db, "PRAGMA journal_mode = WAL")
   db:exec "BEGIN IMMEDIATE"
   local ok, why = pcall(function()
     if version_of(db) == version then return end
@@ -160,7 +162,7 @@ function index.rows(store, wait)
   local aside
   for _ = 1, 3 do
     local before = core.system.stamp(path)
-    local ok, rows = pcall(function()
+    local ok, rows = interrupt.try(function()
       local db <close> = open(path, wait or 30)
       return (update(db, store))
     end)
@@ -169,7 +171,6 @@ function index.rows(store, wait)
       return rows
     end
     local why = tostring(rows)
-    if why:find("interrupted", 1, true) then error(rows, 0) end
     if not why:find("the database is damaged", 1, true) then
       if why:find("locked", 1, true) then
         say("%s/runs.db stays locked; reading the folders", store)
@@ -177,7 +178,7 @@ function index.rows(store, wait)
       break
     end
     local moved
-    ok, moved = pcall(set_aside, path, before and before:match("^%x+"))
+    ok, moved = interrupt.try(set_aside, path, before and before:match("^%x+"))
     if not ok then break end
     aside = moved or aside
   end

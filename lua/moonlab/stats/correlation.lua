@@ -1,7 +1,6 @@
 --- Correlation: Pearson's, and the rank correlations of Spearman and Kendall.
 local samples = require "moonlab.samples"
 local distributions = require "moonlab.stats.distributions"
-samples.mark()
 
 local correlation = {}
 local fail = samples.fail

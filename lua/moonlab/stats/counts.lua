@@ -3,7 +3,6 @@ local options = require "moonlab.options"
 local samples = require "moonlab.samples"
 local distributions = require "moonlab.stats.distributions"
 local core = require "moonlab.core"
-samples.mark()
 
 local counts = {}
 local fail = samples.fail

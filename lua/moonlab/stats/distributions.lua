@@ -1,7 +1,6 @@
 --- Normal, Student t and beta distributions: probabilities and quantiles in double precision.
 local core = require "moonlab.core"
 local samples = require "moonlab.samples"
-samples.mark()
 
 local distributions = {}
 local fail = samples.fail

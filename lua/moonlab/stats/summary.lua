@@ -2,7 +2,6 @@
 local options = require "moonlab.options"
 local samples = require "moonlab.samples"
 local distributions = require "moonlab.stats.distributions"
-samples.mark()
 
 local summary = {}
 local fail = samples.fail

@@ -3,6 +3,7 @@ local core = require "moonlab.core"
 local catalogue = require "moonlab.recipe.catalogue"
 local definition = require "moonlab.sweep.definition"
 local errors = require "moonlab.recipe.errors"
+local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local manager = require "moonlab.sweep.manager"
 local params = require "moonlab.recipe.params"
@@ -10,6 +11,7 @@ local progress = require "moonlab.progress"
 local queue = require "moonlab.sweep.queue"
 local recipe_command = require "moonlab.recipe.command"
 local sorted = require "moonlab.sorted"
+local values = require "moonlab.recipe.values"
 local words = require "moonlab.recipe.words"
 
 local command = {}
@@ -53,9 +55,9 @@ local function read(name, r, list)
       return nil, ("%s (./moonlab help %s lists them)"):format(params.unknown(r.params, key,
         r.name), name)
     end
-    local values, wanted = params.points(r.params[key], text)
-    if not values then return nil, ("%s=%s: wanted %s"):format(key, text, wanted) end
-    grid[key] = values
+    local axis, wanted = values.points(r.params[key], text)
+    if not axis then return nil, ("%s=%s: wanted %s"):format(key, text, wanted) end
+    grid[key] = axis
     return true
   end)
   if not given then return nil, why end
@@ -138,12 +140,12 @@ local function write_slurm(d, program, given, text)
   q:finish()
   q:close(true)
   local workers = math.min(#d.points, given.workers or #d.points)
-  local values = { POINTS = #d.points, SWEEP = d.id, RECIPE = d.recipe.name, WORKERS = workers,
+  local blanks = { POINTS = #d.points, SWEEP = d.id, RECIPE = d.recipe.name, WORKERS = workers,
     THREADS = given.threads or 1, DIR = slurm_path(absolute(d.dir)), PROGRAM = words.quote(program),
     QUEUE = words.quote(absolute(path)) }
   local file = d.dir .. "/job.slurm"
   core.write_file(file, (script:gsub("@(%u+)@", function(name)
-    return values[name] and tostring(values[name])
+    return blanks[name] and tostring(blanks[name])
   end)))
   print("wrote " .. file .. "; submit it with\n  sbatch " .. words.quote(file))
   print "and see the table with the same words without --slurm"
@@ -232,7 +234,7 @@ function command.main(name, ...)
     return 0
   end
   require("moonlab.progress.display").reset()
-  if errors.is_interrupt(result) then
+  if interrupt.is(result) then
     io.stderr:write(("\nmoonlab: interrupted; %s continues it\n"):format(o.command))
     return 130
   end

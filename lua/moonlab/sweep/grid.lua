@@ -3,6 +3,7 @@ local core = require "moonlab.core"
 local options = require "moonlab.options"
 local params = require "moonlab.recipe.params"
 local sorted = require "moonlab.sorted"
+local values = require "moonlab.recipe.values"
 
 local grid = {}
 
@@ -24,7 +25,7 @@ end
 
 -- The values of one axis: a list, an interval, or the words of the command line.
 local function axis_values(spec, entry)
-  if type(entry) == "string" then return params.points(spec, entry) end
+  if type(entry) == "string" then return values.points(spec, entry) end
   if type(entry) == "table" and (entry.low ~= nil or entry.high ~= nil) then
     return interval(spec, entry)
   end
@@ -48,15 +49,14 @@ function grid.axes(r, entries)
   for name, entry in sorted(entries) do
     local spec = r.params[name]
     if not spec then return nil, params.unknown(r.params, name, r.name) end
-    local values, wanted = axis_values(spec, entry)
-    if not values then
+    local axis, wanted = axis_values(spec, entry)
+    if not axis then
       local shown = type(entry) == "string" and entry or type(entry) == "table" and "a table"
         or options.describe(entry)
       return nil, ("%s=%s: wanted %s"):format(name, shown, wanted)
     end
-    values.name = name
-    if name ~= "seed" then axes[#axes + 1] = values end
-    if name == "seed" then axes.seed = values end
+    axis.name = name
+    if name == "seed" then axes.seed = axis else axes[#axes + 1] = axis end
   end
   axes[#axes + 1], axes.seed = axes.seed, nil
   return axes

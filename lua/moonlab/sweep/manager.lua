@@ -4,6 +4,7 @@ local core = require "moonlab.core"
 local adaptive = require "moonlab.sweep.adaptive"
 local definition = require "moonlab.sweep.definition"
 local execution = require "moonlab.recipe.execution"
+local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local progress = require "moonlab.progress"
 local queue = require "moonlab.sweep.queue"
@@ -144,7 +145,7 @@ end
 -- Whether a process was at work on a point and did not end it.
 local function held_by(self, point, pid)
   local dir = folder_of(self, point)
-  local ok, holder = pcall(core.system.lease_holder, dir)
+  local ok, holder = interrupt.try(core.system.lease_holder, dir)
   if not ok or not holder or holder.pid ~= pid then return false end
   if lfs.attributes(dir .. "/config.json", "mode") ~= "file" then return true end
   local _, _, status = runs.open(dir):state()

@@ -1,5 +1,6 @@
 --- The list of points that workers read while it may still grow: JSON lines, appended.
 local core = require "moonlab.core"
+local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 
 local queue = {}
@@ -50,7 +51,7 @@ function queue.open(path)
   local file, why = io.open(path, "r")
   if not file then return nil, why end
   local self = setmetatable({ file = file, pending = "", ended = false }, Reader)
-  local ok, header = pcall(core.json.decode, file:read "l" or "")
+  local ok, header = interrupt.try(core.json.decode, file:read "l" or "")
   if not ok or type(header) ~= "table" or not header.recipe then
     file:close()
     return nil, path .. " is not a queue of a sweep"

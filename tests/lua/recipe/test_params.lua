@@ -1,6 +1,7 @@
 -- Typed parameters: what a declaration allows, and what words give.
 local check = require "check"
 local params = require "moonlab.recipe.params"
+local values = require "moonlab.recipe.values"
 local T = {}
 
 local specs = params.define("test", {
@@ -14,9 +15,9 @@ local specs = params.define("test", {
   deep = { true, "flag" },
 })
 
-local function value(name, text) return (params.parse(specs[name], text)) end
-local function wanted(name, text) return select(2, params.parse(specs[name], text)) end
-local function points(name, text) return (params.points(specs[name], text)) end
+local function value(name, text) return (values.parse(specs[name], text)) end
+local function wanted(name, text) return select(2, values.parse(specs[name], text)) end
+local function points(name, text) return (values.points(specs[name], text)) end
 
 function T.test_words_become_values_of_the_declared_type() -- analytic
   check.equal(value("lr", "1e-2"), 0.01)
