@@ -272,7 +272,8 @@ static const mll_fn functions[] = {
      "and any number of threads.\n"
      "@param seed integer\n@return rng with the methods normal, uniform, integers, permutation, "
      "truncated_normal, state,\n"
-     "load_state, fold, clone\n@source Philox4x32-10, Salmon et al. 2011; in NumPy: tests/golden/philox.py"},
+     "load_state, fold, clone\n@source Philox4x32-10, Salmon et al. 2011; in NumPy: "
+     "tests/golden/philox.py"},
     {NULL, NULL, NULL}};
 
 void mll_open_rng(lua_State *L) {
