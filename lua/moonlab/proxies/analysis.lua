@@ -4,7 +4,6 @@ local fit = require "moonlab.fit"
 local least_squares = require "moonlab.fit.least_squares"
 local options = require "moonlab.options"
 local samples = require "moonlab.samples"
-samples.mark()
 
 local analysis = {}
 local fail = samples.fail
