@@ -17,6 +17,9 @@ function Run:__tostring() return ("ml.run %s (%s)"):format(self.id, (self:state(
 --- A run at dir, open for reading.
 function folder.run(dir, id) return setmetatable({ dir = dir, id = id }, Run) end
 
+--- The run that stands at dir, or nil.
+function folder.at(dir, id) return files.is_run(dir) and folder.run(dir, id) or nil end
+
 local function path_of(self, name) return self.dir .. "/" .. name end
 
 local function check_writable(self, where)

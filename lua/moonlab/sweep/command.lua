@@ -1,11 +1,11 @@
 --- ./moonlab sweep NAME key=a,b,c ...
 local core = require "moonlab.core"
 local catalogue = require "moonlab.recipe.catalogue"
+local crew = require "moonlab.sweep.crew"
 local definition = require "moonlab.sweep.definition"
 local errors = require "moonlab.recipe.errors"
 local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
-local manager = require "moonlab.sweep.manager"
 local params = require "moonlab.recipe.params"
 local progress = require "moonlab.progress"
 local queue = require "moonlab.sweep.queue"
@@ -193,7 +193,7 @@ local function special(o, given, text)
   local d, why = definition.new(o)
   if not d then return complain(why) end
   if given.dry_run then return dry_run(d, o) end
-  local program, none = manager.program()
+  local program, none = crew.program()
   if not program then return complain(none) end
   if d.adapt then
     return complain("--adapt decides its points while it runs; it excludes --list and --slurm")

@@ -3,6 +3,7 @@ local core = require "moonlab.core"
 local catalogue = require "moonlab.recipe.catalogue"
 local errors = require "moonlab.recipe.errors"
 local execution = require "moonlab.recipe.execution"
+local folder = require "moonlab.runs.folder"
 local lfs = require "lfs"
 local params = require "moonlab.recipe.params"
 local queue = require "moonlab.sweep.queue"
@@ -55,10 +56,8 @@ end
 
 -- Whether the process that was last at work on a point died of it, or with it.
 local function is_dangerous(header, point)
-  local dir = header.store .. "/" .. point.id
-  if lfs.attributes(dir .. "/config.json", "mode") ~= "file" then return false end
-  local _, _, status = runs.open(dir):state()
-  return status.state == "running"
+  local run = folder.at(header.store .. "/" .. point.id, point.id)
+  return run ~= nil and select(3, run:state()).state == "running"
 end
 
 -- One pass over the points that are left. What a process died of waits until the others have had
