@@ -1,6 +1,7 @@
 --- ./moonlab serve: a page in the browser of this machine that follows the runs of a store.
 local core = require "moonlab.core"
 local assets = require "moonlab.page.assets"
+local interrupt = require "moonlab.interrupt"
 local store_view = require "moonlab.page.store"
 
 local serve = {}
@@ -123,8 +124,6 @@ local function read_words(words)
   return o
 end
 
-local function is_interrupt(why) return tostring(why):find("interrupted", 1, true) ~= nil end
-
 -- Answers one request, if one comes. What goes wrong in it is told and answered, and does not end
 -- the server.
 local function turn(server, view)
@@ -135,7 +134,7 @@ local function turn(server, view)
     server:answer(answer[2], answer[3], answer[4])
     return
   end
-  if is_interrupt(answer[2]) then error(answer[2], 0) end
+  if interrupt.is(answer[2]) then error(answer[2], 0) end
   io.stderr:write(("moonlab: %s: %s\n"):format(target, tostring(answer[2])))
   server:answer(plain(500, "something went wrong; the terminal says what"))
 end
@@ -161,7 +160,7 @@ function serve.command(...)
     local ok, message = pcall(turn, server, view)
     if not ok then
       server:close()
-      if is_interrupt(message) then
+      if interrupt.is(message) then
         print ""
         return 0
       end

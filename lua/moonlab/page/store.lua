@@ -2,6 +2,7 @@
 local core = require "moonlab.core"
 local content = require "moonlab.page.content"
 local curves = require "moonlab.page.curves"
+local files = require "moonlab.runs.files"
 local folder = require "moonlab.runs.folder"
 local lfs = require "lfs"
 local runs = require "moonlab.runs"
@@ -42,7 +43,7 @@ local function extra_of(self, dir, id, deadline)
     return known or { values = {} }
   end
   local values, step = curves.tail(dir)
-  known = { stamp = stamp, values = values, step = step, kept = folder.read(dir, "results.json") }
+  known = { stamp = stamp, values = values, step = step, kept = files.read(dir, "results.json") }
   self.extras[id] = known
   return known
 end
@@ -86,7 +87,7 @@ local function sweeps_of(self)
   table.sort(names)
   for i = 1, math.min(#names, most_sweeps) do
     local dir = path .. "/" .. names[i]
-    local about = folder.read(dir, "sweep.json") or {}
+    local about = files.read(dir, "sweep.json") or {}
     local what = type(about.definition) == "table" and about.definition or {}
     list[#list + 1] = { id = names[i], ids = ids_of(dir),
       objective = type(what.objective) == "string" and what.objective or nil,
@@ -155,7 +156,7 @@ end
 local function dir_of(self, id)
   if not id or not runs.valid_id(id) then return nil end
   local dir = self.store .. "/" .. id
-  return folder.is_run(dir) and dir or nil
+  return files.is_run(dir) and dir or nil
 end
 
 --- All about a run but its curves.
