@@ -250,5 +250,6 @@ void mll_open_system(lua_State *L) {
   mll_register(L, functions);
   mll_open_child(L);
   mll_open_sqlite(L);
+  mll_open_http(L);
   lua_setfield(L, -2, "system");
 }

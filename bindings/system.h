@@ -9,5 +9,6 @@
 /* Each adds to the table on top. */
 void mll_open_child(lua_State *L);
 void mll_open_sqlite(lua_State *L);
+void mll_open_http(lua_State *L);
 
 #endif

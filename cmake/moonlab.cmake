@@ -6,6 +6,8 @@ find_package(ZLIB REQUIRED)
 pkg_check_modules(JANSSON REQUIRED jansson)
 pkg_check_modules(SQLITE REQUIRED sqlite3)
 find_package(Threads REQUIRED) # the heartbeat of leases
+pkg_check_modules(MICROHTTPD libmicrohttpd) # optional: without it there is no `moonlab serve`
+find_file(DYGRAPHS dygraph.min.js PATHS /usr/share/javascript/dygraphs NO_DEFAULT_PATH) # optional: the curves of pages
 
 # The OpenMP variant of OpenBLAS by its own folder: both variants share a soname.
 find_library(OPENBLAS_LIBRARY NAMES openblas
@@ -86,4 +88,4 @@ endfunction()
 
 # What libmoonlab and the core tests link besides the rooms.
 set(ML_LINK ${OPENBLAS_LIBRARY} OpenMP::OpenMP_C ZLIB::ZLIB ${JANSSON_LINK_LIBRARIES} ${SQLITE_LINK_LIBRARIES}
-  Threads::Threads m dl)
+  ${MICROHTTPD_LINK_LIBRARIES} Threads::Threads m dl)

@@ -1,4 +1,5 @@
-/* System room: leases that give a folder one writer, append-only logs, SQLite, child processes.
+/* System room: leases that give a folder one writer, append-only logs, SQLite, child processes,
+ * an HTTP server.
  *
  * Nothing here knows Lua. Calls are made from one thread, as in base; the only other thread is the
  * heartbeat, which touches lease files and nothing else. */
@@ -175,5 +176,33 @@ ml_stmt_reset(ml_stmt *stmt); /* ready to be bound and run again; ends its trans
 ML_API int64_t
 ml_stmt_changes(const ml_stmt *stmt);    /* rows that the last INSERT, UPDATE or DELETE touched */
 ML_API void ml_stmt_free(ml_stmt *stmt); /* NULL allowed */
+
+/* ---- HTTP server
+ * ------------------------------------------------------------------------------------- */
+
+/* For the browser of this machine: listens on 127.0.0.1 only and answers GET with its own name in
+ * the Host header only; all else it refuses by itself. Connections (64), the bytes of a request (16
+ * KiB) and the time it takes (30 s) are bounded. One request is in hand at a time. */
+typedef struct ml_http ml_http;
+/* port 0: any that is free. ML_EIO: taken; ML_ESTATE: built without libmicrohttpd. */
+ML_API ml_status ml_http_open(ml_http **server, int port, ml_error *err) ML_MUST_CHECK;
+ML_API int ml_http_port(const ml_http *server);
+/* The next request's path and query as they were sent (printable ASCII, the first a slash), valid
+ * until it is answered; NULL after `timeout` seconds. A request not answered yet gets a 500.
+ * ML_ECANCELLED at Ctrl-C. */
+ML_API ml_status ml_http_next(ml_http *server, double timeout, const char **target,
+                              ml_error *err) ML_MUST_CHECK;
+/* Answers the request in hand; headers: name, value, ..., ends with NULL; NULL: none. No harm when
+ * who asked has gone. */
+ML_API ml_status ml_http_answer(ml_http *server, int status, const void *body, size_t bytes,
+                                const char *const *headers, ml_error *err) ML_MUST_CHECK;
+ML_API void ml_http_close(ml_http *server); /* NULL allowed */
+
+/* ---- what is built in
+ * -------------------------------------------------------------------------------- */
+
+/* The chart library of the pages (dygraphs), *bytes of JavaScript; NULL where the build found none.
+ */
+ML_API const char *ml_chart_library(size_t *bytes);
 
 #endif
