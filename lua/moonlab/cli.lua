@@ -1,4 +1,4 @@
---- The commands of ./moonlab: run, recipes, runs, bench, help, docs, new.
+--- The commands of ./moonlab: run, sweep, recipes, runs, report, serve, bench, help, docs, new.
 local options = require "moonlab.options"
 local sorted = require "moonlab.sorted"
 
@@ -32,6 +32,8 @@ end
 function commands.scale(...) return require("moonlab.proxies.scale").command(...) end
 function commands.bench(...) return require("moonlab.bench").command(...) end
 function commands.runs(...) return require("moonlab.runs.command").main(...) end
+function commands.report(...) return require("moonlab.report").command(...) end
+function commands.serve(...) return require("moonlab.serve").command(...) end
 function commands.version() return cli.version() end
 function commands.docs(...)
   if select("#", ...) > 0 then return usage "docs" end
@@ -51,6 +53,8 @@ function commands.help(name, more)
 ./moonlab help NAME                  a recipe's parameters, or what ml.NAME does
 ./moonlab runs [show ID | compare A B | tag ID WORD | untag | note ID TEXT | delete ID | reindex]
 ./moonlab scale [SIZE ...] [name=mup]  sizes of a ladder with their parameterization
+./moonlab report ID...               writes one HTML file about a run, or several side by side
+./moonlab serve [--port N]           shows the runs in the browser of this machine, as they go
 ./moonlab bench [NAME] [--peers] [--json]
 ./moonlab test                       set-up, build and every test
 ./moonlab docs                       writes the API reference
