@@ -2911,12 +2911,27 @@ function sweep_methods:column(...) end
 function sweep_methods:text(...) end
 ml.system = {}
 
+---system.chart_library()
+---The JavaScript that draws curves in reports and the live page (dygraphs), built in.
+---@return string, or nil and a message when the build found none
+---source: -
+ml.system.chart_library = function(...) end
+
 ---system.hash(text)
 ---A hash of 128 bits, the same on every machine; no secret.
 ---@param text string
 ---@return string 32 hexadecimal digits
 ---source: -
 ml.system.hash = function(...) end
+
+---system.http(opts)
+---An HTTP server for the browser of this machine: listens on 127.0.0.1, answers GET with its own
+---name in the Host header, refuses all else by itself.
+---opts.port integer =0 0: any that is free
+---@return http with the methods port, next, answer, close; or nil and a message when the port is
+---taken or libmicrohttpd is missing
+---source: -
+ml.system.http = function(...) end
 
 ---system.lease(dir, opts)
 ---Makes this process the one writer of a folder, by exclusive creation of a lease file, kept alive

@@ -45,7 +45,7 @@ local function browse(dir, url, width, meanwhile)
     "--disable-extensions", "--no-first-run", "--disable-dev-shm-usage",
     "--user-data-dir=" .. dir .. "/profile", "--window-size=" .. width .. ",1200",
     "--virtual-time-budget=12000", "--dump-dom", url,
-    stdout = dir .. "/dom.html", stderr = dir .. "/console.txt", group = true }
+    stdout = ">" .. dir .. "/dom.html", stderr = ">" .. dir .. "/console.txt", group = true }
   if io.popen("id -u"):read "n" == 0 then table.insert(words, 2, "--no-sandbox") end
   local child = assert(ml.system.spawn(words))
   local until_when = ml.now() + 100
