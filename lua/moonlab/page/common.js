@@ -180,6 +180,7 @@ const moon = (() => {
         colors: curves.map((c, i) => colour(i)), strokeWidth: 1.6, drawPoints: one || this.options.points === true,
         pointSize: 3, series: Object.fromEntries(curves.map((c, i) => ["c" + i, {
           strokePattern: dash(i), ...(this.options.points ? { strokeWidth: 0 } : {}) }])),
+        xRangePad: this.options.points ? 10 : 0, yRangePad: this.options.points ? 10 : null,
         axisLineColor: css.getPropertyValue("--line").trim(), gridLineColor: css.getPropertyValue("--line").trim(),
         gridLineWidth: 0.6, highlightCircleSize: 4, labelsUTC: true, animatedZooms: false,
         highlightCallback: (e, x, points) => this.drawLegend(x, points),
