@@ -109,6 +109,9 @@ const moon = (() => {
     return high > 20 * low;
   }
 
+  // The legend is ours; that of dygraphs sets markup and styles that the policy of the page forbids.
+  Dygraph.PLUGINS = Dygraph.PLUGINS.filter((plugin) => plugin !== Dygraph.Plugins.Legend);
+
   const open = new Set();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => open.forEach((c) => c.draw(true)));
 
@@ -169,7 +172,7 @@ const moon = (() => {
       const css = getComputedStyle(document.documentElement);
       const one = curves.some((c) => c.buckets.length < 3);
       this.graph = new Dygraph(this.plot, rows, {
-        labels, legend: "never", connectSeparatedPoints: true, logscale: this.isLog,
+        labels, connectSeparatedPoints: true, logscale: this.isLog,
         axes: {
           y: { axisLabelWidth: 58, axisLabelFormatter: (y) => number(y) },
           x: { axisLabelFormatter: (x) => number(x), logscale: this.options.logX === true },
@@ -177,6 +180,7 @@ const moon = (() => {
         colors: curves.map((c, i) => colour(i)), strokeWidth: 1.6, drawPoints: one || this.options.points === true,
         pointSize: 3, series: Object.fromEntries(curves.map((c, i) => ["c" + i, {
           strokePattern: dash(i), ...(this.options.points ? { strokeWidth: 0 } : {}) }])),
+        xRangePad: this.options.points ? 10 : 0, yRangePad: this.options.points ? 10 : null,
         axisLineColor: css.getPropertyValue("--line").trim(), gridLineColor: css.getPropertyValue("--line").trim(),
         gridLineWidth: 0.6, highlightCircleSize: 4, labelsUTC: true, animatedZooms: false,
         highlightCallback: (e, x, points) => this.drawLegend(x, points),
@@ -220,8 +224,7 @@ const moon = (() => {
       for (const c of list(answer.curves)) {
         const old = this.list.get(c.key);
         const buckets = (old ? old.buckets.slice(0, c.from) : []).concat(list(c.buckets));
-        const end = buckets.length ? buckets[buckets.length - 1] : [];
-        this.list.set(c.key, { ...c, buckets, last: end.length && end[end.length - 1] !== null ? end[end.length - 1] : undefined });
+        this.list.set(c.key, { ...c, buckets });
       }
     }
   }

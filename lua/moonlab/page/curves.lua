@@ -131,7 +131,7 @@ local function read_piece(self, file)
   file:seek("set", self.offset)
   local text = file:read(chunk)
   if not text then return false end
-  local last = text:match ".*()\n"
+  local last = text:match "^.*()\n"
   if not last then -- torn, or too long a line
     if #text < chunk then return false end
     self.skipping, self.offset = true, self.offset + #text
@@ -176,7 +176,7 @@ end
 
 --- What is new after a line of a generation: { generation, line, read, size, damaged, curves =
 --- list of { name, part, from = buckets before, buckets = { { x, y } or { x, y, x, y } }, count,
---- width, bad, marks } }.
+--- width, bad, last, marks } }.
 function Follower:since(generation, line)
   local all = generation ~= self.generation
   local out = {}
@@ -191,18 +191,11 @@ function Follower:since(generation, line)
       for k = from + 1, #buckets do points[#points + 1] = point(buckets[k]) end
       out[#out + 1] = { key = i, name = curve.name, part = curve.part, from = from,
         buckets = points, count = curve.count, width = curve.width, bad = curve.bad,
-        marks = curve.marks }
+        last = curve.last, marks = curve.marks }
     end
   end
   return { generation = self.generation, line = self.line, read = self.offset, size = self.size,
     damaged = self.damaged, left_out = self.left_out, curves = out }
-end
-
---- The last values: name -> number; a name that has several curves has the one that was last.
-function Follower:last_values()
-  local values = {}
-  for _, curve in ipairs(self.list) do values[curve.name] = curve.last end
-  return values
 end
 
 --- The last value of every name in the last few lines of a file, and the last step, without

@@ -131,7 +131,7 @@
         this.columnKey = key;
         this.trs.clear();
         this.head.textContent = "";
-        this.head.append(element("tr", {}, element("th", {}), columns.map((c) => element("th", { scope: "col",
+        this.head.append(element("tr", {}, element("th", {}), columns.map((c) => element("th", { scope: "col", class: list.some((row) => typeof cellOf(row, c) === "number") ? "number" : null,
           "aria-sort": c.label === this.key ? (this.down ? "descending" : "ascending") : null },
           element("button", { type: "button", onclick: () => this.sortBy(c) },
             c.label + (c.label === this.key ? (this.down ? " ↓" : " ↑") : ""))))));
