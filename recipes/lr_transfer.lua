@@ -140,14 +140,20 @@ local function exponent(name, model)
 end
 
 -- What is lost at the last width by the grid points around the first width's optimum: the larger
--- excess over the last width's best.
+-- excess over the last width's best. Infinite when one of them diverged; without an optimum at
+-- both widths there is nothing to transfer.
 local function transfer_cost(r, name)
   local a = arm_of(r, name)
   local first, last = a.widths[1], a.widths[#a.widths]
+  if first.best ~= first.best or last.best ~= last.best then
+    error(("the optimum of %s is not bracketed"):format(name), 0)
+  end
   local worst = -math.huge
   for i, lr in ipairs(a.lr) do
-    local near = math.abs(math.log(lr / first.best, 2)) < 1
-    if near then worst = math.max(worst, last.loss[i] - last.value) end
+    if math.abs(math.log(lr / first.best, 2)) < 1 then
+      local excess = last.loss[i] - last.value
+      worst = excess == excess and math.max(worst, excess) or math.huge
+    end
   end
   return worst
 end
@@ -260,6 +266,15 @@ return recipe.define {
       source = source, expected = -0.1, tolerance = 0.3, measure = exponent(full, "transformer") },
     { name = "transformer: exponent of muP, full alignment", kind = "exploratory",
       source = source, expected = -0.1, tolerance = 0.3, measure = exponent(mup, "transformer") },
+    -- Without bounds: nothing was stated beforehand of what a transfer costs on the transformer.
+    { name = "transformer: loss by transfer with one learning rate", kind = "exploratory",
+      source = source, measure = about("transformer", function(r)
+        return transfer_cost(r, global)
+      end) },
+    { name = "transformer: loss by transfer to the last width, larger of standard and muP",
+      kind = "exploratory", source = source, measure = about("transformer", function(r)
+        return math.max(transfer_cost(r, full), transfer_cost(r, mup))
+      end) },
     { name = "best loss of standard minus that of muP at the last width", kind = "exploratory",
       source = "Everett et al. 2024, abstract: standard with rates per layer is better",
       measure = function(r)
