@@ -15,8 +15,9 @@ do -- the program that runs this test
 end
 
 for _, name in ipairs { "proxy", "lr_sensitivity", "logit_growth", "grad_norm", "output_logits",
-  "warmup", "epsilon", "depth_vs_width", "coord_check", "lr_transfer", "equivalence" } do
-  T["test_smoke_run_of_" .. name] = function()
+  "warmup", "epsilon", "depth_vs_width", "coord_check", "alignment",
+  "alignment model=decoder", "lr_transfer", "constants", "equivalence" } do
+  T["test_smoke_run_of_" .. name:gsub("%W", "_")] = function()
     check.in_folder(function(dir)
       local pipe = io.popen(("'%s' run %s --smoke --out '%s/run' 2>&1"):format(host, name, dir))
       local text = pipe:read("a")
