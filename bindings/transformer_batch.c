@@ -53,10 +53,13 @@ static void read_ids(lua_State *L, ml_transformer_batch *b, bool loss, bool opti
 static ml_transformer_probe push_probe(lua_State *L, const ml_transformer *m) {
   size_t depth = (size_t)ml_transformer_get_config(m)->depth;
   ml_transformer_probe p;
-  char *room = lua_newuserdatauv(L, (depth + 1) * (sizeof *p.attention + sizeof *p.block_rms), 0);
-  memset(room, 0, (depth + 1) * (sizeof *p.attention + sizeof *p.block_rms));
+  size_t size = (depth + 1) * (sizeof *p.attention + 3 * sizeof(double));
+  char *room = lua_newuserdatauv(L, size, 0);
+  memset(room, 0, size);
   p.attention = (ml_attention_probe *)(void *)room;
   p.block_rms = (double *)(void *)(room + (depth + 1) * sizeof *p.attention);
+  p.q_rms = p.block_rms + depth + 1;
+  p.k_rms = p.q_rms + depth + 1;
   return p;
 }
 
@@ -93,7 +96,7 @@ static int l_loss(lua_State *L) {
   MLL_RUN(L, status, ml_transformer_loss(loss, m, &b, &info, &err));
   if (status)
     return mll_raise(L, &err);
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 11);
   mll_set_number(L, "ce", info.ce);
   mll_set_number(L, "mean_logz", info.mean_logz);
   mll_set_number(L, "mean_logz2", info.mean_logz2);
@@ -107,6 +110,8 @@ static int l_loss(lua_State *L) {
     set_layers(L, "max_abs_logit", &probe.attention->max_abs_logit, each, depth);
     set_layers(L, "attn_entropy", &probe.attention->entropy, each, depth);
     set_layers(L, "block_rms", probe.block_rms, sizeof(double), depth);
+    set_layers(L, "q_rms", probe.q_rms, sizeof(double), depth);
+    set_layers(L, "k_rms", probe.k_rms, sizeof(double), depth);
   }
   return 2;
 }
@@ -202,9 +207,12 @@ const mll_fn mll_transformer_batch_methods[] = {
      "@param opts.probes boolean =false adds the per-layer numbers to info\n"
      "@return tensor loss, 0-d\n"
      "@return table info: ce, mean_logz, mean_logz2, logit_mean, count; with probes lists over "
-     "layers max_logit, "
-     "max_abs_logit (unmasked pairs, after scaling), attn_entropy (nats), block_rms (output of "
-     "each block)\n"
+     "layers: max_logit, the largest attention logit z_ij = scale <q_i, k_j>, with its sign, and "
+     "max_abs_logit, the largest |z_ij|, both over batch, heads and unmasked pairs (j <= i, same "
+     "segment), with the scale, before softmax; q_rms and k_rms, root mean squares of queries and "
+     "keys as they meet in z (after qk_norm and rotation, without the scale), so that a query's "
+     "norm is about sqrt(d_head) q_rms; attn_entropy (nats), mean over batch, heads and queries; "
+     "block_rms, of the output of each block\n"
      "@source Wortsman et al. 2023, sections 2 and 3"},
     {"logits", l_logits,
      "lm:logits(tokens, opts)\n"

@@ -1,66 +1,8 @@
 --- Does the best learning rate of a narrow network serve a wide one, and under which
 --- parameterization?
 local ml, recipe = require "moonlab", require "moonlab.recipe"
+local contexts = require "moonlab.proxies.contexts"
 local grid = require "moonlab.proxies.grid"
-
--- ---- the small network: 64 contexts whose next id is known in distribution ----------------------
-
-local function chances()
-  local rows = {}
-  for x = 0, 63 do
-    local row = {}
-    for y = 1, 64 do row[y] = 0.25 / 64 end
-    local often, seldom = (5 * x + 3) % 64 + 1, (11 * x + 7) % 64 + 1
-    row[often], row[seldom] = row[often] + 0.5, row[seldom] + 0.25
-    rows[x + 1] = row
-  end
-  return ml.tensor(rows, { dtype = "f64" })
-end
-
-local function draw_batch(key, step)
-  local g = key:fold("batch", step)
-  local x = g:integers(1, 64, { 64 }):totable()
-  local u, any, y = g:uniform { 64 }, g:integers(1, 64, { 64 }), {}
-  for i = 1, 64 do
-    local p, v = x[i] - 1, u[i]
-    y[i] = v < 0.5 and (5 * p + 3) % 64 + 1 or v < 0.75 and (11 * p + 7) % 64 + 1 or any[i]
-  end
-  return ml.index(x), ml.index(y)
-end
-
-local function activation(x) return ml.nn.activation(x, "relu") * math.sqrt(2) end
-
--- Exact excess cross-entropy of one training.
-local function train_mlp(p, arm, width, lr)
-  local key = ml.rng(p.seed)
-  local g = key:fold("initial values", width)
-  local function linear(fan_in, fan_out)
-    return ml.nn.Linear { fan_in, fan_out, bias = false, rng = g }
-  end
-  local net = ml.nn.Sequential { ml.nn.Embedding { 64, width, init = 1, rng = g }, activation,
-    linear(width, width), activation, linear(width, width), activation, linear(width, 64) }
-  local par = ml.parameterization(net, { name = arm.table, align = arm.align,
-    optimizer = arm.optimizer, base_width = p.widths[1], width = width,
-    types = { ["1."] = "embedding", ["3."] = "hidden", ["5."] = "hidden", ["7."] = "readout" } })
-  local opt = arm.optimizer == "sgd" and ml.optim.sgd(par:groups(), { lr = lr, momentum = 0.9 })
-    or ml.optim[arm.optimizer](par:groups(), { lr = lr, betas = { 0.9, 0.95 }, eps = 1e-15 })
-  for step = 1, p.steps do
-    opt:zero_grad()
-    ml.scope(function()
-      local x, y = draw_batch(key, step)
-      ml.nn.cross_entropy(net(x), y):backward()
-    end)
-    opt:step(1 - (step - 1) / p.steps)
-  end
-  local all = {}
-  for i = 1, 64 do all[i] = i end
-  return ml.scope(function()
-    local logits = net(ml.index(all)):detach():to "f64"
-    local q = chances()
-    local log_p = logits - logits:logsumexp(-1):reshape { 64, 1 }
-    return (q * (q:log() - log_p)):sum(2):mean():item()
-  end)
-end
 
 -- ---- arms ---------------------------------------------------------------------------------------
 
@@ -102,7 +44,11 @@ local function scores(p, ctx, arm, width, rates)
     local list = {}
     for i, lr in ipairs(rates) do
       list[i] = ctx:once(("%s %d %.17g"):format(arm.name, width, lr),
-        function() return train_mlp(p, arm, width, lr) end)
+        function()
+          return contexts.train { width = width, lr = lr, steps = p.steps, seed = p.seed,
+            parameterization = { name = arm.table, align = arm.align, optimizer = arm.optimizer,
+              base_width = p.widths[1] } }
+        end)
     end
     return list
   end
@@ -140,14 +86,20 @@ local function exponent(name, model)
 end
 
 -- What is lost at the last width by the grid points around the first width's optimum: the larger
--- excess over the last width's best.
+-- excess over the last width's best. Infinite when one of them diverged; without an optimum at
+-- both widths there is nothing to transfer.
 local function transfer_cost(r, name)
   local a = arm_of(r, name)
   local first, last = a.widths[1], a.widths[#a.widths]
+  if first.best ~= first.best or last.best ~= last.best then
+    error(("the optimum of %s is not bracketed"):format(name), 0)
+  end
   local worst = -math.huge
   for i, lr in ipairs(a.lr) do
-    local near = math.abs(math.log(lr / first.best, 2)) < 1
-    if near then worst = math.max(worst, last.loss[i] - last.value) end
+    if math.abs(math.log(lr / first.best, 2)) < 1 then
+      local excess = last.loss[i] - last.value
+      worst = excess == excess and math.max(worst, excess) or math.huge
+    end
   end
   return worst
 end
@@ -260,6 +212,15 @@ return recipe.define {
       source = source, expected = -0.1, tolerance = 0.3, measure = exponent(full, "transformer") },
     { name = "transformer: exponent of muP, full alignment", kind = "exploratory",
       source = source, expected = -0.1, tolerance = 0.3, measure = exponent(mup, "transformer") },
+    -- Without bounds: nothing was stated beforehand of what a transfer costs on the transformer.
+    { name = "transformer: loss by transfer with one learning rate", kind = "exploratory",
+      source = source, measure = about("transformer", function(r)
+        return transfer_cost(r, global)
+      end) },
+    { name = "transformer: loss by transfer to the last width, larger of standard and muP",
+      kind = "exploratory", source = source, measure = about("transformer", function(r)
+        return math.max(transfer_cost(r, full), transfer_cost(r, mup))
+      end) },
     { name = "best loss of standard minus that of muP at the last width", kind = "exploratory",
       source = "Everett et al. 2024, abstract: standard with rates per layer is better",
       measure = function(r)

@@ -77,8 +77,9 @@ static ml_status shape_head(ml_tensor *t, const ml_transformer *m, const ml_batc
 }
 
 static ml_status attention(ml_tensor *out, const ml_tensor *h, const ml_transformer *m,
-                           const ml_batch_view *v, const ml_block_index *b,
-                           ml_attention_probe *probe, ml_error *err) {
+                           const ml_batch_view *v, int64_t l, ml_transformer_probe *probe,
+                           ml_error *err) {
+  const ml_block_index *b = &m->blocks[l];
   const ml_transformer_config *c = &m->config;
   const int64_t weight[4] = {b->wq, b->wk, b->wv, b->wo}, bias[4] = {b->bq, b->bk, b->bv, b->bo};
   ml_tensor W[4] = {{0}}, bb[4] = {{0}}, qkv[3] = {{0}}, heads[3] = {{0}}, y = {0}, flat = {0};
@@ -97,8 +98,13 @@ static ml_status attention(ml_tensor *out, const ml_tensor *h, const ml_transfor
   }
   DO(shape_head(&heads[0], m, v, b->q_gain, err));
   DO(shape_head(&heads[1], m, v, b->k_gain, err));
+  if (probe) {
+    DO(ml_probe_rms(&probe->q_rms[l], &heads[0], err));
+    DO(ml_probe_rms(&probe->k_rms[l], &heads[1], err));
+  }
   DO(ml_attention(&y, &heads[0], &heads[1], &heads[2], present(&v->segments),
-                  ml_transformer_attention_scale(c), true, probe, err));
+                  ml_transformer_attention_scale(c), true, probe ? &probe->attention[l] : NULL,
+                  err));
   ml_shape joined = ml_shape_make(3, v->B, v->T, c->width);
   DO(ml_reshape(&flat, &y, &joined, err));
   DO(ml_linear(out, &flat, &W[3], present(&bb[3]), ML_ACT_IDENTITY, err));
@@ -127,12 +133,13 @@ done:
 }
 
 /* x <- x + attention(norm1(x)); x <- x + mlp(norm2(x)) */
-static ml_status block(ml_tensor *x, const ml_transformer *m, const ml_batch_view *v,
-                       const ml_block_index *b, ml_attention_probe *probe, ml_error *err) {
+static ml_status block(ml_tensor *x, const ml_transformer *m, const ml_batch_view *v, int64_t l,
+                       ml_transformer_probe *probe, ml_error *err) {
+  const ml_block_index *b = &m->blocks[l];
   ml_tensor h = {0}, y = {0};
   ml_status status = ML_OK;
   DO(norm(&h, x, m, b->norm1_gain, b->norm1_shift, err));
-  DO(attention(&y, &h, m, v, b, probe, err));
+  DO(attention(&y, &h, m, v, l, probe, err));
   DO(add_residual(x, &y, err));
   ml_tensor_clear(&h);
   ml_tensor_clear(&y);
@@ -179,7 +186,7 @@ ml_status ml_transformer_trunk(ml_tensor *out, ml_transformer *m, const ml_batch
     ml_tensor_alias(keep[0], &x);
   for (int64_t l = 0; l < last; l++) {
     DO(ml_cancelled() ? ml_fail(err, ML_ECANCELLED, 0, "interrupted") : ML_OK);
-    DO(block(&x, m, v, &m->blocks[l], probe ? &probe->attention[l] : NULL, err));
+    DO(block(&x, m, v, l, probe, err));
     if (probe)
       DO(ml_probe_rms(&probe->block_rms[l], &x, err));
     if (keep && keep[l + 1])

@@ -122,6 +122,7 @@ ML_API ml_status ml_transformer_load(ml_transformer **model, const char *path,
 typedef struct {
   ml_attention_probe *attention; /* [depth], the caller's */
   double *block_rms;             /* [depth] root mean square of the output of each block */
+  double *q_rms, *k_rms; /* [depth] of queries and keys as they meet: normed, rotated, not scaled */
 } ml_transformer_probe;
 
 typedef struct {

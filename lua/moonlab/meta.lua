@@ -1883,10 +1883,11 @@ ml.proxies.source = function(...) end
 ---opts.log function called with each record of training
 ---opts.source table data with vocab, length, valid and batch(i), in place of p.text
 ---@return table { state, initial, final = validation losses (final nan when diverged), N and
----N_all = parameters without and with embedding and head, steps, series = { step, loss, max_logit
----(block 1, training batch), grad_rms, update_rms, below_eps, param_rms (blocks.1.mlp.w1, the
----gradient before clipping), logit_mean, mean_logz }, max_logit, max_abs_logit, entropy, block_rms
----(lists by block, validation batch at the end), grad_rms (mean of the last twentieth) }
+---N_all = parameters without and with embedding and head, steps, series = { step, loss, max_logit,
+---q_rms and k_rms (block 1, training batch), grad_rms, update_rms, below_eps, param_rms
+---(blocks.1.mlp.w1, the gradient before clipping), logit_mean, mean_logz }, max_logit,
+---max_abs_logit, entropy, block_rms, q_rms, k_rms (lists by block, validation batch at the end;
+---see lm:loss), grad_rms (mean of the last twentieth) }
 ---source: Wortsman et al. 2023, section 2
 ml.proxies.train = function(...) end
 ml.recipe = {}
@@ -4302,9 +4303,13 @@ function transformer_methods:logprob(...) end
 ---opts.embeddings tensor [B,T,width]: differentiable input in place of the embedding of ids
 ---opts.probes boolean =false adds the per-layer numbers to info
 ---@return tensor loss, 0-d
----@return table info: ce, mean_logz, mean_logz2, logit_mean, count; with probes lists over layers
----max_logit, max_abs_logit (unmasked pairs, after scaling), attn_entropy (nats), block_rms (output
----of each block)
+---@return table info: ce, mean_logz, mean_logz2, logit_mean, count; with probes lists over layers:
+---max_logit, the largest attention logit z_ij = scale <q_i, k_j>, with its sign, and max_abs_logit,
+---the largest |z_ij|, both over batch, heads and unmasked pairs (j <= i, same segment), with the
+---scale, before softmax; q_rms and k_rms, root mean squares of queries and keys as they meet in z
+---(after qk_norm and rotation, without the scale), so that a query's norm is about sqrt(d_head)
+---q_rms; attn_entropy (nats), mean over batch, heads and queries; block_rms, of the output of each
+---block
 ---source: Wortsman et al. 2023, sections 2 and 3
 function transformer_methods:loss(...) end
 

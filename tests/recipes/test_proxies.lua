@@ -15,8 +15,9 @@ do -- the program that runs this test
 end
 
 for _, name in ipairs { "proxy", "lr_sensitivity", "logit_growth", "grad_norm", "output_logits",
-  "warmup", "epsilon", "depth_vs_width", "coord_check", "lr_transfer", "equivalence" } do
-  T["test_smoke_run_of_" .. name] = function()
+  "warmup", "epsilon", "depth_vs_width", "coord_check", "alignment",
+  "alignment model=decoder", "lr_transfer", "constants", "equivalence" } do
+  T["test_smoke_run_of_" .. name:gsub("%W", "_")] = function()
     check.in_folder(function(dir)
       local pipe = io.popen(("'%s' run %s --smoke --out '%s/run' 2>&1"):format(host, name, dir))
       local text = pipe:read("a")
@@ -51,6 +52,37 @@ function T.test_scale_prints_sizes_and_parameterization()
     text = output(arguments)
     if not (text:find(part, 1, true) and text:find("status=2", 1, true)) then check.fail(text) end
   end
+end
+
+-- A made-up study: the grid 2^-4 to 2^-1, the first width's optimum between 2^-3 and 2^-2.
+local function study(model, losses, first_best)
+  local arms = {}
+  for i, name in ipairs { "global full adam", "standard full adam", "mup full adam" } do
+    arms[i] = { name = name, lr = { 2.0 ^ -4, 2.0 ^ -3, 2.0 ^ -2, 2.0 ^ -1 }, widths = {
+      { width = 32, best = first_best or 2.0 ^ -2.5, value = 1, loss = { 2, 1, 1, 2 } },
+      { width = 64, best = 2.0 ^ -3, value = 1, loss = losses } } }
+  end
+  return { model = model, arms = arms }
+end
+
+function T.test_the_cost_of_a_transfer() -- analytic
+  local measure = {}
+  for _, claim in ipairs(ml.recipe.load("lr_transfer").claims) do
+    if claim.name:find("loss by transfer", 1, true) then measure[claim.name] = claim end
+  end
+  for model, prefix in pairs { mlp = "", transformer = "transformer: " } do
+    local one = measure[prefix .. "loss by transfer with one learning rate"]
+    check.equal(one.measure(study(model, { 9, 1, 1.25, 9 })), 0.25)
+    check.equal(one.measure(study(model, { 9, 1, 0 / 0, 9 })), math.huge) -- diverged
+    check.raises("not bracketed", one.measure, study(model, { 9, 1, 1.25, 9 }, 0 / 0))
+    local both = measure[prefix .. "loss by transfer to the last width, larger of standard and muP"]
+    check.equal(both.measure(study(model, { 9, 1, 1.5, 9 })), 0.5)
+    if model == "transformer" then
+      check.equal({ one.kind, both.kind }, { "exploratory", "exploratory" })
+    end
+  end
+  check.raises("about the transformer", measure["transformer: loss by transfer with one "
+    .. "learning rate"].measure, study("mlp", { 9, 1, 1.25, 9 }))
 end
 
 return T

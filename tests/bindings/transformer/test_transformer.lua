@@ -39,6 +39,34 @@ function T.test_tables_count_from_one()
   check.equal(whole:shape(), {})
 end
 
+-- Queries and keys are linear in the norm of the block's input, and rotation keeps their size.
+function T.test_sizes_of_queries_and_keys() -- analytic
+  local tokens = ml.rng(1):integers(1, 12, { 3, 8 })
+  for _, positions in ipairs { "none", "rotary" } do
+    local lm = ml.transformer { vocab = 12, context = 8, depth = 2, width = 16, heads = 2,
+      positions = positions, dtype = "f64", seed = 4 }
+    lm:multiplier("blocks.2.attn.wk", 3)
+    local _, info = lm:loss(tokens, { probes = true })
+    local h, w = lm:hidden(tokens[{ {}, { 1, -2 } }]), lm:named_parameters()
+    for l = 1, 2 do
+      local name = ("blocks.%d."):format(l)
+      local z = ml.nn.layer_norm(h[l - 1], { gain = w[name .. "norm1.gain"] })
+      for _, x in ipairs { "q", "k" } do
+        local wanted = (z:reshape { 21, 16 }:matmul(w[name .. "attn.w" .. x]) ^ 2):mean():item()
+        wanted = wanted ^ 0.5 * (l == 2 and x == "k" and 3 or 1)
+        check.close(info[x .. "_rms"][l], wanted, { rtol = 1e-12 })
+      end
+    end
+  end
+  local lm = ml.transformer { vocab = 12, context = 8, depth = 2, width = 16, heads = 2,
+    qk_norm = true, norm_eps = 0, dtype = "f64", seed = 4 }
+  local _, info = lm:loss(tokens, { probes = true })
+  for l = 1, 2 do
+    check.close({ info.q_rms[l], info.k_rms[l] }, { 1, 1 }, { rtol = 1e-12 })
+    check.is_true(info.max_logit[l] <= info.max_abs_logit[l])
+  end
+end
+
 function T.test_loss_options()
   local lm = small()
   local tokens = ml.rng(1):integers(1, 12, { 3, 8 })
