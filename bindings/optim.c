@@ -494,6 +494,9 @@ static int l_clip_grad_norm(lua_State *L) {
   "@param opts.weight_decay number lambda >= 0, on every tensor of a group\n"                      \
   "@param opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | "       \
   "coupled: g += lambda w\n"
+#define SQUARES_HELP                                                                               \
+  "In f32 the squares of gradients lose digits below 1e-19 and are 0 below 1e-22; scale the loss " \
+  "or keep parameters that far from 1 in f64.\n"
 #define RETURN_HELP "@return optimizer with step, zero_grad, state, load_state, options\n"
 
 static const mll_fn functions[] = {
@@ -505,7 +508,8 @@ static const mll_fn functions[] = {
      "u)\n" DECAY_HELP RETURN_HELP "@source Sutskever et al. 2013"},
     {"adam", l_adam,
      "ml.optim.adam(params, { lr, betas, eps, weight_decay, decay, update_clip })\n"
-     "Adam: w -= lr m_hat / (sqrt(v_hat) + eps); its decay is coupled unless said.\n" PARAMS_HELP
+     "Adam: w -= lr m_hat / (sqrt(v_hat) + eps); its decay is coupled unless said.\n" SQUARES_HELP
+         PARAMS_HELP
      "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, 0.999}\n@param opts.eps number "
      "=1e-8\n"
      "@param opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, "
@@ -513,14 +517,15 @@ static const mll_fn functions[] = {
     {"adamw", l_adamw,
      "ml.optim.adamw(params, { lr, betas, eps, weight_decay, decay, update_clip })\n"
      "Adam with weight decay beside the update; independent of the learning rate unless "
-     "said.\n" PARAMS_HELP "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, "
+     "said.\n" SQUARES_HELP PARAMS_HELP
+     "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, "
      "0.95}\n@param opts.eps number =1e-8\n"
      "@param opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, "
      "eps^2)))), per tensor\n" DECAY_HELP RETURN_HELP
      "@source Loshchilov & Hutter 2019; Wortsman et al. 2023"},
     {"adam_atan2", l_adam_atan2,
      "ml.optim.adam_atan2(params, { lr, betas, a, b, weight_decay, decay })\n"
-     "Adam without epsilon: w -= lr a atan2(m_hat, b sqrt(v_hat)).\n" PARAMS_HELP
+     "Adam without epsilon: w -= lr a atan2(m_hat, b sqrt(v_hat)).\n" SQUARES_HELP PARAMS_HELP
      "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, 0.95}\n@param opts.a number "
      "=1.27\n@param opts.b number =1\n" DECAY_HELP RETURN_HELP "@source Everett et al. 2024"},
     {"adafactor", l_adafactor,
@@ -538,7 +543,7 @@ static const mll_fn functions[] = {
     {"adam_ps", l_adam_ps,
      "ml.optim.adam_ps(params, { lr, betas, eps, floor, weight_decay, decay })\n"
      "Adam with parameter scaling: the step is multiplied by max(RMS(w), floor), per "
-     "tensor.\n" PARAMS_HELP
+     "tensor.\n" SQUARES_HELP PARAMS_HELP
      "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, 0.95}\n@param opts.eps number "
      "=1e-8\n@param opts.floor number =1e-3\n" DECAY_HELP RETURN_HELP
      "@source Everett et al. 2024"},

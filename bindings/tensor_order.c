@@ -170,18 +170,18 @@ const mll_fn mll_tensor_order_both[] = {
      "the same dtype\n"
      "@return tensor [...,m,n], differentiable"},
     {"sort", l_sort,
-     "sort(x, axis, opts)\nSorts along an axis; equal values keep their order, NaN comes "
-     "last.\n@param x tensor\n"
+     "sort(x, axis, opts)\nSorts along an axis; equal values keep their order, NaN counts as the "
+     "largest (so descending has it first).\n@param x tensor\n"
      "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor sorted "
      "values, differentiable\n"
      "@return tensor index, where each came from"},
     {"argsort", l_argsort,
      "argsort(x, axis, opts)\nThe positions that sort x along an axis; equal values keep their "
-     "order.\n@param x tensor\n"
+     "order, NaN counts as the largest.\n@param x tensor\n"
      "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor index"},
     {"topk", l_topk,
      "topk(x, k, axis)\nThe k largest values along an axis, largest first; of equals the "
-     "first.\n@param x tensor\n"
+     "first; NaN counts as the largest.\n@param x tensor\n"
      "@param k integer 1..size\n@param axis integer =-1\n@return tensor values, "
      "differentiable\n@return tensor index"},
     {"gather", l_gather,

@@ -23,24 +23,10 @@ static reduction read_reduction(lua_State *L, int rank, const char *const *names
   return r;
 }
 
-/* Counting: u8 sums and means count in f64. Pushes the converted tensor in place of argument 1. */
-static void count_in_f64(lua_State *L) {
-  ml_tensor *wide = mll_push_empty(L);
-  ml_error err;
-  ml_status status;
-  MLL_RUN(L, status, ml_tensor_cast(wide, mll_check_tensor(L, 1), ML_F64, &err));
-  if (status)
-    mll_raise(L, &err);
-  lua_replace(L, 1);
-}
-
 static int reduce(lua_State *L, ml_reduce_op op) {
   ml_tensor *out = mll_push_result(L, 3);
   const ml_tensor *t = mll_check_tensor(L, 1);
-  if (t->dtype == ML_U8 && (op == ML_SUM || op == ML_MEAN))
-    count_in_f64(L);
   reduction r = read_reduction(L, t->rank, keepdims_names);
-  t = mll_check_tensor(L, 1);
   ml_error err;
   ml_status status;
   MLL_RUN(L, status, ml_reduce(out, op, t, r.axes, r.keepdims, &err));

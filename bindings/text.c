@@ -44,14 +44,14 @@ static int l_from_bytes(lua_State *L) {
   return 1;
 }
 
-/* Bytes of the UTF-8 sequence at s (1 for a stray byte). */
+/* Bytes of the UTF-8 sequence at s (1 for a stray byte: overlong forms, surrogates and what lies
+ * beyond U+10FFFF are no characters). */
 static size_t sequence(const unsigned char *s, size_t left) {
-  size_t n = s[0] < 0x80                   ? 1
-             : s[0] >= 0xF0 && s[0] < 0xF8 ? 4
-             : s[0] >= 0xE0                ? 3
-             : s[0] >= 0xC2                ? 2
-                                           : 1;
-  if (s[0] >= 0xF8 || n > left)
+  size_t n = s[0] < 0xC2 ? 1 : s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : s[0] < 0xF5 ? 4 : 1;
+  if (n > left)
+    return 1;
+  if ((s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) ||
+      (s[0] == 0xF0 && s[1] < 0x90) || (s[0] == 0xF4 && s[1] > 0x8F))
     return 1;
   for (size_t i = 1; i < n; i++)
     if ((s[i] & 0xC0) != 0x80)

@@ -78,8 +78,11 @@ ml_status ml_out_open(ml_out_file **file, const char *path, ml_error *err) {
     code = EISDIR;
   } else if (exists && !S_ISREG(now.st_mode)) {
     f->direct = true;
-    f->fd = open(f->target, O_WRONLY | O_CLOEXEC);
+    /* a pipe that nobody reads is refused (ENXIO); what follows may wait for its reader */
+    f->fd = open(f->target, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
     code = errno;
+    if (f->fd >= 0)
+      (void)!fcntl(f->fd, F_SETFL, fcntl(f->fd, F_GETFL) & ~O_NONBLOCK);
   } else {
     mode_t mode = exists ? now.st_mode & 0777 : 0666;
     char folder[PATH_MAX];

@@ -42,14 +42,23 @@ static void combine(ml_reduce_op op, double *a, const double *b) {
   }
 }
 
-static double finish(ml_reduce_op op, const double *s, double scale) {
-  if (op == ML_MEAN)
-    return s[0] * scale;
-  if (op == ML_NORM)
-    return sqrt(s[0]);
-  if (op == ML_LOGSUMEXP)
-    return s[0] + log(s[1]);
-  return s[0];
+/* The result of `repeats` copies of what was reduced; a mean is divided by count. */
+static double finish(ml_reduce_op op, const double *s, double count, double repeats) {
+  switch ((int)op) {
+  case ML_MEAN:
+    return s[0] * repeats / count;
+  case ML_SUM:
+  case ML_SUMSQ:
+    return s[0] * repeats;
+  case ML_PROD:
+    return repeats == 1 ? s[0] : pow(s[0], repeats);
+  case ML_NORM:
+    return sqrt(s[0] * repeats);
+  case ML_LOGSUMEXP:
+    return s[0] + log(s[1] * repeats);
+  default: /* ML_MAX, ML_MIN */
+    return s[0];
+  }
 }
 
 typedef struct {
@@ -59,14 +68,14 @@ typedef struct {
   void *out;
   ml_dtype dtype;
   ml_reduce_op op, kernel_op;
-  const double *center; /* [outer, inner] or NULL */
-  double scale, floor;  /* of the result */
-  double *state;        /* [outer, pieces, inner, 2] when pieces > 1 */
+  const double *center;  /* [outer, inner] or NULL */
+  double count, repeats; /* elements of a result, copies of each element */
+  double *state;         /* [outer, pieces, inner, 2] when pieces > 1 */
   int64_t piece, pieces, tiles, group;
 } reduce_job;
 
 static void store(const reduce_job *job, int64_t at, const double *state) {
-  double v = finish(job->op, state, job->scale);
+  double v = finish(job->op, state, job->count, job->repeats);
   if (job->dtype == ML_F32)
     ((float *)job->out)[at] = (float)v;
   else
@@ -120,9 +129,9 @@ static void columns_body(void *ctx, int64_t i, int worker) {
       store(job, outer * p->inner + c0 + c, state + 2 * c);
 }
 
-/* out [outer, inner] of the dtype of p->t. */
-static ml_status reduce_real(void *out, ml_reduce_op op, const ml_layout *p, double scale,
-                             const double *center, ml_error *err) {
+/* out [outer, inner] of the dtype of p->t, whose elements count `repeats` times each. */
+static ml_status reduce_real(void *out, ml_reduce_op op, const ml_layout *p, double count,
+                             double repeats, const double *center, ml_error *err) {
   ml_reduce_op kernel_op = op == ML_MEAN ? ML_SUM : op == ML_NORM ? ML_SUMSQ : op;
   reduce_job job = {.p = p,
                     .kernels = ml_kernels(p->t.dtype),
@@ -132,7 +141,8 @@ static ml_status reduce_real(void *out, ml_reduce_op op, const ml_layout *p, dou
                     .op = op,
                     .kernel_op = kernel_op,
                     .center = center,
-                    .scale = scale};
+                    .count = count,
+                    .repeats = repeats};
   bool rows = p->inner == 1;
   double weight = op == ML_LOGSUMEXP ? 10 : 4;
   if (rows) {
@@ -183,19 +193,19 @@ static ml_status reduce_real(void *out, ml_reduce_op op, const ml_layout *p, dou
 
 /* ---- index and u8 ---------------------------------------------------------------------------- */
 
-#define INTEGER_REDUCE(T, A, start, step)                                                          \
+#define INTEGER_REDUCE(T, W, A, start, step)                                                       \
   do {                                                                                             \
     const T *x = ml_data(&p->t);                                                                   \
     A *o = out;                                                                                    \
     for (int64_t i = 0; i < p->outer; i++, o += p->inner) {                                        \
       const T *row = x + i * p->outer_stride;                                                      \
       for (int64_t c = 0; c < p->inner; c++) {                                                     \
-        A a = (start);                                                                             \
+        W a = (start);                                                                             \
         for (int64_t r = 0; r < p->n; r++) {                                                       \
           T v = row[r * p->stride + c];                                                            \
           step;                                                                                    \
         }                                                                                          \
-        o[c] = a;                                                                                  \
+        o[c] = (A)a;                                                                               \
       }                                                                                            \
     }                                                                                              \
   } while (0)
@@ -203,19 +213,19 @@ static ml_status reduce_real(void *out, ml_reduce_op op, const ml_layout *p, dou
 static void reduce_integer(void *out, ml_reduce_op op, const ml_layout *p) {
   if (p->t.dtype == ML_INDEX) {
     if (op == ML_MAX)
-      INTEGER_REDUCE(int64_t, int64_t, row[c], a = v > a ? v : a);
+      INTEGER_REDUCE(int64_t, int64_t, int64_t, row[c], a = v > a ? v : a);
     else
-      INTEGER_REDUCE(int64_t, int64_t, row[c], a = v < a ? v : a);
+      INTEGER_REDUCE(int64_t, int64_t, int64_t, row[c], a = v < a ? v : a);
   } else if (op == ML_MAX) {
-    INTEGER_REDUCE(uint8_t, uint8_t, row[c], a = v > a ? v : a);
+    INTEGER_REDUCE(uint8_t, uint8_t, uint8_t, row[c], a = v > a ? v : a);
   } else if (op == ML_MIN) {
-    INTEGER_REDUCE(uint8_t, uint8_t, row[c], a = v < a ? v : a);
+    INTEGER_REDUCE(uint8_t, uint8_t, uint8_t, row[c], a = v < a ? v : a);
   } else if (op == ML_ANY) {
-    INTEGER_REDUCE(uint8_t, uint8_t, 0, a |= v != 0);
+    INTEGER_REDUCE(uint8_t, uint8_t, uint8_t, 0, a |= v != 0);
   } else if (op == ML_ALL) {
-    INTEGER_REDUCE(uint8_t, uint8_t, 1, a &= v != 0);
-  } else { /* ML_SUM: exact */
-    INTEGER_REDUCE(uint8_t, double, 0, a += v);
+    INTEGER_REDUCE(uint8_t, uint8_t, uint8_t, 1, a &= v != 0);
+  } else { /* ML_SUM, ML_MEAN: exact */
+    INTEGER_REDUCE(uint8_t, int64_t, double, 0, a += v);
   }
 }
 
@@ -254,6 +264,55 @@ static int64_t reduced_count(const ml_tensor *t, unsigned axes) {
   return n;
 }
 
+/* t as a view without the copies that a broadcast made along reduced axes, and how many of each
+ * there were. The view has no reference of its own. */
+static ml_tensor without_copies(const ml_tensor *t, unsigned axes, double *repeats) {
+  ml_tensor view = *t;
+  *repeats = 1;
+  for (int k = 0; k < t->rank; k++) {
+    if ((axes >> k & 1u) && t->stride[k] == 0 && t->size[k] > 1) {
+      *repeats *= (double)t->size[k];
+      view.size[k] = 1;
+    }
+  }
+  return view;
+}
+
+/* Norms whose squares left the range of double, above or below: found again with their elements
+ * divided by the largest of them. */
+static ml_status rescue_norms(ml_tensor *out, const ml_tensor *t, unsigned axes, double repeats,
+                              ml_error *err) {
+  const double tiny = 1e-140; /* squares below 1e-280 lose digits */
+  double *norm = ml_data(out);
+  int64_t n = ml_numel(out);
+  bool needed = false;
+  for (int64_t i = 0; i < n; i++)
+    needed = needed || norm[i] == (double)INFINITY || norm[i] < tiny;
+  if (!needed)
+    return ML_OK;
+  ml_tensor size = {0}, top = {0}, scaled = {0}, again = {0};
+  ml_status status = ml_tensor_unary(&size, ML_ABS, t, err);
+  if (!status)
+    status = ml_tensor_reduce(&top, ML_MAX, &size, axes, true, err);
+  for (int64_t i = 0; !status && i < n; i++) {
+    double *m = ML_DATA(double, &top) + i;
+    if (!(isfinite(*m) && *m > 0))
+      *m = 1;
+  }
+  if (!status)
+    status = ml_tensor_binary(&scaled, ML_DIV, &size, &top, err);
+  if (!status)
+    status = ml_tensor_reduce(&again, ML_SUMSQ, &scaled, axes, true, err);
+  for (int64_t i = 0; !status && i < n; i++)
+    if (norm[i] == (double)INFINITY || norm[i] < tiny)
+      norm[i] = ML_DATA(double, &top)[i] * sqrt(ML_DATA(double, &again)[i] * repeats);
+  ml_tensor_clear(&size);
+  ml_tensor_clear(&top);
+  ml_tensor_clear(&scaled);
+  ml_tensor_clear(&again);
+  return status;
+}
+
 ml_status ml_tensor_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, unsigned axes,
                            bool keepdims, ml_error *err) {
   char text[ML_DESCRIBE];
@@ -266,7 +325,7 @@ ml_status ml_tensor_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, 
                    ml_describe(text, t));
   /* what has no loop of its own goes by way of another dtype */
   if ((logical && t->dtype != ML_U8) ||
-      (t->dtype == ML_U8 && !logical && !extreme && op != ML_SUM)) {
+      (t->dtype == ML_U8 && !logical && !extreme && op != ML_SUM && op != ML_MEAN)) {
     ml_tensor other = {0};
     ML_TRY(logical ? ml_tensor_binary_number(&other, ML_NE, t, 0, false, err)
                    : ml_tensor_cast(&other, t, ML_F64, err));
@@ -277,8 +336,9 @@ ml_status ml_tensor_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, 
   ml_shape shape = ml_reduced_shape(t, axes, keepdims);
   int64_t n = reduced_count(t, axes);
   ml_tensor result = {0};
-  ML_TRY(
-      ml_tensor_init(&result, t->dtype == ML_U8 && op == ML_SUM ? ML_F64 : t->dtype, &shape, err));
+  ML_TRY(ml_tensor_init(&result,
+                        t->dtype == ML_U8 && (op == ML_SUM || op == ML_MEAN) ? ML_F64 : t->dtype,
+                        &shape, err));
   int64_t kept = ml_numel(&result);
   ml_status status = ML_OK;
   if (kept > 0 && n == 0) {
@@ -288,14 +348,21 @@ ml_status ml_tensor_reduce(ml_tensor *out, ml_reduce_op op, const ml_tensor *t, 
       status = ml_tensor_fill_into(&result, identity(op), err);
   } else if (kept > 0) {
     ml_layout p;
-    status = ml_layout_init(&p, t, axes, err);
+    double repeats;
+    ml_tensor once = without_copies(t, axes, &repeats);
+    status = ml_layout_init(&p, &once, axes, err);
     if (!status) {
       if (ml_is_real(t->dtype))
-        status = reduce_real(ml_data(&result), op, &p, 1.0 / (double)n, NULL, err);
+        status = reduce_real(ml_data(&result), op, &p, (double)n, repeats, NULL, err);
       else
         reduce_integer(ml_data(&result), op, &p);
       ml_tensor_clear(&p.t);
     }
+    if (!status && t->dtype == ML_U8 && (op == ML_SUM || op == ML_MEAN))
+      for (int64_t i = 0; i < kept; i++)
+        ML_DATA(double, &result)[i] = finish(op, ML_DATA(double, &result) + i, (double)n, repeats);
+    if (!status && op == ML_NORM && t->dtype == ML_F64)
+      status = rescue_norms(&result, &once, axes, repeats, err);
   }
   if (status)
     ml_tensor_clear(&result);
@@ -321,17 +388,19 @@ ml_status ml_tensor_var(ml_tensor *out, const ml_tensor *t, unsigned axes, bool 
   } else if (kept > 0) {
     ml_layout p = {0};
     status = ml_tensor_init(&mean, ML_F64, &shape, err);
+    double repeats;
+    ml_tensor once = without_copies(t, axes, &repeats);
     if (!status)
-      status = ml_layout_init(&p, t, axes, err);
+      status = ml_layout_init(&p, &once, axes, err);
     if (!status)
-      status = reduce_real(ml_data(&result), ML_MEAN, &p, 1.0 / (double)n, NULL, err);
+      status = reduce_real(ml_data(&result), ML_MEAN, &p, (double)n, repeats, NULL, err);
     if (!status) {
       /* the centre may be rounded to dtype: the error of the variance is its square */
       double *center = ml_data(&mean);
       for (int64_t i = 0; i < kept; i++)
         center[i] =
             t->dtype == ML_F32 ? (double)ML_DATA(float, &result)[i] : ML_DATA(double, &result)[i];
-      status = reduce_real(ml_data(&result), ML_SUMSQ, &p, 1, center, err);
+      status = reduce_real(ml_data(&result), ML_SUMSQ, &p, 1, repeats, center, err);
     }
     ml_tensor_clear(&p.t);
     ml_tensor_clear(&mean);

@@ -22,10 +22,10 @@ static bool cut(int64_t i) { return i % POLL_EVERY == 0 && ml_cancelled(); }
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-/* NaN comes last both ways; zeros of both signs are equal. */
+/* NaN counts as the largest; zeros of both signs are equal. */
 static uint64_t real_key(double v, bool descending) {
   if (v != v)
-    return UINT64_MAX;
+    return descending ? 0 : UINT64_MAX;
   uint64_t u;
   v += 0.0;
   memcpy(&u, &v, sizeof u);
@@ -35,7 +35,7 @@ static uint64_t real_key(double v, bool descending) {
 
 static uint64_t f32_key(float v, bool descending) {
   if (v != v)
-    return UINT32_MAX;
+    return descending ? 0 : UINT32_MAX;
   uint32_t u;
   v += 0.0f;
   memcpy(&u, &v, sizeof u);

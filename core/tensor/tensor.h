@@ -158,8 +158,8 @@ ML_API ml_status ml_tensor_softmax_grad(ml_tensor *dx, const ml_tensor *y, const
 
 /* ---- order, gather, joining ------------------------------------------------------------------ */
 
-/* values or indices may be NULL. NaN last, also with descending; topk takes the first k of the descending order. */
-ML_API ml_status ml_tensor_sort(ml_tensor *values, ml_tensor *indices, const ml_tensor *t, int axis, bool descending, ml_error *err) ML_MUST_CHECK; /* stable; NaN last */
+/* values or indices may be NULL. NaN counts as the largest: last, or first with descending; topk takes the first k of the descending order. */
+ML_API ml_status ml_tensor_sort(ml_tensor *values, ml_tensor *indices, const ml_tensor *t, int axis, bool descending, ml_error *err) ML_MUST_CHECK; /* stable */
 ML_API ml_status ml_tensor_topk(ml_tensor *values, ml_tensor *indices, const ml_tensor *t, int64_t k, int axis, ml_error *err) ML_MUST_CHECK;  /* largest first; ties by position */
 /* torch's gather: ids has t's rank, out[..i..] = t[..ids[..i..]..] along axis */
 ML_API ml_status ml_tensor_gather(ml_tensor *out, const ml_tensor *t, const ml_tensor *ids, int axis, ml_error *err) ML_MUST_CHECK;

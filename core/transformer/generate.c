@@ -10,6 +10,9 @@ enum {
   STEPS = 16,        /* that a group takes before rows are gathered anew */
   NAME_LENGTH = 3    /* of the name "row" that streams are folded with */
 };
+/* Bytes that a row takes besides its tokens and their log probabilities: two tensors of a caller,
+ * as Lua holds them. Counted so that a row count that cannot end well is refused at the start. */
+#define ROW_HANDLES 1024
 #define MOST_CACHE ((uint64_t)1 << 30) /* bytes of cache, unless a single row wants more */
 
 typedef struct {
@@ -127,7 +130,7 @@ static ml_status fits(const ml_transformer *m, const ml_samples *out, const int6
   cache_plan p = plan_cache(&d, length, n_prompts, o, 0);
   double results =
       (double)out->rows * ((double)out->room * (sizeof *out->tokens + sizeof *out->logprobs) +
-                           sizeof *out->length + sizeof *out->finished);
+                           sizeof *out->length + sizeof *out->finished + ROW_HANDLES);
   double rest =
       (double)(weights * d.esize) + (double)p.tail_bytes + (double)p.prompt_bytes +
       (double)((size_t)ml_threads() * ml_decode_scratch_bytes(&d, PREFILL_ROWS, PREFILL_ROWS));

@@ -1,4 +1,5 @@
 --- Data sets: text with a deterministic split and batches that are pure functions of their number.
+local lfs = require "lfs"
 local core = require "moonlab.core"
 local options = require "moonlab.options"
 
@@ -115,6 +116,10 @@ end
 
 -- The text of a file; nil and a message when there is none.
 local function read_file(where, path)
+  local mode = lfs.attributes(path, "mode")
+  if mode and mode ~= "file" then
+    options.bad(where, 1, "cannot read %s (%s, wanted a regular file)", path, mode)
+  end
   local file, why, code = io.open(path, "rb")
   if not file and (code == 2 or code == 20) then return nil, path .. ": no such file" end
   if not file then options.bad(where, 1, "cannot read %s", why) end

@@ -90,7 +90,8 @@ ml.argmax = function(...) end
 ml.argmin = function(...) end
 
 ---argsort(x, axis, opts)
----The positions that sort x along an axis; equal values keep their order.
+---The positions that sort x along an axis; equal values keep their order, NaN counts as the
+---largest.
 ---@param x tensor
 ---@param axis integer =-1
 ---opts.descending boolean =false
@@ -1373,6 +1374,8 @@ ml.optim.adafactor = function(...) end
 
 ---ml.optim.adam(params, { lr, betas, eps, weight_decay, decay, update_clip })
 ---Adam: w -= lr m_hat / (sqrt(v_hat) + eps); its decay is coupled unless said.
+---In f32 the squares of gradients lose digits below 1e-19 and are 0 below 1e-22; scale the loss or
+---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-3
@@ -1389,6 +1392,8 @@ ml.optim.adam = function(...) end
 
 ---ml.optim.adam_atan2(params, { lr, betas, a, b, weight_decay, decay })
 ---Adam without epsilon: w -= lr a atan2(m_hat, b sqrt(v_hat)).
+---In f32 the squares of gradients lose digits below 1e-19 and are 0 below 1e-22; scale the loss or
+---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-3
@@ -1404,6 +1409,8 @@ ml.optim.adam_atan2 = function(...) end
 
 ---ml.optim.adam_ps(params, { lr, betas, eps, floor, weight_decay, decay })
 ---Adam with parameter scaling: the step is multiplied by max(RMS(w), floor), per tensor.
+---In f32 the squares of gradients lose digits below 1e-19 and are 0 below 1e-22; scale the loss or
+---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-3
@@ -1419,6 +1426,8 @@ ml.optim.adam_ps = function(...) end
 
 ---ml.optim.adamw(params, { lr, betas, eps, weight_decay, decay, update_clip })
 ---Adam with weight decay beside the update; independent of the learning rate unless said.
+---In f32 the squares of gradients lose digits below 1e-19 and are 0 below 1e-22; scale the loss or
+---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-3
@@ -2493,7 +2502,8 @@ ml.solve.svd = function(...) end
 ml.solve.triangular = function(...) end
 
 ---sort(x, axis, opts)
----Sorts along an axis; equal values keep their order, NaN comes last.
+---Sorts along an axis; equal values keep their order, NaN counts as the largest (so descending has
+---it first).
 ---@param x tensor
 ---@param axis integer =-1
 ---opts.descending boolean =false
@@ -3131,7 +3141,8 @@ function tensor_methods:argmax(...) end
 function tensor_methods:argmin(...) end
 
 ---argsort(x, axis, opts)
----The positions that sort x along an axis; equal values keep their order.
+---The positions that sort x along an axis; equal values keep their order, NaN counts as the
+---largest.
 ---@param x tensor
 ---@param axis integer =-1
 ---opts.descending boolean =false
@@ -3851,7 +3862,8 @@ function tensor_methods:softmax(...) end
 function tensor_methods:softplus(...) end
 
 ---sort(x, axis, opts)
----Sorts along an axis; equal values keep their order, NaN comes last.
+---Sorts along an axis; equal values keep their order, NaN counts as the largest (so descending has
+---it first).
 ---@param x tensor
 ---@param axis integer =-1
 ---opts.descending boolean =false
@@ -3961,7 +3973,8 @@ function tensor_methods:tanh(...) end
 function tensor_methods:to(...) end
 
 ---topk(x, k, axis)
----The k largest values along an axis, largest first; of equals the first.
+---The k largest values along an axis, largest first; of equals the first; NaN counts as the
+---largest.
 ---@param x tensor
 ---@param k integer 1..size
 ---@param axis integer =-1
@@ -4159,7 +4172,8 @@ ml.tokenizer.methods.save = function(...) end
 ml.tokenizer.methods.size = function(...) end
 
 ---topk(x, k, axis)
----The k largest values along an axis, largest first; of equals the first.
+---The k largest values along an axis, largest first; of equals the first; NaN counts as the
+---largest.
 ---@param x tensor
 ---@param k integer 1..size
 ---@param axis integer =-1

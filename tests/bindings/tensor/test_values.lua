@@ -36,6 +36,52 @@ function T.test_nan_and_infinity()
   check.is_true(t:allclose(t, { equal_nan = true }))
 end
 
+function T.test_nan_is_the_largest_in_every_order()
+  local t = ml.f64 { 3, nan, 1 }
+  check.equal(t:argsort():totable(), { 3, 1, 2 })
+  check.equal(t:argsort(1, { descending = true }):totable(), { 2, 1, 3 })
+  local _, at = t:topk(2)
+  check.equal(at:totable(), { 2, 1 })
+  check.equal(at[1], t:argmax():item())
+  local _, first = ml.f32({ 3, nan, 1 }):topk(1)
+  check.equal(first:totable(), { 2 })
+end
+
+function T.test_norms_whose_squares_leave_the_range() -- analytic: a 3-4-5 triangle
+  for _, unit in ipairs { 1e200, 1e-200, 2 ^ -1060, 2 ^ 1020 } do
+    local x = ml.f64 { { 3 * unit, 4 * unit }, { 3, 4 }, { 0, 0 }, { inf, 1 }, { nan, 1 } }
+    check.close(x:norm(2), { 5 * unit, 5, 0, inf, nan }, { rtol = 4e-16 })
+    check.close(x[{ 1 }]:norm():item(), 5 * unit, { rtol = 4e-16 })
+  end
+  local p = ml.param(ml.f64 { 3e200, 4e200 })
+  p:norm():backward()
+  check.close(p:grad(), { 0.6, 0.8 }, { rtol = 1e-15 })
+end
+
+function T.test_a_broadcast_is_reduced_without_being_written_out()
+  local before = ml.memory().peak
+  local n = 2 ^ 40
+  local x = ml.f64({ 0.5, 2 }):reshape({ 2, 1 }):broadcast_to { 2, n }
+  check.equal(x:sum():item(), 2.5 * n)
+  check.equal(x:sum(2):totable(), { 0.5 * n, 2 * n })
+  check.equal(x:mean():item(), 1.25)
+  check.equal(x:max():item(), 2)
+  check.equal(x:min(2):totable(), { 0.5, 2 })
+  check.equal(x:prod(2):totable(), { 0, inf })
+  check.close(x:norm(2), { 0.5 * 2 ^ 20, 2 ^ 21 })
+  check.close(x:logsumexp(2), { 0.5 + 40 * math.log(2), 2 + 40 * math.log(2) })
+  check.close(x:var({ ddof = 0 }):item(), 0.5625)
+  check.equal(ml.tensor({ true, false }):reshape({ 2, 1 }):broadcast_to({ 2, n }):sum():item(), n)
+  check.is_true(ml.memory().peak - before < 2 ^ 20)
+end
+
+function T.test_means_of_equal_numbers_are_that_number() -- 49 times 1 / 49 is not 1
+  for _, dtype in ipairs { "f64", "f32", "u8" } do
+    check.equal(ml.ones({ 49 }, { dtype = dtype }):mean():item(), 1)
+    check.equal(ml.ones({ 49, 3 }, { dtype = dtype }):mean(1):totable(), { 1, 1, 1 })
+  end
+end
+
 function T.test_counting_a_mask()
   local mask = ml.f64({ { 1, -1, 2 }, { -3, 4, 5 } }):gt(0)
   check.equal(mask:sum():item(), 4)

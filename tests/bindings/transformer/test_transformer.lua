@@ -147,6 +147,17 @@ function T.test_generate_rows_and_streams()
     lm:logprob({ sequence }, { from = 2 })[1], info.logprobs[2][1], { rtol = 1e-4, atol = 1e-5 })
 end
 
+function T.test_rows_that_cannot_fit_are_refused_before_anything_is_taken()
+  local lm = small()
+  local limit, live = ml.memory().limit, ml.live_bytes()
+  ml.memory { limit = live + 2 ^ 28 }
+  local message = check.raises("1000000 rows of up to 1 new tokens need", lm.generate, lm,
+    { { 1 } }, { n = 1000000, max_new = 1 })
+  ml.memory { limit = limit }
+  check.is_true(message:find("generate", 1, true) ~= nil)
+  check.is_true(ml.memory().peak < live + 2 ^ 27)
+end
+
 function T.test_stop_is_returned_last()
   local lm = small()
   local all = {}

@@ -121,10 +121,12 @@ static void test_a_pipe_is_refused_at_once(void) {
   ml_error err;
   ml_in_file in;
   CHECK_EQ(mkfifo(in_folder("pipe"), 0600), 0);
-  alarm(60); /* nobody writes into it: opened the plain way it blocks */
+  alarm(60); /* nobody holds its other end: opened the plain way it blocks */
   CHECK_FAIL(ml_in_open(&in, in_folder("pipe"), &err), ML_EIO);
-  alarm(0);
   CHECK_HAS(err.message, "not a regular file");
+  CHECK_FAIL(ml_write_file(in_folder("pipe"), "x", 1, &err), ML_EIO);
+  CHECK_HAS(err.message, "No such device or address");
+  alarm(0);
   CHECK_EQ(unlink(in_folder("pipe")), 0);
 }
 

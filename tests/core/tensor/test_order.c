@@ -4,10 +4,10 @@
 
 static uint64_t state = 0xa4093822299f31d0u;
 
-/* before(a, b): a comes strictly before b; NaN last. */
+/* before(a, b): a comes strictly before b; NaN is the largest. */
 static bool before(double a, double b, bool descending) {
   if (isnan(a) || isnan(b))
-    return !isnan(a) && isnan(b);
+    return isnan(a) != isnan(b) && isnan(a) == descending;
   return descending ? a > b : a < b;
 }
 
