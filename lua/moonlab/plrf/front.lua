@@ -2,7 +2,22 @@
 local core = require "moonlab.core"
 local options = require "moonlab.options"
 
+local theory = require "moonlab.plrf.theory"
+
 local front = {}
+
+-- The sizes, ascending, and the values of compute.
+local function grid(where, opts)
+  local sizes = theory.numbers(where, 0, "option 'sizes'", opts.sizes, true)
+  local flops = theory.numbers(where, 0, "option 'flops'", opts.flops, true)
+  for k = 2, #sizes do
+    if not (sizes[k] > sizes[k - 1]) then
+      options.bad(where, 0, "option 'sizes' goes from %g to %g, wanted ascending sizes",
+        sizes[k - 1], sizes[k])
+    end
+  end
+  return sizes, flops
+end
 
 -- Slope of y on x by least squares, and its standard error.
 local function line(x, y)
@@ -54,9 +69,16 @@ end
 function front.envelope(opts)
   local where = "plrf.envelope"
   options.required(where, opts, { "flops", "sizes", "loss", "approach", "window" })
-  local flops, sizes = options.field(where, opts, "flops", "table"),
-    options.field(where, opts, "sizes", "table")
+  local sizes, flops = grid(where, opts)
   local loss = options.field(where, opts, "loss", "table")
+  for k = 1, #sizes do
+    for i = 1, #flops do
+      if type(loss[k]) ~= "table" or type(loss[k][i]) ~= "number" then
+        options.bad(where, 0, "option 'loss' has no number at [%d][%d], wanted %d lists of %d", k,
+          i, #sizes, #flops)
+      end
+    end
+  end
   local approach = options.choice(where, opts, "approach", { 1, 2 }, 2)
   local window = options.field(where, opts, "window", "number", 0)
   local used = { flops = {}, loss = {}, size = {} }
@@ -124,12 +146,23 @@ function front.front(opts)
   local plrf = require "moonlab.plrf"
   local alpha, beta = options.field(where, opts, "alpha", "number"),
     options.field(where, opts, "beta", "number")
-  local sizes = options.field(where, opts, "sizes", "table")
-  local flops = options.field(where, opts, "flops", "table")
+  local sizes, flops = grid(where, opts)
+  for k, d in ipairs(sizes) do
+    if not math.tointeger(d) then
+      options.bad(where, 0, "option 'sizes': value %d is %g, wanted an integer", k, d)
+    end
+  end
   local ratio = options.field(where, opts, "ratio", "number", alpha < 0.5 and 2 or 4)
   local norm = options.field(where, opts, "norm", "number", 0.25)
-  local batch = options.field(where, opts, "batch", "integer", 1)
-  local draws = options.field(where, opts, "draws", "integer", 0)
+  if not (norm > 0 and norm < 1) then
+    options.bad(where, 0, "option 'norm' is %g, wanted a number in (0, 1)", norm)
+  end
+  if not (ratio >= 1 and ratio < math.huge) then
+    options.bad(where, 0, "option 'ratio' is %g, wanted a number >= 1", ratio)
+  end
+  if opts.v ~= nil then options.field(where, opts, "v", "integer") end
+  local batch = options.range(where, "batch", options.field(where, opts, "batch", "integer", 1), 1)
+  local draws = options.range(where, "draws", options.field(where, opts, "draws", "integer", 0), 0)
   local seed = options.field(where, opts, "seed", "integer", 1)
   local samples = {} -- [k][draw][i]
   for k, d in ipairs(sizes) do
@@ -230,8 +263,11 @@ end
 --- @return table slopes
 --- @source -
 function front.local_slopes(x, y)
-  options.argument("plrf.local_slopes", 1, x, "table")
-  options.argument("plrf.local_slopes", 2, y, "table")
+  theory.numbers("plrf.local_slopes", 1, "x", x, true)
+  theory.numbers("plrf.local_slopes", 2, "y", y, true)
+  if #x ~= #y then
+    options.bad("plrf.local_slopes", 2, "%d values for %d places", #y, #x)
+  end
   local at, slopes = {}, {}
   for i = 2, #x do
     at[i - 1] = math.sqrt(x[i] * x[i - 1])
