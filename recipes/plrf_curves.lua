@@ -90,7 +90,7 @@ return recipe.define {
   smoke = { sizes = { 30 }, runs = 20, steps = 300, tail_runs = 50, direct_runs = 40, draws = 100,
     direct_steps = 40, draw_sizes = { 16 }, betas = { 0.1 } },
   full = { runs = 100, tail_runs = 1000, seeds = { 1, 2, 3 } },
-  estimate = function(p)
+  estimate = function(p) -- in sample times parameter
     local work = 0
     for _, d in ipairs(p.sizes) do
       work = work + d * (p.steps * p.runs + p.steps / 10 * (p.tail_runs + #p.betas * p.runs))

@@ -119,6 +119,31 @@ function front.envelope(opts)
   return used
 end
 
+-- The exact loss of one draw of W at r >= 12; between whole steps it is interpolated in log r.
+local function of_one_draw(draw, norm, batch, steps)
+  local sum = 0
+  for j = 1, draw.v do sum = sum + j ^ (-2 * draw.alpha) end
+  local problem = require "moonlab.plrf".problem(draw)
+  problem:release()
+  local list, index = {}, {}
+  for _, r in ipairs(steps) do
+    for whole = math.floor(r), math.floor(r) + 1 do
+      if not index[whole] then
+        list[#list + 1] = whole
+        index[whole] = #list
+      end
+    end
+  end
+  local P = problem:expected { gamma = 2 * norm / sum, batch = batch, steps = list }
+  local values = {}
+  for n, r in ipairs(steps) do
+    local low = math.floor(r)
+    local t = math.log(r / low) / math.log((low + 1) / low)
+    values[n] = math.exp((1 - t) * math.log(P[index[low]]) + t * math.log(P[index[low + 1]]))
+  end
+  return values
+end
+
 --- ml.plrf.front{ alpha =, beta =, sizes =, flops =, ratio =, v =, norm =, batch =, approach =,
 ---   window =, draws =, seed =, resamples = }
 --- The compute-optimal front with compute f = r B d: of the deterministic equivalent, or of exact
@@ -147,6 +172,12 @@ function front.front(opts)
   local alpha, beta = options.field(where, opts, "alpha", "number"),
     options.field(where, opts, "beta", "number")
   local sizes, flops = grid(where, opts)
+  for i = 2, #flops do
+    if not (flops[i] > flops[i - 1]) then
+      options.bad(where, 0, "option 'flops' goes from %g to %g, wanted ascending values",
+        flops[i - 1], flops[i])
+    end
+  end
   for k, d in ipairs(sizes) do
     if not math.tointeger(d) then
       options.bad(where, 0, "option 'sizes': value %d is %g, wanted an integer", k, d)
@@ -183,32 +214,9 @@ function front.front(opts)
             bins = v > 2000 }
           values = det:risk { gamma = det:rate { norm = norm }, batch = batch, steps = steps }
         else
-          local sum = 0
-          for j = 1, v do sum = sum + j ^ (-2 * alpha) end
-          local gamma = 2 * norm / sum
-          local problem = plrf.problem { alpha = alpha, beta = beta, v = v, d = d,
-            seed = core.rng(seed):fold("front", k * 10007 + draw):integers(1, 2 ^ 31, { 1 })[1] }
-          local whole = {}
-          for n, r in ipairs(steps) do -- between whole steps the loss is interpolated in log r
-            local floor = math.floor(r)
-            whole[2 * n - 1], whole[2 * n] = floor, floor + 1
-          end
-          local list, index = {}, {}
-          for _, r in ipairs(whole) do
-            if r ~= list[#list] then
-              if list[#list] and r < list[#list] then r = list[#list] end
-              if r ~= list[#list] then list[#list + 1] = r end
-            end
-            index[r] = #list
-          end
-          local P = problem:expected { gamma = gamma, batch = batch, steps = list }
-          values = {}
-          for n, r in ipairs(steps) do
-            local low = math.floor(r)
-            local t = math.log(r / low) / math.log((low + 1) / low)
-            values[n] = math.exp((1 - t) * math.log(P[index[low]])
-              + t * math.log(P[index[low + 1]]))
-          end
+          values = core.scope(of_one_draw, { alpha = alpha, beta = beta, v = v, d = d,
+            seed = core.rng(seed):fold("front", k * 10007 + draw):integers(1, 2 ^ 31, { 1 })[1] },
+            norm, batch, steps)
         end
         for n, i in ipairs(at) do row[i] = values[n] end
       end
