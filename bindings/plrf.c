@@ -41,7 +41,7 @@ static const int64_t *opt_steps(lua_State *L, int arg, int64_t *n) {
   int64_t *steps = lua_newuserdatauv(L, (size_t)*n * sizeof *steps, 0);
   for (int64_t i = 0; i < *n; i++) {
     if (!(x[i] >= 0 && x[i] <= 9e15) || x[i] != floor(x[i]) || (i && x[i] < x[i - 1]))
-      mll_opt_error(L, arg, "steps", "value %d is %g, wanted whole numbers >= 0, ascending",
+      mll_opt_error(L, arg, "steps", "value %d is %g, wanted whole numbers in 0..9e15, ascending",
                     (int)i + 1, x[i]);
     steps[i] = (int64_t)x[i];
   }
@@ -60,6 +60,13 @@ static double opt_rate(lua_State *L, int arg) {
   if (!(gamma > 0) || !isfinite(gamma))
     mll_opt_error(L, arg, "gamma", "%g, wanted a number > 0", gamma);
   return gamma;
+}
+
+static double opt_momentum(lua_State *L, int arg) {
+  double momentum = mll_opt_number(L, arg, "momentum", 0);
+  if (!(momentum >= 0 && momentum < 1))
+    mll_opt_error(L, arg, "momentum", "%g, wanted 0 <= momentum < 1", momentum);
+  return momentum;
 }
 
 static int l_spectrum(lua_State *L) {
@@ -82,8 +89,9 @@ static int l_spectrum(lua_State *L) {
   return 3;
 }
 
-static const char *const sgd_names[] = {"gamma", "batch", "steps", "runs", "rng", "momentum",
-                                        "dtype", "null",  "x",     "W",    "b",   NULL};
+static const char *const sgd_names[] = {"gamma",    "batch",     "steps", "runs", "rng",
+                                        "momentum", "dtype",     "null",  "x",    "W",
+                                        "b",        "diverging", NULL};
 
 /* The options at 3; rates are a tensor of one or as many values as steps. */
 static void read_sgd(lua_State *L, ml_plrf_sgd_options *o) {
@@ -95,9 +103,8 @@ static void read_sgd(lua_State *L, ml_plrf_sgd_options *o) {
   o->runs = mll_opt_integer(L, 3, "runs", 1);
   if (o->runs < 1)
     mll_opt_error(L, 3, "runs", "%d, wanted >= 1", (int)o->runs);
-  o->momentum = mll_opt_number(L, 3, "momentum", 0);
-  if (!(o->momentum >= 0 && o->momentum < 1))
-    mll_opt_error(L, 3, "momentum", "%g, wanted 0 <= momentum < 1", o->momentum);
+  o->momentum = opt_momentum(L, 3);
+  o->diverging = mll_opt_boolean(L, 3, "diverging", false);
   o->steps = opt_steps(L, 3, &o->records);
   const ml_tensor *gamma;
   o->gamma = opt_array(L, 3, "gamma", &gamma);
@@ -168,8 +175,8 @@ static int l_sgd_fast(lua_State *L) {
   return status ? mll_raise(L, &err) : 1;
 }
 
-static const char *const curve_names[] = {"gamma", "batch", "steps",  "counts",
-                                          "null",  "rates", "method", NULL};
+static const char *const curve_names[] = {"gamma", "batch",  "steps",    "counts",    "null",
+                                          "rates", "method", "momentum", "diverging", NULL};
 
 static int l_expected(lua_State *L) {
   static const char *const methods[] = {"secular", "recursion", "volterra", NULL};
@@ -180,7 +187,12 @@ static int l_expected(lua_State *L) {
   const double *rho = check_array(L, 2, 1, d, -1, NULL);
   mll_check_opts(L, 3, curve_names);
   const int method = mll_opt_choice(L, 3, "method", methods, 0);
-  const double batch = opt_batch(L, 3), null = mll_opt_number(L, 3, "null", 0);
+  const double batch = opt_batch(L, 3), null = mll_opt_number(L, 3, "null", 0),
+               momentum = opt_momentum(L, 3);
+  const bool diverging = mll_opt_boolean(L, 3, "diverging", false);
+  if ((momentum != 0 || diverging) && method != 1)
+    return mll_opt_error(L, 3, momentum != 0 ? "momentum" : "diverging",
+                         "needs method = \"recursion\"");
   double gamma = 0;
   if (mll_has_opt(L, 3, "rates"))
     opt_array(L, 3, "rates", &rates);
@@ -205,8 +217,8 @@ static int l_expected(lua_State *L) {
                          (double)last);
   ml_error err;
   ml_status status = ML_OK;
-  if (!rates) {
-    status = ml_plrf_stable(l, n, d, gamma, batch, &err);
+  if (!rates && !diverging) {
+    status = ml_plrf_stable(l, n, d, gamma, batch, momentum, &err);
     if (status)
       return mll_raise(L, &err);
   }
@@ -220,7 +232,15 @@ static int l_expected(lua_State *L) {
   if (method == 1) {
     MLL_RUN(L, status,
             ml_plrf_recursion(p, l, rho, n, null, d, batch, rates ? ML_DATA(double, rates) : &gamma,
-                              rates ? ml_numel(rates) : 1, whole, records, &err));
+                              rates ? ml_numel(rates) : 1, momentum, whole, records, &err));
+    double start = null;
+    for (int64_t k = 0; k < d; k++)
+      start += rho[k];
+    for (int64_t i = 0; !status && rates && !diverging && i < records; i++)
+      if (!isfinite(p[i]) || (i == records - 1 && p[i] > 1e3 * start))
+        status = ml_fail(&err, ML_ENUMERIC, 0,
+                         "SGD diverges: the expected loss is %g after %lld steps (%g at the start)",
+                         p[i], (long long)whole[i], start);
     return status ? mll_raise(L, &err) : 1;
   }
   ml_tensor *F = mll_push_tensor(L, ML_F64, &shape), *K = mll_push_tensor(L, ML_F64, &shape);
@@ -231,17 +251,17 @@ static int l_expected(lua_State *L) {
 }
 
 static int l_kernel_norm(lua_State *L) {
-  static const char *const names[] = {"gamma", "batch", NULL};
+  static const char *const names[] = {"gamma", "batch", "momentum", NULL};
   lua_settop(L, 2);
   const ml_tensor *lambda;
   const double *l = check_array(L, 1, 1, -1, -1, &lambda);
   mll_check_opts(L, 2, names);
-  const double gamma = opt_rate(L, 2), batch = opt_batch(L, 2);
+  const double gamma = opt_rate(L, 2), batch = opt_batch(L, 2), momentum = opt_momentum(L, 2);
   double top = 0;
   for (int64_t k = 0; k < lambda->size[0]; k++)
     top = fmax(top, l[k]);
-  lua_pushnumber(L, ml_plrf_kernel_norm(l, NULL, lambda->size[0], gamma, batch));
-  lua_pushnumber(L, gamma * (batch + 1) * top);
+  lua_pushnumber(L, ml_plrf_kernel_norm(l, NULL, lambda->size[0], gamma, batch, momentum));
+  lua_pushnumber(L, ml_plrf_modes(top, gamma, batch, momentum));
   return 2;
 }
 

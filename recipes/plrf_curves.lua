@@ -90,7 +90,7 @@ return recipe.define {
   smoke = { sizes = { 30 }, runs = 20, steps = 300, tail_runs = 50, direct_runs = 40, draws = 100,
     direct_steps = 40, draw_sizes = { 16 }, betas = { 0.1 } },
   full = { runs = 100, tail_runs = 1000, seeds = { 1, 2, 3 } },
-  estimate = function(p)
+  estimate = function(p) -- in sample times parameter
     local work = 0
     for _, d in ipairs(p.sizes) do
       work = work + d * (p.steps * p.runs + p.steps / 10 * (p.tail_runs + #p.betas * p.runs))
@@ -149,13 +149,9 @@ return recipe.define {
     local edge = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 400, d = 100, seed = p.seed }
     local inside = edge:expected { gamma = edge:rate { norm = 0.9 }, steps = { 0, 20000, 1e12 } }
     result.bounded = math.max(inside[2], inside[3]) / inside[1]
-    local low, high = 0, 2 / (2 * edge.lambda[edge.d])
-    for _ = 1, 100 do
-      local middle = 0.5 * (low + high)
-      if edge:kernel_norm { gamma = middle } < 1.1 then low = middle else high = middle end
-    end
-    local growing = edge:expected { gamma = function() return low end, steps = { 0, 20000 } }
-    local refused, why = pcall(edge.expected, edge, { gamma = low, steps = { 0, 20000 } })
+    local beyond = edge:rate { norm = 1.1 }
+    local growing = edge:expected { gamma = beyond, steps = { 0, 20000 }, diverging = true }
+    local refused, why = pcall(edge.expected, edge, { gamma = beyond, steps = { 0, 20000 } })
     result.growth = math.log(growing[2] / growing[1], 10)
     result.diverges = (not refused and why:find "diverges") and 1 or 0
     return result

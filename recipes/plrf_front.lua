@@ -34,6 +34,15 @@ return recipe.define {
   },
   smoke = { points = 7, draws = 2 },
   full = { points = 41, draws = 12, seeds = { 1, 2, 3 } },
+  estimate = function(p)
+    local draws, largest = 0, 50 * 2 ^ ((p.finite_octaves - 1) / 2)
+    for k = 0, p.finite_octaves - 1 do
+      local d = 50 * 2 ^ (k / 2)
+      draws = draws + p.draws * (14 * d ^ 3 / 5e10 + 1e-6 * d * p.points)
+    end
+    return { bytes = 20e6 + 8 * 24 * largest ^ 2,
+      seconds = 0.5 + draws + 1e-4 * (p.octaves + p.far_octaves) * p.points }
+  end,
   run = function(p, ctx)
     local function front(sizes, flops, draws)
       return ml.plrf.front { alpha = p.alpha, beta = p.beta, sizes = sizes, flops = flops,

@@ -14,6 +14,10 @@ return recipe.define {
   },
   smoke = { d = 30, draws = 20 },
   full = { draws = 400, seeds = { 1, 2, 3 } },
+  estimate = function(p) -- draws of W [4d,d] and H; products and reductions of 14 d^3 flops
+    return { bytes = 20e6 + 8 * 20 * p.d ^ 2,
+      seconds = 0.2 + p.draws * (1e-3 + 14 * p.d ^ 3 / 5e10) }
+  end,
   run = function(p, ctx)
     local det = ml.plrf.deterministic { alpha = p.alpha, beta = p.beta, v = 4 * p.d, d = p.d }
     local places = { 0.5, 0.1, 0.03 }

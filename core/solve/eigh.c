@@ -84,18 +84,21 @@ static void sort_pairs(double *d, double *z, int64_t n) {
   }
 }
 
-static bool all_finite(const double *x, int64_t n) {
-  double sum = 0;
+static ml_status check_input(const double *H, int64_t n, int64_t most, ml_error *err) {
+  if (n > most)
+    return ml_fail(err, ML_EARG, 1, "%lld rows, wanted at most %lld", (long long)n,
+                   (long long)most);
+  double sum = 0; /* of the lower triangle, the one that is read */
   for (int64_t i = 0; i < n; i++)
-    sum += x[i] * 0;
-  return sum == 0;
+    for (int64_t j = 0; j <= i; j++)
+      sum += H[i * n + j] * 0;
+  if (!(sum == 0))
+    return ml_fail(err, ML_ENUMERIC, 1, "the matrix has entries that are not finite");
+  return ML_OK;
 }
 
 ml_status ml_solve_eigh_project(double *lambda, double *y, double *H, int64_t n, ml_error *err) {
-  if (n > ML_SOLVE_MAX)
-    return ml_fail(err, ML_EARG, 1, "%lld rows, wanted at most %d", (long long)n, ML_SOLVE_MAX);
-  if (!all_finite(H, n * n))
-    return ml_fail(err, ML_ENUMERIC, 1, "the matrix has entries that are not finite");
+  ML_TRY(check_input(H, n, ML_SOLVE_MAX, err));
   if (n == 0)
     return ML_OK;
   int N = (int)n, one = 1, lwork = 64 * N, info = 0;
@@ -116,10 +119,7 @@ ml_status ml_solve_eigh_project(double *lambda, double *y, double *H, int64_t n,
 }
 
 ml_status ml_solve_eigh(double *lambda, double *H, int64_t n, ml_error *err) {
-  if (n > ML_SOLVE_MAX)
-    return ml_fail(err, ML_EARG, 1, "%lld rows, wanted at most %d", (long long)n, ML_SOLVE_MAX);
-  if (!all_finite(H, n * n))
-    return ml_fail(err, ML_ENUMERIC, 1, "the matrix has entries that are not finite");
+  ML_TRY(check_input(H, n, ML_EIGH_MAX, err));
   if (n == 0)
     return ML_OK;
   int N = (int)n, info = 0, lwork = -1, liwork = -1, iquery = 0;

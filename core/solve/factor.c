@@ -31,6 +31,8 @@ ml_status ml_solve_qr(double *A, double *R, int64_t m, int64_t n, ml_error *err)
   if (m < n)
     return ml_fail(err, ML_EARG, 1, "a matrix [%lldx%lld], wanted at least as many rows as columns",
                    (long long)m, (long long)n);
+  if (!all_finite(A, m * n))
+    return ml_fail(err, ML_ENUMERIC, 1, "the matrix has entries that are not finite");
   if (n == 0)
     return ML_OK;
   const int M = (int)m, N = (int)n, lwork = 64 * N;
@@ -54,9 +56,12 @@ ml_status ml_solve_qr(double *A, double *R, int64_t m, int64_t n, ml_error *err)
 ml_status ml_solve_svd(double *U, double *s, double *Vt, double *A, int64_t m, int64_t n,
                        ml_error *err) {
   ML_TRY(check_size(m, n, err));
+  const int64_t k = m < n ? m : n;
+  if (k > ML_SVD_MAX)
+    return ml_fail(err, ML_EARG, 1, "a matrix [%lldx%lld], wanted a smaller side of at most %d",
+                   (long long)m, (long long)n, ML_SVD_MAX);
   if (!all_finite(A, m * n))
     return ml_fail(err, ML_ENUMERIC, 1, "the matrix has entries that are not finite");
-  const int64_t k = m < n ? m : n;
   if (k == 0)
     return ML_OK;
   /* of A^T = V diag(s) U^T, column-major as A lies: LAPACK's u is V and fills Vt, its vt is U^T and

@@ -2,14 +2,17 @@
  *
  * LAPACK runs on one thread, since its results must not depend on the number of threads; the
  * Cholesky factorization and the triangular solves are our own blocked code over the pool and poll
- * for cancel per block. Matrices up to 46340 rows (LAPACK's integers). ML_ENOMEM, ML_ECANCELLED,
- * and what is said. */
+ * for cancel per block. LAPACK's integers have 32 bits and count entries and workspaces: sides go
+ * up to ML_SOLVE_MAX, those of eigh and the smaller one of svd less far. ML_ENOMEM, ML_ECANCELLED,
+ * ML_EARG for sizes, ML_ENUMERIC for entries that are not finite, and what is said. */
 #ifndef MOONLAB_SOLVE_H
 #define MOONLAB_SOLVE_H
 
 #include "tensor/tensor.h"
 
 #define ML_SOLVE_MAX 46340
+#define ML_EIGH_MAX 32766 /* dsyevd wants 1 + 6 n + 2 n^2 doubles */
+#define ML_SVD_MAX 23168  /* dgesdd wants 4 k^2 + 7 k */
 
 /* Eigenvalues of the symmetric H [n,n], ascending, without eigenvectors; and y <- V^T y for the
  * matrix V of eigenvectors, which is never formed: y goes through the reflections and rotations. H

@@ -19,6 +19,46 @@ local function f64(list) return core.tensor(list, { dtype = "f64" }) end
 -- j^-power for j = 1..v
 local function powers(v, power) return core.arange(1, v) ^ -power end
 
+-- A field that is a finite number above 0, or its default.
+local function positive(where, o, name, default)
+  local value = options.field(where, o, name, "number", default)
+  if not (value > 0 and value < math.huge) then
+    options.bad(where, 0, "option '%s' is %g, wanted a number > 0", name, value)
+  end
+  return value
+end
+
+local function momentum_of(where, o)
+  local value = options.field(where, o, "momentum", "number", 0)
+  if not (value >= 0 and value < 1) then
+    options.bad(where, 0, "option 'momentum' is %g, wanted 0 <= momentum < 1", value)
+  end
+  return value
+end
+
+local function batch_of(where, o)
+  return options.range(where, "batch", options.field(where, o, "batch", "integer", 1), 1)
+end
+
+local function is_tensor(x)
+  local meta = getmetatable(x)
+  return type(meta) == "table" and rawget(meta, "__name") == "ml.tensor"
+end
+
+local function all_finite(x)
+  local answer = x:isfinite():all():item()
+  return answer ~= 0 and answer ~= false
+end
+
+-- Raises where what is to be done takes more memory than there is.
+local function room(where, bytes, what, ...)
+  local limit = core.memory().limit - core.memory().live
+  if bytes > limit then
+    options.raise("%s: out of memory: %s take %.1f GiB, and there are %.1f", where,
+      what:format(...), bytes / 2 ^ 30, limit / 2 ^ 30)
+  end
+end
+
 local function exponents(where, o)
   for _, name in ipairs { "alpha", "beta" } do
     local value = options.field(where, o, name, "number")
@@ -34,6 +74,16 @@ local function sizes(where, v, d)
   if v < d then
     options.bad(where, 0, "option 'v' is %d and d %d, wanted v >= d", v, d)
   end
+end
+
+local largest = 46340 -- rows that LAPACK's integers can count
+local function problem_sizes(where, v, d)
+  sizes(where, v, d)
+  if d > largest then
+    options.bad(where, 0, "option 'd' is %d, wanted at most %d: H alone takes %.1f GiB", d, largest,
+      8 * d * (d + 0.0) / 2 ^ 30)
+  end
+  room(where, 8 * (2.0 * v * d + 1.0 * d * d), "W, A and H for v = %d, d = %d", v, d)
 end
 
 --- ml.plrf.problem{ alpha =, beta =, v =, d =, seed = | W = }
@@ -56,14 +106,18 @@ function plrf.problem(opts)
   local self = { alpha = opts.alpha, beta = opts.beta }
   local W = opts.W
   if W ~= nil then
-    if core.is_tensor and not core.is_tensor(W) or type(W) ~= "userdata" or #W:shape() ~= 2
-      or W:dtype() ~= "f64" then
+    if not is_tensor(W) or W:is_released() or #W:shape() ~= 2 or W:dtype() ~= "f64" then
       options.bad(where, 0, "option 'W' is %s, wanted a matrix of f64", options.describe(W))
     end
     self.v, self.d = W:size(1), W:size(2)
-    sizes(where, self.v, self.d)
-    local finite = W:isfinite():all():item()
-    if finite == 0 or finite == false then
+    for _, name in ipairs { "v", "d", "seed" } do
+      if opts[name] ~= nil and opts[name] ~= self[name] then
+        options.bad(where, 0, "option '%s' is %s beside W of %s; wanted one or the other", name,
+          options.describe(opts[name]), options.describe(W))
+      end
+    end
+    problem_sizes(where, self.v, self.d)
+    if not all_finite(W) then
       options.bad(where, 0, "option 'W' has entries that are not finite")
     end
     W = W:detach():clone()
@@ -71,8 +125,8 @@ function plrf.problem(opts)
     self.v = options.field(where, opts, "v", "integer")
     self.d = options.field(where, opts, "d", "integer")
     self.seed = options.field(where, opts, "seed", "integer", 1)
-    sizes(where, self.v, self.d)
-    W = core.rng(self.seed):fold("plrf W"):normal({ self.v, self.d }) / math.sqrt(self.d)
+    problem_sizes(where, self.v, self.d)
+    W = core.rng(self.seed):fold("plrf W"):normal({ self.v, self.d }):div_(math.sqrt(self.d))
   end
   self.W = core.keep(W)
   self.sigma = core.keep(powers(self.v, self.alpha))
@@ -106,6 +160,7 @@ local function records(where, steps, record)
   end
   local list = {}
   if record == "all" then
+    room(where, 24.0 * n, "%d records", n + 1)
     for r = 0, n do list[#list + 1] = r end
     return list
   end
@@ -122,29 +177,51 @@ local function records(where, steps, record)
   return list
 end
 
-local function rates(where, gamma, last)
-  if type(gamma) == "number" then
-    if not (gamma > 0 and gamma < math.huge) then
-      options.bad(where, 0, "option 'gamma' is %g, wanted a number > 0", gamma)
+-- The rates of steps 1..last as a tensor [1] or [last], and the rate where it is the same for all.
+local function rates(where, o, last)
+  local gamma = o.gamma
+  if type(gamma) == "number" then return f64 { positive(where, o, "gamma") }, gamma end
+  local function check(r, rate)
+    if type(rate) ~= "number" or not (rate >= 0 and rate < math.huge) then
+      options.bad(where, 0, "option 'gamma' is %s at step %d, wanted a number >= 0",
+        options.describe(rate), r)
     end
-    return f64 { gamma }, true
+    return rate
   end
+  local list = {}
   if type(gamma) == "function" then
-    local list = {}
-    for r = 1, math.max(1, last) do list[r] = gamma(r) end
-    return f64(list)
+    room(where, 32.0 * last, "the rates of %d steps", last)
+    for r = 1, math.max(1, last) do list[r] = check(r, gamma(r)) end
+  elseif is_tensor(gamma) and not gamma:is_released() and gamma:dtype() == "f64"
+    and #gamma:shape() == 1 and gamma:size(1) >= math.max(1, last) then
+    room(where, 32.0 * last, "the rates of %d steps", last)
+    list = gamma:totable()
+    for r, rate in ipairs(list) do check(r, rate) end
+  else
+    options.bad(where, 0, "option 'gamma' is %s, wanted a number, a function of the step, or a "
+      .. "tensor f64 [%d]", options.describe(gamma), last)
   end
-  if type(gamma) == "userdata" then return gamma end
-  options.bad(where, 0,
-    "option 'gamma' is %s, wanted a number, a function of the step, or a tensor",
-    options.describe(gamma))
+  for r = 2, #list do
+    if list[r] ~= list[1] then return f64(list) end
+  end
+  return f64(list), list[1] > 0 and list[1] or nil
+end
+
+-- Steps one by one, at `work` updates of a parameter each.
+local function in_reach(where, last, work)
+  local seconds = 1.0 * last * work / 2e9
+  if seconds > 3e6 then
+    options.bad(where, 0, "option 'steps' goes to %.3g, which takes about %.0f days step by step; "
+      .. "problem:expected by the secular form has no steps", last, seconds / 86400)
+  end
 end
 
 --- problem:sgd{ gamma =, batch =, steps =, runs =, mode =, record =, seed =, momentum =, dtype =,
----   data = }
+---   data =, diverging = }
 --- Simulates one-pass SGD from theta = 0: theta -= gamma * sum over the batch of features * error.
---- All modes have the same law. Instability raises with the word "diverges".
---- @param opts.gamma number > 0; or a function of the step (from 1), or a tensor [steps] f64
+--- All modes have the same law. Instability raises with the word "diverges": before the run by the
+--- exact expected loss, with momentum and a changing rate too; after it where a loss ran away.
+--- @param opts.gamma number > 0; or a function of the step (from 1), or a tensor [steps] f64, >= 0
 --- @param opts.batch integer =1
 --- @param opts.steps integer or list of them: where the loss is recorded
 --- @param opts.runs integer =1 independent runs, one random stream each
@@ -154,61 +231,88 @@ end
 --- @param opts.momentum number =0 u = momentum u + gradient, theta -= gamma u
 --- @param opts.dtype string =f64 | f32, in direct mode
 --- @param opts.data tensor [steps,batch,v] f64 the samples x; one run
+--- @param opts.diverging boolean =false a loss that runs away is a result, up to inf
 --- @return table { steps, risk [runs, records], theta [runs, d] (not in fast mode) }
 --- @source Paquette et al. 2024
 function Problem:sgd(opts)
   local where = "sgd"
   options.required(where, opts, { "gamma", "batch", "steps", "runs", "mode", "record", "seed",
-    "momentum", "dtype", "data" })
+    "momentum", "dtype", "data", "diverging" })
   local mode = options.choice(where, opts, "mode", { "fast", "direct" },
     (opts.data or opts.dtype) and "direct" or "fast")
   local record = options.choice(where, opts, "record", { "log", "all" }, "log")
-  local batch = options.field(where, opts, "batch", "integer", 1)
+  local batch, momentum = batch_of(where, opts), momentum_of(where, opts)
+  local runs = options.range(where, "runs", options.field(where, opts, "runs", "integer", 1), 1)
+  local diverging = options.field(where, opts, "diverging", "boolean", false)
   local steps = records(where, opts.steps, record)
-  local gamma, constant = rates(where, opts.gamma, steps[#steps])
-  if constant and (opts.momentum or 0) == 0 then
-    core.plrf.expected(self.lambda, self.rho, { gamma = opts.gamma, batch = batch,
-      steps = f64 { 0 }, method = "recursion" }) -- raises where it diverges
+  local last = steps[#steps]
+  in_reach(where, last, 1.0 * batch * runs * self.d)
+  local gamma, constant = rates(where, opts, last)
+  local data = opts.data
+  if mode == "fast" and (data or (opts.dtype or "f64") ~= "f64") then
+    options.bad(where, 0, "the fast mode draws its own samples in f64; wanted mode = \"direct\"")
   end
-  local o = { gamma = gamma, batch = batch, steps = f64(steps),
-    runs = options.field(where, opts, "runs", "integer", 1),
-    rng = core.rng(options.field(where, opts, "seed", "integer", 1)):fold("plrf sgd"),
-    momentum = options.field(where, opts, "momentum", "number", 0) }
-  if mode == "fast" then
-    if opts.data or (opts.dtype or "f64") ~= "f64" then
-      options.bad(where, 0, "the fast mode draws its own samples in f64; wanted mode = \"direct\"")
+  if data ~= nil then
+    if not is_tensor(data) or data:is_released() or data:dtype() ~= "f64"
+      or #data:shape() ~= 3 or data:size(1) < last or data:size(2) ~= batch
+      or data:size(3) ~= self.v then
+      options.bad(where, 0, "option 'data' is %s, wanted f64 [%dx%dx%d]", options.describe(data),
+        last, batch, self.v)
     end
+    if runs ~= 1 then options.bad(where, 0, "option 'runs' is %d, wanted 1 with data", runs) end
+    if not all_finite(data) then
+      options.bad(where, 0, "option 'data' has entries that are not finite")
+    end
+  end
+  if not diverging then -- raises where it diverges
+    core.plrf.expected(self.lambda, self.rho, { gamma = constant, rates = not constant and gamma
+      or nil, batch = batch, steps = f64 { constant and 0 or last }, momentum = momentum,
+      method = "recursion", null = self.null })
+  end
+  local o = { gamma = gamma, batch = batch, steps = f64(steps), runs = runs,
+    rng = core.rng(options.field(where, opts, "seed", "integer", 1)):fold("plrf sgd"),
+    momentum = momentum, diverging = diverging }
+  if mode == "fast" then
     o.null = self.null
     return { steps = steps, risk = core.plrf.sgd_fast(self.lambda, self.t, o) }
   end
   o.dtype = opts.dtype
-  if opts.data then o.x, o.W, o.b = opts.data:clone(), self.W, self.b end
+  if data then o.x, o.W, o.b = data:detach():clone(), self.W, self.b end
   local risk, theta = core.plrf.sgd(self.A, self.u, o)
   return { steps = steps, risk = risk, theta = theta }
 end
 
---- problem:expected{ gamma =, batch =, steps =, method = }
+--- problem:expected{ gamma =, batch =, steps =, method =, momentum =, diverging = }
 --- The exact expectation of the loss over the data, given W. Instability raises with the word
 --- "diverges".
 --- @param opts.gamma number > 0; a function of the step or a tensor [steps] with the recursion
 --- @param opts.batch integer =1
 --- @param opts.steps integer or list, whole numbers up to 9e15
---- @param opts.method string =secular any step at O(d) | recursion O(d) a step | volterra
+--- @param opts.method string =secular any step at O(d) | recursion O(d) a step, for momentum, rates
+--- that change and divergence | volterra
+--- @param opts.momentum number =0
+--- @param opts.diverging boolean =false an expectation that runs away is a result, up to inf
 --- @return tensor P [records]
 --- @return table the steps
 --- @source Paquette et al. 2024
 function Problem:expected(opts)
   local where = "expected"
-  options.required(where, opts, { "gamma", "batch", "steps", "method" })
+  options.required(where, opts, { "gamma", "batch", "steps", "method", "momentum", "diverging" })
+  local momentum = momentum_of(where, opts)
+  local diverging = options.field(where, opts, "diverging", "boolean", false)
   local method = options.choice(where, opts, "method", { "secular", "recursion", "volterra" },
-    type(opts.gamma) == "number" and "secular" or "recursion")
-  local steps = records(where, opts.steps)
-  local o = { batch = opts.batch, steps = f64(steps), method = method, null = self.null }
-  if type(opts.gamma) == "number" then
-    o.gamma = opts.gamma
-  else
-    o.rates = rates(where, opts.gamma, steps[#steps])
+    type(opts.gamma) == "number" and momentum == 0 and not diverging and "secular" or "recursion")
+  if method ~= "recursion" and (type(opts.gamma) ~= "number" or momentum ~= 0 or diverging) then
+    options.bad(where, 0, "momentum, a rate that changes and divergence need method = "
+      .. "\"recursion\", got \"%s\"", method)
   end
+  local steps = records(where, opts.steps)
+  local last = steps[#steps]
+  local o = { batch = batch_of(where, opts), steps = f64(steps), method = method, null = self.null,
+    momentum = momentum, diverging = diverging }
+  if method == "recursion" then in_reach(where, last, self.d) end
+  local gamma, constant = rates(where, opts, last)
+  if constant then o.gamma = constant else o.rates = gamma end
   local P = core.plrf.expected(self.lambda, self.rho, o)
   if method ~= "volterra" then return P, steps end
   local list = {}
@@ -216,47 +320,59 @@ function Problem:expected(opts)
   return f64(list), steps
 end
 
---- problem:kernel_norm{ gamma =, batch = }
---- @param opts.gamma number > 0
---- @param opts.batch integer =1
---- @return number the sum of the noise kernel; the loss stays bounded when it is below 1
---- @return number gamma (B+1) lambda_max, which must be below 2
---- @source Paquette et al. 2024
-function Problem:kernel_norm(opts)
-  options.required("kernel_norm", opts, { "gamma", "batch" })
-  return core.plrf.kernel_norm(self.lambda, { gamma = opts.gamma, batch = opts.batch })
+local function kernel_norm(where, self, opts)
+  options.required(where, opts, { "gamma", "batch", "momentum" })
+  return core.plrf.kernel_norm(self.lambda, { gamma = positive(where, opts, "gamma"),
+    batch = batch_of(where, opts), momentum = momentum_of(where, opts) })
 end
 
---- problem:stability{ gamma =, batch = }
+--- problem:kernel_norm{ gamma =, batch =, momentum = }
 --- @param opts.gamma number > 0
 --- @param opts.batch integer =1
---- @return table { stable, kernel_norm, modes = gamma (B+1) lambda_max }
+--- @param opts.momentum number =0
+--- @return number the sum of the noise kernel; the loss stays bounded when it is below 1; inf where
+--- a mode does not contract
+--- @return number gamma (B+1) lambda_max, which must be below 2; with momentum m gamma (B+1 +
+--- m (1-B)) lambda_max / (1-m^2)
+--- @source Paquette et al. 2024
+function Problem:kernel_norm(opts) return kernel_norm("kernel_norm", self, opts) end
+
+--- problem:stability{ gamma =, batch =, momentum = }
+--- @param opts.gamma number > 0
+--- @param opts.batch integer =1
+--- @param opts.momentum number =0
+--- @return table { stable, kernel_norm, modes }: the two values of kernel_norm, and whether they
+--- are below 1 and 2
 --- @source Paquette et al. 2024
 function Problem:stability(opts)
-  local norm, modes = self:kernel_norm(opts)
+  local norm, modes = kernel_norm("stability", self, opts)
   return { stable = modes < 2 and norm < 1, kernel_norm = norm, modes = modes }
 end
 
---- problem:rate{ norm =, batch = }
+--- problem:rate{ norm =, batch =, momentum = }
 --- The learning rate at which the kernel norm has a value; at 1 the largest stable one.
---- @param opts.norm number =1 in (0, 1]
+--- @param opts.norm number =1 above 0; above 1 the loss diverges
 --- @param opts.batch integer =1
+--- @param opts.momentum number =0
 --- @return number gamma
 --- @source Paquette et al. 2024
 function Problem:rate(opts)
+  local where = "rate"
   opts = opts or {}
-  options.required("rate", opts, { "norm", "batch" })
-  local wanted = options.field("rate", opts, "norm", "number", 1)
-  if not (wanted > 0 and wanted <= 1) then
-    options.bad("rate", 0, "option 'norm' is %g, wanted a number in (0, 1]", wanted)
+  options.required(where, opts, { "norm", "batch", "momentum" })
+  local wanted = positive(where, opts, "norm", 1)
+  local batch, momentum = batch_of(where, opts), momentum_of(where, opts)
+  local top = self.lambda[self.d]
+  if not (top > 0) then
+    options.bad(where, 0, "the features of this problem are 0: every rate is stable")
   end
-  local batch = opts.batch or 1
-  local low, high = 0, 2 / ((batch + 1) * self.lambda[self.d])
+  local low, high = 0, 2 * (1 + momentum) / ((batch * (1 - momentum) + 1 + momentum) * top)
   for _ = 1, 200 do
     local middle = 0.5 * (low + high)
     if middle == low or middle == high then break end
-    local norm, modes = self:kernel_norm { gamma = middle, batch = batch }
-    if norm < wanted and modes < 2 then low = middle else high = middle end
+    local norm = core.plrf.kernel_norm(self.lambda, { gamma = middle, batch = batch,
+      momentum = momentum })
+    if norm < wanted then low = middle else high = middle end
   end
   return low
 end
@@ -269,6 +385,16 @@ function Problem:minimiser()
   local y = Q:transpose():matmul(self.u)
   local lower = R:transpose():clone()
   return core.solve.triangular(lower, y, { transposed = true })
+end
+
+--- problem:release()
+--- Gives the memory of its matrices back now, for loops over many draws; spectrum and curves stay.
+--- Afterwards the direct mode of sgd and minimiser raise.
+--- @return nothing
+--- @source -
+function Problem:release()
+  self.W:release()
+  self.A:release()
 end
 
 -- ---- deterministic equivalent -------------------------------------------------------------------
@@ -301,7 +427,7 @@ end
 --- The deterministic equivalent: the loss curve without a draw of W, at any step up to 1e15.
 --- @param opts.alpha number >= 0
 --- @param opts.beta number may be negative
---- @param opts.v integer data dimension, > d, up to 1e9
+--- @param opts.v integer data dimension, >= d, up to 1e9
 --- @param opts.d integer parameters
 --- @param opts.bins boolean =v > 20000 the modes beyond 300 in 60 cells per e-fold, relative error
 --- 1.4e-5
@@ -317,6 +443,7 @@ function plrf.deterministic(opts)
   options.range(where, "v", self.v, 1, 1000000000)
   local bins = options.optional(where, opts, "bins", "boolean")
   if bins == nil then bins = self.v > 20000 end
+  if not bins then room(where, 96.0 * self.v, "%d modes without bins", self.v) end
   self.population = core.keep(population(self.alpha, self.beta, self.v, bins and 300 or self.v, 60))
   self.kappa, self.F0 = core.plrf.floor(self.population, self.d)
   self.loss0 = self.population[3]:sum():item()
@@ -338,8 +465,8 @@ end
 function Deterministic:risk(opts)
   options.required("risk", opts, { "gamma", "batch", "steps", "nodes" })
   local steps = records("risk", opts.steps)
-  return core.plrf.curve(self.population, self.d, { gamma = opts.gamma, batch = opts.batch,
-    steps = f64(steps), nodes = opts.nodes })
+  return core.plrf.curve(self.population, self.d, { gamma = positive("risk", opts, "gamma"),
+    batch = batch_of("risk", opts), steps = f64(steps), nodes = opts.nodes })
 end
 
 --- deterministic:kernel_norm{ gamma =, batch = }
@@ -349,7 +476,8 @@ end
 --- @source Paquette et al. 2024
 function Deterministic:kernel_norm(opts)
   options.required("kernel_norm", opts, { "gamma", "batch" })
-  return core.plrf.norm(self.population, self.d, { gamma = opts.gamma, batch = opts.batch })
+  return core.plrf.norm(self.population, self.d, { gamma = positive("kernel_norm", opts, "gamma"),
+    batch = batch_of("kernel_norm", opts) })
 end
 
 --- deterministic:rate{ norm = }
@@ -359,7 +487,7 @@ end
 --- @source Paquette et al. 2024
 function Deterministic:rate(opts)
   options.check("rate", opts, { "norm" })
-  return 2 * (opts and opts.norm or 0.25) / self.trace
+  return 2 * positive("rate", opts or {}, "norm", 0.25) / self.trace
 end
 
 --- deterministic:m(re, im)
@@ -371,19 +499,27 @@ end
 --- @source Paquette et al. 2024
 function Deterministic:m(re, im)
   options.argument("m", 1, re, "number")
+  if im ~= nil then options.argument("m", 2, im, "number") end
   return core.plrf.m(self.population, self.d, { re = re, im = im or 0.0 })
 end
 
 --- deterministic:mass(x)
 --- Energy and number of eigenvalues above x.
---- @param x number, list or tensor, inside (0, 8)
+--- @param x number, list or tensor, above 0 and below top, which is 8 or more
 --- @return tensor mass [n]; a number for a number
 --- @return tensor count [n]
 --- @source Paquette et al. 2024
 function Deterministic:mass(x)
-  local list = type(x) == "number" and { x } or type(x) == "userdata" and x:totable() or x
+  local list = type(x) == "number" and { x } or is_tensor(x) and x:totable() or x
   options.argument("mass", 1, list, "table")
-  local mass, count = core.plrf.mass(self.population, self.d, { x = f64(list) })
+  for i = 1, #list do
+    if type(list[i]) ~= "number" then
+      options.bad("mass", 1, "value %d is %s, wanted a number", i, options.describe(list[i]))
+    end
+  end
+  -- the largest eigenvalue is at most about (1 + sqrt(trace/d))^2
+  local top = math.max(8, 2 * (1 + math.sqrt(self.trace / self.d)) ^ 2)
+  local mass, count = core.plrf.mass(self.population, self.d, { x = f64(list), top = top })
   if type(x) == "number" then return mass[1], count[1] end
   return mass, count
 end

@@ -28,11 +28,13 @@ static point at(const ml_plrf_population *p, cplx w) {
   return q;
 }
 
-static bool accepted(cplx w, cplx z) {
+static bool accepted(cplx w, cplx z, cplx slope) {
   if (!isfinite(creal(w)) || !isfinite(cimag(w)))
     return false;
-  if (cimag(z) == 0) /* outside the spectrum w lies on z's side of 0 */
-    return (creal(w) > 0) == (creal(z) > 0) && fabs(cimag(w)) <= 1e-9 * cabs(w);
+  /* a real z lies outside the spectrum where z(w) rises (Silverstein & Choi 1995), and only there
+   */
+  if (cimag(z) == 0)
+    return creal(slope) > 0 && fabs(cimag(w)) <= 1e-9 * cabs(w);
   /* near z = 0 w is near -kappa, and its imaginary part may be rounding */
   return (cimag(w) > 0) == (cimag(z) > 0) || (creal(w) < 0 && fabs(cimag(w)) <= 1e-12 * cabs(w));
 }
@@ -49,7 +51,7 @@ static bool newton(const ml_plrf_population *p, cplx z, cplx *w, point *q) {
     if (!isfinite(size))
       return false;
     if (size <= 4e-16 || (size <= 1e-12 && size >= 0.5 * before)) {
-      if (!accepted(x, z))
+      if (!accepted(x, z, q->slope))
         return false;
       *w = x;
       q->m = z / x;
@@ -133,10 +135,14 @@ ml_status ml_plrf_deterministic_norm(double *norm, const ml_plrf_population *p, 
   const double z = 2 / (gamma * (batch + 1));
   cplx w = z;
   point q;
-  if (!solve(p, z, false, &w, &q))
-    return ml_fail(err, ML_ENUMERIC, 0,
-                   "SGD diverges: 2/(gamma (B+1)) = %.6g lies in the spectrum (gamma %g, B %g)", z,
-                   gamma, batch);
+  double top = 0; /* w lies above it where z lies above the spectrum */
+  for (int64_t i = 0; i < p->n; i++)
+    top = fmax(top, p->a[i]);
+  if (!solve(p, z, false, &w, &q) || !(creal(w) > top))
+    return ml_fail(
+        err, ML_ENUMERIC, 0,
+        "SGD diverges: 2/(gamma (B+1)) = %.6g is not above the spectrum (gamma %g, B %g)", z, gamma,
+        batch);
   *norm = -creal(q.s1) / (batch + 1);
   return ML_OK;
 }

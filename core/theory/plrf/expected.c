@@ -25,26 +25,53 @@ static double *take(int64_t n, ml_error *err) {
   return block;
 }
 
+/* With momentum m the second moments of a mode, a = lambda E x^2 (its energy), b = E x u and c = E
+ * u^2 / lambda, are advanced; the gradient has the mean B lambda x and in the square lambda B P +
+ * B (B+1) lambda^2 x^2. Returns the sum of a. [any thread] */
+static double with_momentum(double *restrict a, double *restrict b, double *restrict c,
+                            const double *restrict lambda, const double *restrict counts, int64_t d,
+                            double gamma, double B, double m, double P) {
+  double sum = 0;
+  for (int64_t k = 0; k < d; k++) {
+    const double y = gamma * lambda[k], mean = m * b[k] + B * a[k];
+    const double square =
+        m * (m * c[k] + 2 * B * b[k]) + B * ((B + 1) * a[k] + (counts ? counts[k] : 1) * P);
+    a[k] += y * (y * square - 2 * mean);
+    b[k] = mean - y * square;
+    c[k] = square;
+    sum += a[k];
+  }
+  return sum;
+}
+
 ml_status ml_plrf_recursion(double *P, const double *lambda, const double *rho,
                             const double *counts, double null, int64_t d, double batch,
-                            const double *gamma, int64_t gammas, const int64_t *steps,
-                            int64_t records, ml_error *err) {
+                            const double *gamma, int64_t gammas, double momentum,
+                            const int64_t *steps, int64_t records, ml_error *err) {
   double *work = take(3 * d, err);
   if (!work)
     return ML_ENOMEM;
-  double *q = work, *c = work + d, *now = work + 2 * d, total = null;
+  double *now = work, *q = work + d, *c = work + 2 * d, total = null;
   for (int64_t k = 0; k < d; k++)
     total += rho[k];
   memcpy(now, rho, (size_t)d * sizeof *now);
   const ml_plrf_kernels *kernels = ml_plrf_kernels_of(ML_F64);
-  coefficients(q, NULL, c, lambda, counts, d, gamma[0], batch);
+  if (momentum != 0)
+    memset(q, 0, (size_t)(2 * d) * sizeof *q);
+  else
+    coefficients(q, NULL, c, lambda, counts, d, gamma[0], batch);
   int64_t step = 0;
   bool cancelled = false;
   for (int64_t r = 0; r < records && !cancelled; r++) {
     for (; step < steps[r] && !cancelled; step++) {
-      if (gammas > 1 && step > 0)
-        coefficients(q, NULL, c, lambda, counts, d, gamma[step], batch);
-      total = null + kernels->recur(now, q, c, total, d);
+      const double rate = gamma[gammas > 1 ? step : 0];
+      if (momentum != 0) {
+        total = null + with_momentum(now, q, c, lambda, counts, d, rate, batch, momentum, total);
+      } else {
+        if (gammas > 1 && step > 0)
+          coefficients(q, NULL, c, lambda, counts, d, rate, batch);
+        total = null + kernels->recur(now, q, c, total, d);
+      }
       cancelled = step % 256 == 0 && ml_cancelled();
     }
     P[r] = total;
@@ -167,7 +194,7 @@ static void sort3(double *a, double *c, double *e, int64_t n) {
 ml_status ml_plrf_secular(double *P, const double *lambda, const double *rho, const double *counts,
                           double null, int64_t d, double batch, double gamma, const double *steps,
                           int64_t records, ml_error *err) {
-  ML_TRY(ml_plrf_stable(lambda, counts, d, gamma, batch, err));
+  ML_TRY(ml_plrf_stable(lambda, counts, d, gamma, batch, 0, err));
   double *work = take(5 * d, err);
   if (!work)
     return ML_ENOMEM;

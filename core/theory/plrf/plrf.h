@@ -19,12 +19,16 @@ ML_API ml_status ml_plrf_spectrum(double *lambda, double *t, double *norm2, cons
                                   const double *u, int64_t v, int64_t d,
                                   ml_error *err) ML_MUST_CHECK;
 
-/* gamma B lambda_k (2 - gamma (B+1) lambda_k) > 0 for all k and the kernel norm below 1, else
- * ML_ENUMERIC with the word "diverges". counts: multiplicity of each lambda, NULL for 1. */
+/* Every mode contracts iff `modes` of the largest eigenvalue is below 2: gamma (B+1) lambda without
+ * momentum. The loss stays bounded iff in addition the kernel norm, sum of gamma lambda/(2 - gamma
+ * (B+1) lambda) without momentum, is below 1; it is infinite where a mode does not contract.
+ * stable: else ML_ENUMERIC with the word "diverges". counts: multiplicity of each lambda, NULL
+ * for 1. */
+ML_API double ml_plrf_modes(double top, double gamma, double batch, double momentum);
 ML_API double ml_plrf_kernel_norm(const double *lambda, const double *counts, int64_t d,
-                                  double gamma, double batch);
+                                  double gamma, double batch, double momentum);
 ML_API ml_status ml_plrf_stable(const double *lambda, const double *counts, int64_t d, double gamma,
-                                double batch, ml_error *err) ML_MUST_CHECK;
+                                double batch, double momentum, ml_error *err) ML_MUST_CHECK;
 
 /* ---- SGD ----------------------------------------------------------------------------------------
  */
@@ -38,11 +42,13 @@ typedef struct {
       *gamma; /* one rate a step (gammas = steps[records-1]), or one for all (gammas = 1) */
   int64_t gammas;
   double momentum; /* u = momentum u + sum of gradients, theta -= gamma u */
+  bool diverging;  /* a loss that runs away is a result */
   uint64_t key;    /* run r draws from the stream key folded with ("run", r) */
 } ml_plrf_sgd_options;
 
-/* risk [runs, records]. theta: final parameters [runs, d] f64, or NULL. A run whose loss is no
- * longer finite records inf or NaN. Runs go over the pool; the bytes do not depend on the number of
+/* risk [runs, records]. theta: final parameters [runs, d] f64, or NULL. ML_ENUMERIC with the word
+ * "diverges" when a loss is not finite or the last one 1e6 times the loss at 0, unless `diverging`:
+ * then inf and NaN are recorded. Runs go over the pool; the bytes do not depend on the number of
  * threads. */
 ML_API ml_status ml_plrf_sgd_direct(double *risk, double *theta, const double *A, const double *u,
                                     int64_t v, int64_t d, const ml_plrf_sgd_options *o,
@@ -61,11 +67,13 @@ ML_API ml_status ml_plrf_sgd_data(double *risk, double *theta, const double *x, 
 /* ---- exact expected loss
  * --------------------------------------------------------------------------- */
 
-/* P at steps[records], ascending, by the recursion: O(d) a step. gamma as in the options. */
+/* P at steps[records], ascending, by the recursion: O(d) a step. gamma and momentum as in the
+ * options. It is exact where SGD diverges too, up to inf. */
 ML_API ml_status ml_plrf_recursion(double *P, const double *lambda, const double *rho,
                                    const double *counts, double null, int64_t d, double batch,
-                                   const double *gamma, int64_t gammas, const int64_t *steps,
-                                   int64_t records, ml_error *err) ML_MUST_CHECK;
+                                   const double *gamma, int64_t gammas, double momentum,
+                                   const int64_t *steps, int64_t records,
+                                   ml_error *err) ML_MUST_CHECK;
 /* F, K and P at 0..n-1 by the Volterra equation: O(d n + n^2). */
 ML_API ml_status ml_plrf_volterra(double *P, double *F, double *K, const double *lambda,
                                   const double *rho, const double *counts, double null, int64_t d,

@@ -108,6 +108,25 @@ static void one_run(void *ctx, int64_t run, int worker) {
           dtype == ML_F32 ? (double)((const float *)x)[i] : ((const double *)x)[i];
 }
 
+static ml_status check_losses(const job *j, int64_t runs, ml_error *err) {
+  const ml_plrf_sgd_options *o = j->o;
+  double start = j->null;
+  if (j->mode == FAST)
+    start += ml_plrf_kernels_of(ML_F64)->sumsq(j->start, j->d);
+  else
+    start = ml_plrf_kernels_of(ML_F64)->sumsq(j->u, j->v);
+  for (int64_t run = 0; run < runs; run++)
+    for (int64_t r = 0; r < o->records; r++) {
+      const double loss = j->risk[run * o->records + r];
+      if (!isfinite(loss) || (r == o->records - 1 && loss > 1e6 * start))
+        return ml_fail(
+            err, ML_ENUMERIC, 0,
+            "SGD diverges: the loss of run %lld is %g after %lld steps (%g at the start)",
+            (long long)run + 1, loss, (long long)o->steps[r], start);
+    }
+  return ML_OK;
+}
+
 static ml_status run_all(job *j, ml_error *err) {
   const ml_plrf_sgd_options *o = j->o;
   const int64_t runs = j->mode == DATA ? 1 : o->runs;
@@ -130,6 +149,8 @@ static ml_status run_all(job *j, ml_error *err) {
   ml_block_free(j->scratch);
   if (!status && ml_cancelled())
     status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
+  if (!status && !o->diverging)
+    status = check_losses(j, runs, err);
   return status;
 }
 

@@ -2,7 +2,22 @@
 local core = require "moonlab.core"
 local options = require "moonlab.options"
 
+local theory = require "moonlab.plrf.theory"
+
 local front = {}
+
+-- The sizes, ascending, and the values of compute.
+local function grid(where, opts)
+  local sizes = theory.numbers(where, 0, "option 'sizes'", opts.sizes, true)
+  local flops = theory.numbers(where, 0, "option 'flops'", opts.flops, true)
+  for k = 2, #sizes do
+    if not (sizes[k] > sizes[k - 1]) then
+      options.bad(where, 0, "option 'sizes' goes from %g to %g, wanted ascending sizes",
+        sizes[k - 1], sizes[k])
+    end
+  end
+  return sizes, flops
+end
 
 -- Slope of y on x by least squares, and its standard error.
 local function line(x, y)
@@ -54,9 +69,16 @@ end
 function front.envelope(opts)
   local where = "plrf.envelope"
   options.required(where, opts, { "flops", "sizes", "loss", "approach", "window" })
-  local flops, sizes = options.field(where, opts, "flops", "table"),
-    options.field(where, opts, "sizes", "table")
+  local sizes, flops = grid(where, opts)
   local loss = options.field(where, opts, "loss", "table")
+  for k = 1, #sizes do
+    for i = 1, #flops do
+      if type(loss[k]) ~= "table" or type(loss[k][i]) ~= "number" then
+        options.bad(where, 0, "option 'loss' has no number at [%d][%d], wanted %d lists of %d", k,
+          i, #sizes, #flops)
+      end
+    end
+  end
   local approach = options.choice(where, opts, "approach", { 1, 2 }, 2)
   local window = options.field(where, opts, "window", "number", 0)
   local used = { flops = {}, loss = {}, size = {} }
@@ -97,6 +119,31 @@ function front.envelope(opts)
   return used
 end
 
+-- The exact loss of one draw of W at r >= 12; between whole steps it is interpolated in log r.
+local function of_one_draw(draw, norm, batch, steps)
+  local sum = 0
+  for j = 1, draw.v do sum = sum + j ^ (-2 * draw.alpha) end
+  local problem = require "moonlab.plrf".problem(draw)
+  problem:release()
+  local list, index = {}, {}
+  for _, r in ipairs(steps) do
+    for whole = math.floor(r), math.floor(r) + 1 do
+      if not index[whole] then
+        list[#list + 1] = whole
+        index[whole] = #list
+      end
+    end
+  end
+  local P = problem:expected { gamma = 2 * norm / sum, batch = batch, steps = list }
+  local values = {}
+  for n, r in ipairs(steps) do
+    local low = math.floor(r)
+    local t = math.log(r / low) / math.log((low + 1) / low)
+    values[n] = math.exp((1 - t) * math.log(P[index[low]]) + t * math.log(P[index[low + 1]]))
+  end
+  return values
+end
+
 --- ml.plrf.front{ alpha =, beta =, sizes =, flops =, ratio =, v =, norm =, batch =, approach =,
 ---   window =, draws =, seed =, resamples = }
 --- The compute-optimal front with compute f = r B d: of the deterministic equivalent, or of exact
@@ -124,12 +171,29 @@ function front.front(opts)
   local plrf = require "moonlab.plrf"
   local alpha, beta = options.field(where, opts, "alpha", "number"),
     options.field(where, opts, "beta", "number")
-  local sizes = options.field(where, opts, "sizes", "table")
-  local flops = options.field(where, opts, "flops", "table")
+  local sizes, flops = grid(where, opts)
+  for i = 2, #flops do
+    if not (flops[i] > flops[i - 1]) then
+      options.bad(where, 0, "option 'flops' goes from %g to %g, wanted ascending values",
+        flops[i - 1], flops[i])
+    end
+  end
+  for k, d in ipairs(sizes) do
+    if not math.tointeger(d) then
+      options.bad(where, 0, "option 'sizes': value %d is %g, wanted an integer", k, d)
+    end
+  end
   local ratio = options.field(where, opts, "ratio", "number", alpha < 0.5 and 2 or 4)
   local norm = options.field(where, opts, "norm", "number", 0.25)
-  local batch = options.field(where, opts, "batch", "integer", 1)
-  local draws = options.field(where, opts, "draws", "integer", 0)
+  if not (norm > 0 and norm < 1) then
+    options.bad(where, 0, "option 'norm' is %g, wanted a number in (0, 1)", norm)
+  end
+  if not (ratio >= 1 and ratio < math.huge) then
+    options.bad(where, 0, "option 'ratio' is %g, wanted a number >= 1", ratio)
+  end
+  if opts.v ~= nil then options.field(where, opts, "v", "integer") end
+  local batch = options.range(where, "batch", options.field(where, opts, "batch", "integer", 1), 1)
+  local draws = options.range(where, "draws", options.field(where, opts, "draws", "integer", 0), 0)
   local seed = options.field(where, opts, "seed", "integer", 1)
   local samples = {} -- [k][draw][i]
   for k, d in ipairs(sizes) do
@@ -150,32 +214,9 @@ function front.front(opts)
             bins = v > 2000 }
           values = det:risk { gamma = det:rate { norm = norm }, batch = batch, steps = steps }
         else
-          local sum = 0
-          for j = 1, v do sum = sum + j ^ (-2 * alpha) end
-          local gamma = 2 * norm / sum
-          local problem = plrf.problem { alpha = alpha, beta = beta, v = v, d = d,
-            seed = core.rng(seed):fold("front", k * 10007 + draw):integers(1, 2 ^ 31, { 1 })[1] }
-          local whole = {}
-          for n, r in ipairs(steps) do -- between whole steps the loss is interpolated in log r
-            local floor = math.floor(r)
-            whole[2 * n - 1], whole[2 * n] = floor, floor + 1
-          end
-          local list, index = {}, {}
-          for _, r in ipairs(whole) do
-            if r ~= list[#list] then
-              if list[#list] and r < list[#list] then r = list[#list] end
-              if r ~= list[#list] then list[#list + 1] = r end
-            end
-            index[r] = #list
-          end
-          local P = problem:expected { gamma = gamma, batch = batch, steps = list }
-          values = {}
-          for n, r in ipairs(steps) do
-            local low = math.floor(r)
-            local t = math.log(r / low) / math.log((low + 1) / low)
-            values[n] = math.exp((1 - t) * math.log(P[index[low]])
-              + t * math.log(P[index[low + 1]]))
-          end
+          values = core.scope(of_one_draw, { alpha = alpha, beta = beta, v = v, d = d,
+            seed = core.rng(seed):fold("front", k * 10007 + draw):integers(1, 2 ^ 31, { 1 })[1] },
+            norm, batch, steps)
         end
         for n, i in ipairs(at) do row[i] = values[n] end
       end
@@ -230,8 +271,11 @@ end
 --- @return table slopes
 --- @source -
 function front.local_slopes(x, y)
-  options.argument("plrf.local_slopes", 1, x, "table")
-  options.argument("plrf.local_slopes", 2, y, "table")
+  theory.numbers("plrf.local_slopes", 1, "x", x, true)
+  theory.numbers("plrf.local_slopes", 2, "y", y, true)
+  if #x ~= #y then
+    options.bad("plrf.local_slopes", 2, "%d values for %d places", #y, #x)
+  end
   local at, slopes = {}, {}
   for i = 2, #x do
     at[i - 1] = math.sqrt(x[i] * x[i - 1])

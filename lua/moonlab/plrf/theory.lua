@@ -3,6 +3,40 @@ local options = require "moonlab.options"
 
 local theory = {}
 
+-- A number that is finite, by name or by position.
+local function finite(where, argument, name, value)
+  if type(value) ~= "number" or value ~= value or math.abs(value) == math.huge then
+    options.bad(where, argument, "%s%s, wanted a finite number", name and name .. " is " or "",
+      options.describe(value))
+  end
+  return value
+end
+
+-- A list of finite numbers, above 0 where said.
+local function numbers(where, argument, name, list, above_0)
+  if type(list) ~= "table" or #list == 0 then
+    options.bad(where, argument, "%s is %s, wanted a list of numbers", name,
+      options.describe(list))
+  end
+  for i, value in ipairs(list) do
+    finite(where, argument, ("%s: value %d"):format(name, i), value)
+    if above_0 and not (value > 0) then
+      options.bad(where, argument, "%s: value %d is %s, wanted a number > 0", name, i,
+        options.describe(value))
+    end
+  end
+  return list
+end
+theory.numbers = numbers
+
+local function positive(where, o, name)
+  local value = options.field(where, o, name, "number")
+  if not (value > 0 and value < math.huge) then
+    options.bad(where, 0, "option '%s' is %g, wanted a number > 0", name, value)
+  end
+  return value
+end
+
 --- ml.plrf.phase(alpha, beta)
 --- Phase of compute-optimal scaling: P* ~ f^-eta, d* ~ f^xi. Points on a line belong to the side of
 --- larger alpha and smaller beta.
@@ -12,8 +46,8 @@ local theory = {}
 --- distance }
 --- @source Paquette et al. 2024, Table 2
 function theory.phase(alpha, beta)
-  options.argument("plrf.phase", 1, alpha, "number")
-  options.argument("plrf.phase", 2, beta, "number")
+  finite("plrf.phase", 1, nil, options.argument("plrf.phase", 1, alpha, "number"))
+  finite("plrf.phase", 2, nil, options.argument("plrf.phase", 2, beta, "number"))
   local s = 2 * alpha + 2 * beta - 1
   local edge = 1 - math.sqrt(0.5)
   local p
@@ -72,8 +106,8 @@ end
 --- @source Paquette et al. 2024
 function theory.phase_map(opts)
   options.required("plrf.phase_map", opts, { "alphas", "betas" })
-  local alphas = options.field("plrf.phase_map", opts, "alphas", "table")
-  local betas = options.field("plrf.phase_map", opts, "betas", "table")
+  local alphas = numbers("plrf.phase_map", 0, "option 'alphas'", opts.alphas)
+  local betas = numbers("plrf.phase_map", 0, "option 'betas'", opts.betas)
   local map = { name = {}, eta = {}, xi = {} }
   for i, alpha in ipairs(alphas) do
     map.name[i], map.eta[i], map.xi[i] = {}, {}, {}
@@ -99,7 +133,7 @@ end
 function theory.convert(opts)
   local where = "plrf.convert"
   options.required(where, opts, { "rate", "batch", "reduction", "loss" })
-  local rate = options.field(where, opts, "rate", "number")
+  local rate = positive(where, opts, "rate")
   local batch = options.field(where, opts, "batch", "integer", 1)
   options.range(where, "batch", batch, 1)
   local reduction = options.choice(where, opts, "reduction", { "sum", "mean" }, "sum")
@@ -179,11 +213,14 @@ function theory.components(opts)
   options.required(where, opts, { "alpha", "beta", "v", "d", "gamma", "batch", "steps" })
   local alpha, beta = options.field(where, opts, "alpha", "number"),
     options.field(where, opts, "beta", "number")
+  finite(where, 0, "option 'alpha'", alpha)
+  finite(where, 0, "option 'beta'", beta)
   local v, d = options.field(where, opts, "v", "integer"), options.field(where, opts, "d",
     "integer")
-  local gamma = options.field(where, opts, "gamma", "number")
-  local batch = options.field(where, opts, "batch", "integer", 1)
-  local steps = options.field(where, opts, "steps", "table")
+  options.range(where, "d", d, 1)
+  local gamma = positive(where, opts, "gamma")
+  local batch = options.range(where, "batch", options.field(where, opts, "batch", "integer", 1), 1)
+  local steps = numbers(where, 0, "option 'steps'", opts.steps, true)
   if not (2 * (alpha + beta) > 1) or not (alpha > 0) then
     options.bad(where, 0,
       "alpha %g and beta %g, wanted 2 (alpha + beta) > 1: there is no power law", alpha, beta)

@@ -40,6 +40,15 @@ function T.test_deterministic_values()
     { 1.2742286, 1.0371445, 0.24968653, 0.050684004, 0.029957589, 0.027704295 }, { rtol = 3e-8 })
 end
 
+-- golden: the same sums in arithmetic of 40 digits, at a size where 1 - m is 1e-9
+function T.test_digits_at_large_sizes()
+  local det = ml.plrf.deterministic { alpha = 1.0, beta = 1.5, d = 100000000, v = 400000000 }
+  local gamma = 1.2 / math.pi ^ 2
+  local P, F = det:risk { gamma = gamma, steps = { 0.8e5 / gamma } }
+  check.close(P, { 7.65073560098e-10 }, { rtol = 1e-8 }) -- 24 nodes: 1e-10 of what they sum
+  check.close(F, { 4.61669054621e-11 }, { rtol = 1e-7 })
+end
+
 -- property: sum rules, and the limit of late times
 function T.test_sum_rules()
   local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 200, v = 800 }
@@ -150,19 +159,168 @@ function T.test_front()
   check.close({ f.eta, f.xi }, { 0.6460, 0.4166 }, { atol = 1e-4 })
 end
 
+-- property: the mean of runs, and the late loss null / (1 - kernel norm)
+function T.test_momentum()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 80, d = 20, seed = 3 }
+  local gamma = p:rate { norm = 0.3, batch = 2, momentum = 0.8 }
+  check.close(p:kernel_norm { gamma = gamma, batch = 2, momentum = 0.8 }, 0.3, { rtol = 1e-12 })
+  local o = { gamma = gamma, batch = 2, momentum = 0.8, steps = { 0, 5, 50, 300 } }
+  local exact = p:expected(o)
+  o.runs = 400
+  for _, mode in ipairs { "fast", "direct" } do
+    o.mode = mode
+    local risk = p:sgd(o).risk
+    local z = (risk:mean(1) - exact) / (risk:var(1):sqrt() / 20 + 1e-6)
+    check.is_true(z:abs():max():item() < 4.5)
+  end
+  local late = p:expected { gamma = gamma, batch = 2, momentum = 0.8, steps = { 2000000 } }
+  check.close(late, { p.null / 0.7 }, { rtol = 1e-8 })
+end
+
+function T.test_release_keeps_what_curves_need()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
+  local o = { gamma = 0.1, steps = 300 }
+  local P, risk = p:expected(o), p:sgd(o).risk
+  local live = ml.memory().live
+  p:release()
+  check.equal(live - ml.memory().live >= 2 * 8 * 80 * 20, true)
+  check.is_true(p:expected(o):equal(P))
+  check.is_true(p:sgd(o).risk:equal(risk))
+  o.mode = "direct"
+  check.raises("released", p.sgd, p, o)
+  check.raises("released", p.minimiser, p)
+end
+
+function T.test_what_diverges_is_refused()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
+  local function refused(o)
+    for _, method in ipairs { "expected", "sgd" } do check.raises("diverges", p[method], p, o) end
+  end
+  for _, batch in ipairs { 1, 4 } do
+    local gamma = 1.02 * p:rate { batch = batch }
+    refused { gamma = gamma, batch = batch, steps = 10 }
+    refused { gamma = function() return gamma end, batch = batch, steps = 10 }
+    refused { gamma = ml.full({ 10 }, gamma), batch = batch, steps = 10 }
+    refused { gamma = 1e300, batch = batch, steps = 10 }
+    gamma = 1.02 * p:rate { batch = batch, momentum = 0.9 }
+    refused { gamma = gamma, batch = batch, momentum = 0.9, steps = 10 }
+    check.equal(p:stability { gamma = gamma, batch = batch, momentum = 0.9 }.stable, false)
+    check.equal(p:stability { gamma = 0.9 * gamma, batch = batch, momentum = 0.9 }.stable, true)
+  end
+  -- rates that change: by what the loss is expected to become
+  refused { gamma = function(r) return 1 + 0.1 * (r % 2) end, steps = 3000 }
+  refused { gamma = function(r) return 1 + 0.1 * (r % 2) end, momentum = 0.5, steps = 3000 }
+  check.raises("diverges", p.sgd, p, { gamma = function(r) return 1 + r / 1000 end, steps = 1000,
+    mode = "direct", dtype = "f32" })
+  local warm = { gamma = function(r) return r < 4 and 1.0 or 0.1 end, steps = 2000 } -- recovers
+  check.is_true(p:expected(warm)[-1] < p.loss0)
+  -- asked for, it is a result
+  local o = { gamma = 1.5 * p:rate(), steps = { 0, 20000 }, diverging = true }
+  check.is_true(p:expected(o)[2] > 1e3 * p.loss0)
+  check.equal(p:sgd(o).risk:shape()[2], 2)
+  check.equal(p:kernel_norm { gamma = 10 }, math.huge)
+  -- given samples that the theory does not know of
+  check.raises("diverges: the loss of run 1", p.sgd, p, { gamma = 0.1, steps = 200,
+    data = ml.full({ 200, 1, 80 }, 100.0) })
+  local q = ml.plrf.deterministic { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
+  for _, gamma in ipairs { 0.9, 2.0, 100.0, 1e300 } do
+    check.raises("diverges", q.risk, q, { gamma = gamma, steps = 10 })
+  end
+end
+
+function T.test_rates_must_be_numbers()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
+  local q = ml.plrf.deterministic { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
+  for _, gamma in ipairs { 0 / 0, -0.1, 0.0, math.huge } do
+    for _, method in ipairs { "sgd", "expected" } do
+      check.raises("wanted a number > 0", p[method], p, { gamma = gamma, steps = 10 })
+    end
+    check.raises("'gamma' is", p.kernel_norm, p, { gamma = gamma })
+    check.raises("bad argument to 'stability'", p.stability, p, { gamma = gamma })
+    check.raises("'gamma' is", q.risk, q, { gamma = gamma, steps = 10 })
+    check.raises("'gamma' is", q.kernel_norm, q, { gamma = gamma })
+    check.raises("'norm' is", q.rate, q, { norm = gamma })
+    check.raises("'norm' is", p.rate, p, { norm = gamma })
+    check.raises("'gamma' is", ml.plrf.components, { alpha = 1, beta = 1, v = 80, d = 20,
+      steps = { 10 }, gamma = gamma })
+    check.raises("'rate' is", ml.plrf.convert, { rate = gamma })
+  end
+  for _, rate in ipairs { 0 / 0, -0.1, math.huge, "x" } do
+    check.raises("at step 3, wanted a number >= 0", p.sgd, p, { steps = 10,
+      gamma = function(r) return r == 3 and rate or 0.1 end })
+  end
+  check.raises("at step 2", p.expected, p, { steps = 2, gamma = ml.f64 { 0.1, 0 / 0 } })
+  check.raises("tensor f64 [3]", p.sgd, p, { steps = 3, gamma = ml.f64 { 0.1, 0.1 } })
+  check.raises("wanted 0 <= momentum < 1", p.sgd, p, { gamma = 0.1, steps = 3, momentum = 1 })
+  check.raises("need method", p.expected, p, { gamma = 0.1, steps = 3, momentum = 0.5,
+    method = "secular" })
+end
+
+function T.test_out_of_reach()
+  local problem, det = ml.plrf.problem, ml.plrf.deterministic
+  -- memory, said in GiB before anything is drawn
+  check.raises("GiB", problem, { alpha = 1, beta = 1, v = 10000000000, d = 10000000000 })
+  check.raises("take 14901.2 GiB", problem, { alpha = 1, beta = 1, v = 1000000000, d = 1000 })
+  check.raises("at most 46340", problem, { alpha = 1, beta = 1, v = 50000, d = 50000 })
+  check.raises("to 1000000000", det, { alpha = 1, beta = 1, v = 10000000000, d = 10 })
+  check.raises("GiB", det, { alpha = 1, beta = 1, v = 1000000000, d = 10, bins = false })
+  local p = problem { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
+  local q = det { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
+  check.raises("GiB", p.sgd, p, { gamma = function() return 0.1 end, steps = 10000000000 })
+  check.raises("GiB", p.sgd, p, { gamma = 0.1, steps = 10000000000, record = "all" })
+  check.raises("days step by step", p.sgd, p, { gamma = 0.1, steps = 1000000000000000 })
+  check.raises("days step by step", p.expected, p, { gamma = 0.1, steps = 1000000000000000,
+    method = "recursion" })
+  check.raises("0..9e15", p.expected, p, { gamma = 0.1, steps = { 1e16 } })
+  check.raises("1e15", q.risk, q, { gamma = 0.1, steps = { 1e16 } })
+  check.raises("at most 200000", p.expected, p, { gamma = 0.1, steps = { 1e6 },
+    method = "volterra" })
+end
+
 function T.test_errors()
   local problem, det = ml.plrf.problem, ml.plrf.deterministic
   check.raises("wanted v >= d", problem, { alpha = 1, beta = 1, v = 3, d = 5 })
-  check.raises("not finite", problem, { alpha = 1, beta = 1, W = ml.ones { 4, 2 } * (0 / 0) })
+  check.raises("wanted v >= d", det, { alpha = 1, beta = 1, v = 3, d = 5 })
+  check.raises("wanted v >= d", problem, { alpha = 1, beta = 1, W = ml.ones { 2, 4 } })
+  for _, bad in ipairs { 0 / 0, math.huge, -math.huge } do
+    local W = ml.ones { 4, 2 }
+    W[{ 3, 2 }] = bad
+    check.raises("'W' has entries that are not finite", problem, { alpha = 1, beta = 1, W = W })
+    check.raises("a finite number", problem, { alpha = bad, beta = 1, v = 3, d = 2 })
+    check.raises("a finite number", problem, { alpha = 1, beta = bad, v = 3, d = 2 })
+  end
+  check.raises("a matrix of f64", problem, { alpha = 1, beta = 1, W = ml.rng(1) })
+  check.raises("a matrix of f64", problem, { alpha = 1, beta = 1, W = ml.ones { 4 } })
+  check.raises("wanted one or the other", problem, { alpha = 1, beta = 1, W = ml.ones { 4, 2 },
+    d = 3 })
   check.raises("did you mean 'alpha'", problem, { alhpa = 1, beta = 1, v = 3, d = 2 })
   local p = problem { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
-  local gamma = 1.2 * p:rate()
-  check.raises("diverges", p.expected, p, { gamma = gamma, steps = 10 })
-  check.raises("diverges", p.sgd, p, { gamma = gamma, steps = 10 })
   local q = det { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
-  check.raises("diverges", q.risk, q, { gamma = 1.0, steps = 10 })
-  check.raises("1e15", q.risk, q, { gamma = 0.1, steps = { 1e16 } })
   check.raises("ascending", p.sgd, p, { gamma = 0.1, steps = { 3, 2 } })
+  check.raises("whole numbers", p.sgd, p, { gamma = 0.1, steps = { 1.5 } })
+  check.raises("'batch' is 0", p.sgd, p, { gamma = 0.1, steps = 3, batch = 0 })
+  check.raises("'runs' is 0", p.sgd, p, { gamma = 0.1, steps = 3, runs = 0 })
+  local data = ml.ones { 3, 1, 80 }
+  check.raises("f64 [4x1x80]", p.sgd, p, { gamma = 0.1, steps = 4, data = data })
+  check.raises("f64 [3x1x80]", p.sgd, p, { gamma = 0.1, steps = 3, data = { 1 } })
+  check.raises("wanted 1 with data", p.sgd, p, { gamma = 0.1, steps = 3, data = data, runs = 2 })
+  data[{ 2, 1, 5 }] = 0 / 0
+  check.raises("not finite", p.sgd, p, { gamma = 0.1, steps = 3, data = data })
+  check.raises("in the spectrum", q.m, q, 0.5)
+  check.raises("wanted above 0", q.mass, q, 0.0)
+  check.raises("value 1 is \"x\"", q.mass, q, { "x" })
+  check.raises("wanted a finite number", ml.plrf.phase, 0 / 0, 1)
+  local o = { alpha = 1, beta = 1, v = 80, d = 20, gamma = 0.1, steps = { -1 } }
+  check.raises("value 1 is -1", ml.plrf.components, o)
+  check.raises("1 values for 2", ml.plrf.local_slopes, { 1, 2 }, { 1 })
+  check.raises("no number at [2][1]", ml.plrf.envelope, { flops = { 1, 2 }, sizes = { 1, 2 },
+    loss = { { 1, 2 } } })
+  check.raises("ascending sizes", ml.plrf.front, { alpha = 1, beta = 1, sizes = { 20, 10 },
+    flops = { 1e5 } })
+  check.raises("ascending values", ml.plrf.front, { alpha = 1, beta = 1, sizes = { 10, 20 },
+    flops = { 1e5, 1e4 } })
+  check.raises("'norm' is 2", ml.plrf.front, { alpha = 1, beta = 1, sizes = { 10, 20 },
+    flops = { 1e5 }, norm = 2 })
 end
 
 return T
