@@ -303,7 +303,7 @@ static void test_what_cannot_fit_is_refused_early(void) {
   ml_generate_options_default(&o);
   o.keys = &key;
   o.max_new = 32;
-  o.n = 1 << 16; /* results of 32 MiB */
+  o.n = 1 << 16; /* results of 32 MiB, and 64 MiB of what holds them in a caller */
   ml_samples s;
   ml_cache_trim();
   ml_memory_set_limit(ml_live_bytes() + (8 << 20));
@@ -312,7 +312,7 @@ static void test_what_cannot_fit_is_refused_early(void) {
   CHECK_FAIL(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), ML_ENOMEM);
   ml_cancel_clear();
   CHECK_EQ(ml_inject_count(), 0); /* nothing was taken */
-  CHECK_HAS(err.message, "65536 rows of up to 32 new tokens need 32.");
+  CHECK_HAS(err.message, "65536 rows of up to 32 new tokens need 96.");
   o.n = 2;
   CHECK_OK(ml_transformer_generate(&s, m, &prompt, &length, 1, &o, &err), &err);
   ml_samples_clear(&s);
