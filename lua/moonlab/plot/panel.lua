@@ -173,12 +173,16 @@ local function one_scale(axis, range)
     return s
   end
   local low, high = range.low, range.high
+  local below = axis.low and 0 or axis.pad[1]
+  if axis.floor and low <= high and low >= axis.floor then -- bars stand on it
+    low, below = axis.floor, 0
+    if high == low then high = low + 1 end
+  end
   if low > high then -- nothing, or limits alone
     if not (axis.low and axis.high) then return nil end
     low, high = axis.low, axis.high
   end
-  low, high = scale.padded(low, high, axis.base, axis.low and 0 or axis.pad[1],
-    axis.high and 0 or axis.pad[2])
+  low, high = scale.padded(low, high, axis.base, below, axis.high and 0 or axis.pad[2])
   low, high = axis.low or low, axis.high or high
   if low > high then low, high = axis.low or high, axis.high or low end
   if not (low <= high) then low, high = high, low end

@@ -13,8 +13,8 @@ function svg.scene(width, height)
 end
 
 --- Adds a shape: "line" x1 y1 x2 y2, "path" points [closed], "rect" x y w h, "circle" x y r, "text".
---- Paints are names of theme inks, colours of data, or { colour, ratio } for one that must stand out
---- from the paper.
+--- Paints are names of theme inks, colours of data, { colour, ratio } for one that must stand out
+--- from the paper, or { colour, share = } for a tint of it.
 function Scene:add(kind, shape)
   shape.kind = kind
   self.shapes[#self.shapes + 1] = shape
@@ -40,7 +40,11 @@ end
 -- ---- paint --------------------------------------------------------------------------------------
 
 local function resolve(paint, theme)
-  if type(paint) == "table" then return colour.legible(paint[1], theme.paper, paint[2]) end
+  if type(paint) == "table" then
+    local base = theme[paint[1]] or paint[1]
+    if paint.share then return colour.mix(theme.paper, base, paint.share) end
+    return colour.legible(base, theme.paper, paint[2])
+  end
   return theme[paint] or paint
 end
 
