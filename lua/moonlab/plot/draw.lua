@@ -154,6 +154,7 @@ local function diverged(scene, g, marks)
         if px >= g.left - 1 and px <= g.left + g.w + 1 and py < g.top + g.h then
           scene:add("path", { closed = true, stroke = ink(m), fill = "paper", width = 1.4,
             points = { { px, py - 5 }, { px + 4.5, py + 3 }, { px - 4.5, py + 3 } } })
+          scene:avoid(px - 6, py - 6, px + 6, py + 4)
           first = first or { px, py }
         end
       end
@@ -181,7 +182,7 @@ local function cells(scene, g, m)
           local a = layout.place(g, m.x[start], m.y[r])
           local b = layout.place(g, m.x[c], m.y[r])
           scene:add("rect", { x = math.min(a, b), y = top, w = math.abs(b - a), h = bottom - top,
-            fill = paint, stroke = paint, width = 0.4 })
+            fill = paint, crisp = true })
         end
         start, paint = c, now
       end
@@ -280,7 +281,7 @@ local function frame(scene, g, p)
   local box = g.box
   local function centred(line, size, weight)
     local half = text.width(line, size, weight) / 2
-    return math.max(box.x + half, math.min(box.x + box.w - half, g.left + g.w / 2))
+    return math.max(box.x + g.side + half, math.min(box.x + box.w - half, g.left + g.w / 2))
   end
   for i, line in ipairs(g.title) do
     local size = g.size + 1
@@ -293,7 +294,7 @@ local function frame(scene, g, p)
   end
   for i, line in ipairs(g.ylabel) do
     local half = text.width(line, g.size) / 2
-    local y = math.max(box.y + half, math.min(box.y + box.h - half, g.top + g.h / 2))
+    local y = math.max(box.y + half, math.min(bottom - half, g.top + g.h / 2))
     scene:text(line, box.x + (i - 1) * g.line + text.ascent * g.size, y, { size = g.size,
       anchor = "middle", rotated = true })
   end
@@ -332,9 +333,8 @@ function draw.bar(scene, g, bar)
   local x = g.left + g.w + g.size
   local n = 128
   for k = 0, n - 1 do
-    local paint = colour.at(bar.map, (k + 0.5) / n)
     scene:add("rect", { x = x, y = g.top + g.h * (1 - (k + 1) / n), w = bar_width, h = g.h / n,
-      fill = paint, stroke = paint, width = 0.4 })
+      fill = colour.at(bar.map, (k + 0.5) / n), crisp = true })
   end
   scene:add("rect", { x = x, y = g.top, w = bar_width, h = g.h, stroke = "frame", width = 1 })
   local ticks, widest = bar_ticks(bar, g.h, g.small)
@@ -434,17 +434,20 @@ local function near(scene, g, word, x, y, distance, paint)
   local size = g.small
   word = text.shorten(word, size, 0.7 * g.w)
   local up = text.ascent * size
+  local strict = true
   local function try(px, py, anchor)
     local l, t, r, b = text.box(word, px, py, size, anchor)
     if l < g.left + 2 or r > g.left + g.w - 2 or t < g.top + 1 or b > g.top + g.h - 1
-      or scene:collides(l - 1, t, r + 1, b) then
+      or scene:collides(l - 1, t, r + 1, b, strict) then
       return false
     end
     scene:text(word, px, py, { size = size, anchor = anchor, paint = paint, halo = "paper" })
     return true
   end
   if distance == 0 and try(x, y + 0.36 * size, "middle") then return true end
-  for reach = 0, 3 do
+  for turn = 0, 7 do
+    local reach = turn % 4
+    strict = turn < 4 -- first off the marks as well, then off texts only
     local d = math.max(distance, 0.6 * size) + reach * size
     local aside = math.max(distance, 0.6 * size)
     if try(x + aside, y - d, "start") or try(x - aside, y - d, "end")
@@ -565,7 +568,7 @@ function draw.panel(scene, p, box, font)
   end
   if #entries > 0 and (p.legend == nil or p.legend == "auto" or p.legend == "ends") and not p.bar
     and not region_mark then
-    ends = layout.ends(g, entries, p.legend == "ends" and 0.6 or 0.36)
+    ends = layout.ends(g, entries, p.legend == "ends" and 0.6 or 0.3)
     if ends then
       for _, e in ipairs(ends) do right = math.max(right, text.width(e.text, g.small) + 18) end
       g = layout.geometry(p, box, sx, sy, font, right, 0)
@@ -632,6 +635,7 @@ function draw.panel(scene, p, box, font)
         scene:add("circle", { x = px, y = py, r = 5.5, stroke = ink(m), fill = "paper",
           width = 1.8 })
         scene:add("circle", { x = px, y = py, r = 2, fill = ink(m) })
+        scene:avoid(px - 6, py - 6, px + 6, py + 6)
         if best.text then near(scene, g, best.text, px, py, 8, words(m)) end
       end
     end

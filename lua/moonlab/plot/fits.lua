@@ -184,7 +184,7 @@ function fits.slopes(p, m, slopes)
   if not m then return end
   local x, y = usable(m, true, true)
   if #x == 0 then return end
-  local anchor = math.max(1, math.floor(#x ^ (1 / 3) + 0.5))
+  local anchor = math.max(1, math.floor((#x) ^ (1 / 3) + 0.5))
   for k, slope in ipairs(slopes) do
     local line = { kind = "series", x = {}, y = {}, line = true, thin = true, dash = { 2, 3 },
       colour = "#555555", markers = false, shape = "circle",
