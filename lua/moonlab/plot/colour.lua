@@ -5,6 +5,10 @@ local colour = {}
 --- the yellow, which vanishes on white.
 colour.series = { "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000" }
 
+--- Regions, drawn as tints: the same, with yellow and grey.
+colour.regions = { "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00",
+  "#999999" }
+
 --- What is not data: background, text, weaker text, frame, grid lines.
 colour.themes = {
   light = { paper = "#ffffff", ink = "#222222", soft = "#555555", frame = "#777777",

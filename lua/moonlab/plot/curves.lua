@@ -220,7 +220,7 @@ end
 
 --- ml.plot.scatter{ x =, y =, yerr =, label =, series =, fit =, log =, ... }
 --- Points, with error bars where yerr (or low and high) is given. Takes the options of
---- ml.plot.lines. More than 8192 points are thinned to one in each of 400 x 300 cells, and the
+--- ml.plot.lines. More than 8192 points are thinned to one in each of 240 x 180 cells, and the
 --- figure says so.
 --- @param opts.x table list or tensor [n]; =1..n
 --- @param opts.y table list or tensor [n]

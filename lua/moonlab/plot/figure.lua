@@ -74,6 +74,7 @@ local function render(fig, o)
         weight = "bold" })
       box.y, box.h = box.y + 1.35 * size, box.h - 1.35 * size
     end
+    box.y, box.h = box.y + 0.5 * size, box.h - 0.5 * size
   end
   local columns = math.min(fig.columns, #fig.panels)
   local rows = math.ceil(#fig.panels / math.max(1, columns))

@@ -52,8 +52,9 @@ function fits.power_law(where, s, i, m, p)
   end
   local exponent, stderr, info = fit.power_law(x, y)
   local low, high = math.min(table.unpack(x)), math.max(table.unpack(x))
-  local line = { kind = "series", x = {}, y = {}, line = true, colour = m.colour, dash = { 6, 3 },
-    markers = false, shape = m.shape, of = m }
+  local line = { kind = "series", x = {}, y = {}, line = true, dash = { 6, 3 }, markers = false,
+    colour = m.line and "#000000" or m.colour, thin = m.line, shape = m.shape,
+    of = not m.line and m or nil }
   for k = 0, 60 do
     local v = math.exp(math.log(low) + (math.log(high) - math.log(low)) * k / 60)
     v = k == 0 and low or k == 60 and high or v
@@ -108,8 +109,8 @@ function fits.optimum(where, s, i, m, p)
   if best then
     m.optimum = { x = best, y = info.value }
   else
-    p.remarks[#p.remarks + 1] = ("%s: its optimum is not bracketed"):format(m.label
-      or ("series %d"):format(i))
+    p.unbracketed = p.unbracketed or {}
+    table.insert(p.unbracketed, m.label or ("series %d"):format(i))
   end
 end
 

@@ -8,7 +8,7 @@ local input = {}
 
 local longest = 8192            -- more points than this are thinned
 local columns = 2000            -- of a curve, four points each at most
-local cells = { 400, 300 }      -- of a cloud
+local cells = { 240, 180 }      -- of a cloud
 
 local function is_tensor(v) return core.is_tensor(v) and not v:is_released() end
 

@@ -28,7 +28,15 @@ local function fitting(scale, most, length, extent, gap)
   local ticks, minors
   for count = math.max(2, most), 2, -1 do
     ticks, minors = scale:ticks(count)
-    if apart(ascending(ticks), length, extent, gap) then return ticks, minors end
+    if apart(ascending(ticks), length, extent, gap) then
+      for more = count + 1, #ticks < 2 and count + 6 or 0 do -- one label says too little
+        local finer, finer_minors = scale:ticks(more)
+        if #finer > 1 and apart(ascending(finer), length, extent, gap) then
+          return finer, finer_minors
+        end
+      end
+      return ticks, minors
+    end
   end
   for stride = 2, #ticks do -- every second, every third, ... of the coarsest
     local fewer = {}
@@ -41,7 +49,7 @@ end
 local function x_ticks(scale, width, size, room)
   local function across(t) return text.width(t.label, size) end
   if scale.kind ~= "category" then
-    local ticks, minors = fitting(scale, math.min(12, width // 60), width, across, 0.7 * size)
+    local ticks, minors = fitting(scale, math.min(10, width // 45), width, across, 0.7 * size)
     return ticks, minors, text.height(size), false
   end
   local ticks = scale:ticks(0)
@@ -61,7 +69,7 @@ end
 
 local function y_ticks(scale, height, size, room)
   local function upright() return text.height(size) end
-  local ticks, minors = fitting(scale, math.min(10, height // 36), height, upright, 0.3 * size)
+  local ticks, minors = fitting(scale, math.min(9, height // 28), height, upright, 0.3 * size)
   local widest = 0
   for _, t in ipairs(ticks) do
     t.label = text.shorten(t.label, size, room)
@@ -77,17 +85,18 @@ end
 --- ylabel (lines), x_depth, upright (x labels rotated), y_width, size, small, line }.
 function layout.geometry(p, box, sx, sy, font, right, below)
   local g = { x = sx, y = sy, size = font, small = font - 1, line = 1.25 * font, box = box }
-  g.title = p.title and text.wrap(p.title, font + 1, box.w, 2, "bold") or {}
-  g.xlabel = p.x.label and text.wrap(p.x.label, font, box.w, 2) or {}
-  g.ylabel = p.y.label and text.wrap(p.y.label, font, box.h, 2) or {}
+  g.ylabel = p.y.label and text.wrap(p.y.label, font, 0.8 * box.h, 2) or {}
+  local side = #g.ylabel > 0 and #g.ylabel * g.line + 0.3 * font or 0.2 * font
+  g.title = p.title and text.wrap(p.title, font + 1, box.w - side, 2, "bold") or {}
+  g.xlabel = p.x.label and text.wrap(p.x.label, font, box.w - side, 2) or {}
   local head = #g.title > 0 and #g.title * 1.25 * (font + 1) + 0.5 * font or 0.6 * font
   local foot = #g.xlabel > 0 and #g.xlabel * g.line + 0.3 * font or 0.2 * font
-  local side = #g.ylabel > 0 and #g.ylabel * g.line + 0.3 * font or 0.2 * font
   g.gap = 0.5 * font -- between ticks and their labels
   local depth = text.height(g.small)
   local overhang = 0
   for _ = 1, 3 do -- labels change with the room they leave
     g.h = math.max(10, box.h - head - foot - depth - g.gap - below)
+    g.ylabel = p.y.label and text.wrap(p.y.label, font, g.h + head, math.max(1, #g.ylabel)) or {}
     g.y_ticks, g.y_minors, g.y_width = y_ticks(sy, g.h, g.small, 0.3 * box.w)
     g.left = box.x + side + g.y_width + g.gap
     g.w = math.max(10, box.x + box.w - g.left - math.max(right, overhang, 0.8 * font))

@@ -378,8 +378,7 @@ function maps.phase(o)
   local mark = { kind = "regions", id = id, names = names, colours = {},
     polygons = regions.outline(id, 120, 240) }
   for i = 1, #names do
-    local paint = panel.style(i)
-    mark.colours[i] = i <= 6 and paint or colour.at("sequential", (i * 0.618034) % 1)
+    mark.colours[i] = colour.regions[i] or colour.at("sequential", (i * 0.618034) % 1)
   end
   p.marks[1] = mark
   read_boundaries(where, o, p)

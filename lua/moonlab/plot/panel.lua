@@ -103,6 +103,9 @@ end
 function panel.finish(where, o, p)
   read_references(where, o, p)
   read_notes(where, o, p)
+  if p.unbracketed then
+    panel.remark(p, "optimum not bracketed: %s", table.concat(p.unbracketed, ", "))
+  end
   return p
 end
 

@@ -47,6 +47,7 @@ function scale.labeller(step, most)
   end
   if most >= 1e15 or (most > 0 and most < 9.99e-4) then
     local e = math.floor(math.log(most, 10) + 1e-9)
+    if most < 1 and most < 100 * step then e = math.floor(math.log(step, 10) + 1e-9) end
     local unit = 10.0 ^ e
     local decimals = decimals_of(step / unit)
     return function(v)
@@ -144,7 +145,7 @@ local function log_ticks(self, count)
   local first, last = math.ceil(self.a / unit - 1e-9), math.floor(self.b / unit + 1e-9)
   local powers = last - first + 1
   local inner = self.base == 10 and multiples(self, { 2, 3, 4, 5, 6, 7, 8, 9 }) or {}
-  if powers >= 3 or (powers == 2 and (self.base == 2 or count < 5)) then
+  if powers >= 3 or (powers == 2 and (self.base == 2 or count < 3)) then
     local strides = self.base == 2 and { 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024 }
       or { 1, 2, 5, 10, 20, 50, 100, 200, 500 }
     local stride = strides[#strides]
@@ -158,9 +159,12 @@ local function log_ticks(self, count)
     if stride == 1 then minors = inner end
     return log_label(ticks, self.base), minors
   end
-  if self.base == 10 then
-    local ticks = multiples(self, { 1, 2, 5 })
-    if #ticks >= 3 and #ticks <= math.max(count, 4) then return log_label(ticks, 10), inner end
+  local decades = (self.b - self.a) / math.log(10)
+  for _, marks in ipairs(self.base == 10 and { { 1, 2, 5 }, { 1, 3 } } or {}) do
+    local ticks = multiples(self, marks)
+    if #ticks >= (decades < 1 and 3 or 2) and #ticks <= math.max(count, 3) then
+      return log_label(ticks, 10), inner
+    end
   end
   -- less than a power or so: round numbers, unevenly spaced
   local low, high = math.exp(self.a), math.exp(self.b)

@@ -9,7 +9,8 @@ Scene.__index = Scene
 
 --- An empty scene.
 function svg.scene(width, height)
-  return setmetatable({ width = width, height = height, shapes = {}, boxes = {} }, Scene)
+  return setmetatable({ width = width, height = height, shapes = {}, boxes = {},
+    obstacles = {} }, Scene)
 end
 
 --- Adds a shape: "line" x1 y1 x2 y2, "path" points [closed], "rect" x y w h, "circle" x y r, "text".
@@ -29,12 +30,22 @@ function Scene:text(t, x, y, o)
     rotated = o.rotated, weight = o.weight, fill = o.paint or "ink", halo = o.halo })
 end
 
---- Whether a box touches a text that is there.
-function Scene:collides(left, top, right, bottom)
-  for _, b in ipairs(self.boxes) do
+local function touches(boxes, left, top, right, bottom)
+  for _, b in ipairs(boxes) do
     if left < b[3] and b[1] < right and top < b[4] and b[2] < bottom then return true end
   end
   return false
+end
+
+--- A box that texts put near points keep away from where they can.
+function Scene:avoid(left, top, right, bottom)
+  self.obstacles[#self.obstacles + 1] = { left, top, right, bottom }
+end
+
+--- Whether a box touches a text that is there, or with `strict` what is to be avoided.
+function Scene:collides(left, top, right, bottom, strict)
+  return touches(self.boxes, left, top, right, bottom)
+    or (strict and touches(self.obstacles, left, top, right, bottom)) or false
 end
 
 -- ---- paint --------------------------------------------------------------------------------------
@@ -114,6 +125,7 @@ end
 
 function writers.rect(s, paint)
   local fill = s.fill and "" or 'fill="none" '
+  if s.crisp then paint = paint .. ' shape-rendering="crispEdges"' end
   return ('<rect x="%s" y="%s" width="%s" height="%s" %s%s%s/>'):format(number(s.x), number(s.y),
     number(s.w), number(s.h), fill, paint, strokes(s))
 end

@@ -322,7 +322,7 @@ local function ruler(scale, w)
 end
 
 local function y_labels(scale, h)
-  local ticks = scale:ticks(math.max(2, math.min(8, h // 3)))
+  local ticks = scale:ticks(math.max(2, math.min(8, h // 2)))
   local at_row, widest = {}, 0
   for _, t in ipairs(ticks) do
     local r = math.max(1, math.min(h, math.floor((1 - t.at) * (4 * h - 1) + 0.5) // 4 + 1))
