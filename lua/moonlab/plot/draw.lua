@@ -165,11 +165,14 @@ end
 
 -- ---- cells --------------------------------------------------------------------------------------
 
+-- Quarters of a pixel survive being written: neighbours share their edge.
+local function snapped(v) return math.floor(4 * v + 0.5) / 4 end
+
 local function cells(scene, g, m)
   for r, row in ipairs(m.z) do
     local _, y1 = layout.place(g, m.x[1], m.y[r])
     local _, y2 = layout.place(g, m.x[1], m.y[r + 1])
-    local top, bottom = math.min(y1, y2), math.max(y1, y2)
+    local top, bottom = snapped(math.min(y1, y2)), snapped(math.max(y1, y2))
     local start, paint
     for c = 1, #row + 1 do
       local now = false
@@ -179,8 +182,8 @@ local function cells(scene, g, m)
       end
       if now ~= paint then
         if paint and start then
-          local a = layout.place(g, m.x[start], m.y[r])
-          local b = layout.place(g, m.x[c], m.y[r])
+          local a = snapped((layout.place(g, m.x[start], m.y[r])))
+          local b = snapped((layout.place(g, m.x[c], m.y[r])))
           scene:add("rect", { x = math.min(a, b), y = top, w = math.abs(b - a), h = bottom - top,
             fill = paint, crisp = true })
         end
@@ -333,7 +336,9 @@ function draw.bar(scene, g, bar)
   local x = g.left + g.w + g.size
   local n = 128
   for k = 0, n - 1 do
-    scene:add("rect", { x = x, y = g.top + g.h * (1 - (k + 1) / n), w = bar_width, h = g.h / n,
+    local top = g.top + g.h * (1 - (k + 1) / n)
+    local over = k < n - 1 and 1 or 0 -- the next one covers it: no seam
+    scene:add("rect", { x = x, y = top - over, w = bar_width, h = g.h / n + over,
       fill = colour.at(bar.map, (k + 0.5) / n), crisp = true })
   end
   scene:add("rect", { x = x, y = g.top, w = bar_width, h = g.h, stroke = "frame", width = 1 })

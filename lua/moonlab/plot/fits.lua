@@ -53,7 +53,7 @@ function fits.power_law(where, s, i, m, p)
   local exponent, stderr, info = fit.power_law(x, y)
   local low, high = math.min(table.unpack(x)), math.max(table.unpack(x))
   local line = { kind = "series", x = {}, y = {}, line = true, dash = { 6, 3 }, markers = false,
-    colour = m.line and "#000000" or m.colour, thin = m.line, shape = m.shape,
+    colour = m.line and "ink" or m.colour, thin = m.line, shape = m.shape,
     of = not m.line and m or nil }
   for k = 0, 60 do
     local v = math.exp(math.log(low) + (math.log(high) - math.log(low)) * k / 60)
@@ -164,7 +164,7 @@ function fits.envelope(where, o, p, list)
     xs[#xs + 1] = math.max(low, math.min(high, x))
   end
   table.sort(xs)
-  local mark = { kind = "series", x = {}, y = {}, line = true, colour = "#000000", markers = false,
+  local mark = { kind = "series", x = {}, y = {}, line = true, colour = "ink", markers = false,
     shape = "circle", label = "envelope" }
   for k, x in ipairs(xs) do
     local best
@@ -188,7 +188,7 @@ function fits.slopes(p, m, slopes)
   local anchor = math.max(1, math.floor((#x) ^ (1 / 3) + 0.5))
   for k, slope in ipairs(slopes) do
     local line = { kind = "series", x = {}, y = {}, line = true, thin = true, dash = { 2, 3 },
-      colour = "#555555", markers = false, shape = "circle",
+      colour = "soft", markers = false, shape = "circle",
       label = ("slope %s"):format((("%.4g"):format(slope):gsub("^%-", "−"))) }
     for _, v in ipairs { x[1] + 0.0, x[#x] + 0.0 } do
       line.x[#line.x + 1] = v

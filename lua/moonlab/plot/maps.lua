@@ -314,7 +314,7 @@ local function read_boundaries(where, o, p)
     local y, m = input.list(where, ("y of boundary %d"):format(i), b.y)
     if n ~= m then options.bad(where, 0, "boundary %d has %d x and %d y", i, n, m) end
     p.marks[#p.marks + 1] = { kind = "series", x = x, y = y, label = input.text(where, b, "label"),
-      colour = input.colour(where, b, "colour") or "#000000", line = true, markers = false,
+      colour = input.colour(where, b, "colour") or "ink", line = true, markers = false,
       shape = "circle" }
   end
 end
@@ -327,7 +327,7 @@ local function read_points(where, o, p)
   local y, m = input.list(where, "y of points", points.y)
   if n ~= m then options.bad(where, 0, "points has %d x and %d y", n, m) end
   p.marks[#p.marks + 1] = { kind = "series", x = x, y = y, line = false, shape = "circle",
-    colour = "#000000", label = input.text(where, points, "label") }
+    colour = "ink", label = input.text(where, points, "label") }
 end
 
 --- ml.plot.phase{ region =, xlim =, ylim =, x =, y =, boundaries =, points =, log =, title =, ... }
