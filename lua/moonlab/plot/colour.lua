@@ -9,12 +9,13 @@ colour.series = { "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 colour.regions = { "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00",
   "#999999" }
 
---- What is not data: background, text, weaker text, frame, grid lines.
+--- What is not data: background, text, weaker text, frame, grid lines; and the least contrast of
+--- data with the background.
 colour.themes = {
   light = { paper = "#ffffff", ink = "#222222", soft = "#555555", frame = "#777777",
-    grid = "#e6e6e6" },
+    grid = "#e6e6e6", contrast = 2 },
   dark = { paper = "#16181c", ink = "#e8e8e8", soft = "#a8adb5", frame = "#80868f",
-    grid = "#2e3238" },
+    grid = "#2e3238", contrast = 4 },
 }
 
 local function parse(hex)

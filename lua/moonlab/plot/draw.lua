@@ -623,7 +623,7 @@ function draw.panel(scene, p, box, font)
   if inside then
     legend_inside(scene, g, entries, inside.x, inside.y, inside.w, inside.h)
     scene.boxes[#scene.boxes + 1] = { inside.x, inside.y, inside.x + inside.w,
-      inside.y + inside.h, frame = true }
+      inside.y + inside.h }
   end
   if ends then labels_at_ends(scene, g, ends) end
   if flow then legend_below(scene, g, flow, box.y + box.h - below + 0.5 * g.small) end
@@ -649,7 +649,7 @@ function draw.panel(scene, p, box, font)
     if m.kind == "note" then
       local px, py = layout.place(g, m.x, m.y)
       if not near(scene, g, m.text, px, py, 0, "ink") then
-        p.left_out = (p.left_out or 0) + 1
+        scene.left_out = scene.left_out + 1
       end
     end
   end

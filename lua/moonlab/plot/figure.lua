@@ -87,7 +87,10 @@ local function render(fig, o)
     draw.panel(scene, p, { x = box.x + c * (w + gap), y = box.y + r * (h + gap), w = w, h = h },
       size)
   end
-  return scene:write { theme = o.theme, title = fig.title or fig.panels[1] and fig.panels[1].title,
+  if scene.left_out > 0 then
+    remarks[#remarks + 1] = ("%d labels left out for want of room"):format(scene.left_out)
+  end
+  return scene:write { theme = o.theme, title = fig.title or fig.panels[1].title,
     description = #remarks > 0 and table.concat(remarks, "; ") or nil }
 end
 

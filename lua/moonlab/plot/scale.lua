@@ -77,8 +77,10 @@ local greatest = 1.7e308
 
 local function linear(low, high)
   local size = math.max(math.abs(low), math.abs(high))
-  if high / 2 - low / 2 <= math.max(size * 5e-13, 1e-300) then -- as good as constant
-    local middle, pad = low / 2 + high / 2, size <= 1e-300 and 1 or size * 0.1
+  local half = high / 2 - low / 2
+  if half <= math.max(size * 5e-13, 1e-305) then -- as good as constant
+    local middle = low / 2 + high / 2
+    local pad = size <= 1e-300 and 1 or math.max(size * 0.1, 1.1 * half)
     low, high = middle - pad, middle + pad
   end
   return setmetatable({ kind = "linear", low = math.max(low, -greatest),

@@ -10,7 +10,7 @@ Scene.__index = Scene
 --- An empty scene.
 function svg.scene(width, height)
   return setmetatable({ width = width, height = height, shapes = {}, boxes = {},
-    obstacles = {} }, Scene)
+    obstacles = {}, left_out = 0 }, Scene)
 end
 
 --- Adds a shape: "line" x1 y1 x2 y2, "path" points [closed], "rect" x y w h, "circle" x y r, "text".
@@ -22,9 +22,15 @@ function Scene:add(kind, shape)
   return shape
 end
 
---- Adds a text and keeps its box. o: size, anchor, rotated, weight, paint, halo.
+--- Adds a text and keeps its box. o: size, anchor, rotated, weight, paint, halo. A text that would
+--- lie on another or leave the picture is left out and counted: that happens in tiny figures only.
 function Scene:text(t, x, y, o)
   local box = { text.box(t, x, y, o.size, o.anchor, o.rotated, o.weight) }
+  if box[1] < 0 or box[2] < 0 or box[3] > self.width or box[4] > self.height
+    or self:collides(box[1] + 0.3, box[2] + 0.3, box[3] - 0.3, box[4] - 0.3) then
+    self.left_out = self.left_out + 1
+    return nil
+  end
   self.boxes[#self.boxes + 1] = box
   return self:add("text", { text = t, x = x, y = y, size = o.size, anchor = o.anchor or "start",
     rotated = o.rotated, weight = o.weight, fill = o.paint or "ink", halo = o.halo })
@@ -54,7 +60,7 @@ local function resolve(paint, theme)
   if type(paint) == "table" then
     local base = theme[paint[1]] or paint[1]
     if paint.share then return colour.mix(theme.paper, base, paint.share) end
-    return colour.legible(base, theme.paper, paint[2])
+    return colour.legible(base, theme.paper, math.max(paint[2], theme.contrast))
   end
   return theme[paint] or paint
 end
