@@ -38,7 +38,8 @@ local function band(where, s, i, y, n)
     return low, high
   end
   if (s.low == nil) ~= (s.high == nil) then
-    options.bad(where, 0, "series %d has %s alone, wanted low and high", i, s.low and "low" or "high")
+    options.bad(where, 0, "series %d has %s alone, wanted low and high", i,
+      s.low ~= nil and "low" or "high")
   end
   if s.low ~= nil then return vector "low", vector "high" end
 end
@@ -173,8 +174,8 @@ end
 
 --- ml.plot.lines{ x =, y =, yerr =, low =, high =, label =, series =, log =, base =, title =,
 ---   xlabel =, ylabel =, xlim =, ylim =, legend =, references =, notes =, fit =, optimum =,
----   diverged =, sequential =, zlabel =, envelope =, markers =, colour =, file =, width =, height =,
----   theme = }
+---   diverged =, sequential =, zlabel =, envelope =, markers =, colour =, file =, width =,
+---   height =, theme = }
 --- Curves. Points that are not finite leave gaps; so do points that are not > 0 on a logarithmic
 --- axis, and the figure says how many. More than 8192 points are thinned to the first, least,
 --- greatest and last of each of 2000 columns, and the figure says so.
@@ -196,9 +197,9 @@ end
 --- @param opts.references table list of { x = or y =, label, colour }: dashed lines across
 --- @param opts.notes table list of { x, y, text }
 --- @param opts.fit boolean =false a power law through the points by ml.fit.power_law, its exponent
---- and standard error in the label; or a table of that function's options
---- @param opts.optimum string =nil marks the "min", "max" or vertex of a "parabola" (ml.fit.parabola
---- on the axes of the plot, five points); or { x, y }
+--- and standard error in the label; or { range = { low, high } } in x
+--- @param opts.optimum string =nil marks the "min", "max" or vertex of a "parabola" through five
+--- points (ml.fit.parabola on the axes of the plot); or { x, y, text }
 --- @param opts.diverged boolean =false points whose y is not finite stand at the upper edge; or a
 --- list of x
 --- @param opts.sequential boolean =false colours by order, or by the value of each series with a
@@ -224,8 +225,8 @@ end
 --- figure says so.
 --- @param opts.x table list or tensor [n]; =1..n
 --- @param opts.y table list or tensor [n]
---- @param opts.fit boolean =false a power law through the points, its exponent and standard error in
---- the label; or options of ml.fit.power_law
+--- @param opts.fit boolean =false a power law through the points, its exponent and standard error
+--- in the label; or { range } of ml.fit.power_law
 --- @param opts.size number =3 radius of the markers in pixels, 0.5 to 50
 --- @param opts.series table list as ml.plot.lines has it
 --- @return figure
@@ -251,8 +252,7 @@ end
 --- @param opts.series table list of { values =, label =, fit =, ... } instead of one
 --- @param opts.slopes table list of exponents =nil: dashed reference lines, value ~ rank^slope,
 --- through the first series near a third of its ranks
---- @param opts.fit boolean =false a power law, or options of ml.fit.power_law such as
---- { range = { 10, 100 } } in ranks
+--- @param opts.fit boolean =false a power law, or { range = { 10, 100 } } in ranks
 --- @param opts.log string ="xy"
 --- @return figure
 --- @source -

@@ -144,8 +144,8 @@ local function rasterize(where, document, path, scale)
     "--output", target, source, stdout = "null", stderr = "pipe" }
   if not child then
     os.remove(source)
-    options.raise("%s: no program rsvg-convert (%s); install Debian's librsvg2-bin, or save an .svg",
-      where, message)
+    options.raise("%s: no program rsvg-convert (%s); install Debian's librsvg2-bin, or save an "
+      .. ".svg", where, message)
   end
   local said = {}
   while true do

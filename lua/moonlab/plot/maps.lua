@@ -24,8 +24,8 @@ local function edges_of(where, name, given, n, base)
   for k = 1, count do
     local v, before = list[k], list[k - 1]
     local up = count > 1 and list[2] > list[1]
-    if v - v ~= 0 or (base and v <= 0) or (before and (up and v <= before or not up and v >= before))
-    then
+    local ordered = not before or (up and v > before) or (not up and v < before)
+    if v - v ~= 0 or (base and v <= 0) or not ordered then
       options.bad(where, 0, "entry %d of %s is %.14g, wanted finite numbers in order%s", k, name, v,
         base and ", > 0" or "")
     end
@@ -179,8 +179,8 @@ end
 
 --- ml.plot.heatmap{ z =, x =, y =, xnames =, ynames =, cmap =, vmin =, vmax =, center =, zlog =,
 ---   zlabel =, values =, origin =, log =, title =, ... }
---- A matrix in colours with a colour bar. Cells that are not finite (or not > 0 with zlog) are grey,
---- and the figure says how many. More than 250 cells along an axis are averaged in blocks, and the
+--- A matrix in colours with a colour bar. Cells that are not finite (or not > 0 with zlog) are
+--- grey, and the figure says how many. More than 250 cells along an axis are averaged in blocks, and the
 --- figure says so. Takes title, xlabel, ylabel, base, notes, file, width, height, theme as
 --- ml.plot.lines does.
 --- @param opts.z table rows of numbers, or tensor [rows, columns]; row i belongs to y[i]
@@ -242,8 +242,8 @@ function maps.confusion(o)
     for j, v in ipairs(row) do z[i][j] = normalize and (sum > 0 and v / sum or 0 / 0) or v end
   end
   local p = heat_panel(where, { z = z, xnames = height > 0 and names or nil,
-    ynames = height > 0 and names or nil, origin = "upper", values = true, vmin = 0, title = o.title,
-    vmax = normalize and 1 or nil, zlabel = normalize and "share of the row" or "count",
+    ynames = height > 0 and names or nil, origin = "upper", values = true, vmin = 0,
+    title = o.title, vmax = normalize and 1 or nil, zlabel = normalize and "share of the row" or "count",
     xlabel = o.xlabel or "predicted", ylabel = o.ylabel or "true" })
   if normalize and p.marks[1] and p.marks[1].values then
     for r, row in ipairs(z) do
@@ -355,7 +355,8 @@ function maps.phase(o)
   if type(o.region) == "function" then
     for _, key in ipairs { "x", "y" } do
       if o[key] ~= nil then
-        options.bad(where, 0, "%s goes with rows of names, wanted %slim beside a function", key, key)
+        options.bad(where, 0, "%s goes with rows of names, wanted %slim beside a function", key,
+          key)
       end
       if not (p[key].low and p[key].high) then
         options.bad(where, 0, "option '%slim' is missing, wanted { low, high }", key)

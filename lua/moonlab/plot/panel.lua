@@ -3,10 +3,10 @@
 --- A panel holds title, x and y ({ base = nil, 2 or 10, low, high, label, names, reversed, pad }),
 --- legend, bar (colour bar), and marks in drawing order:
 ---   kind "series": x, y, low, high (band), label, colour, dash, line, markers, bars (error bars),
----     thin, faint, shape, fill ("bars" of a histogram, with edges), optimum { x, y }, diverged (xs)
+---     thin, faint, shape, counts and edges (histogram), optimum { x, y, text }, diverged (xs)
 ---   kind "rule": x or y, label, colour
----   kind "cells": x, y (edges), z (rows) or names (rows of region numbers), map, low, high, base,
----     values (rows of texts)
+---   kind "cells": x, y (edges), z (rows), map, low, high, base, values (rows of texts)
+---   kind "regions": id(u, v) in the unit square, names, colours, polygons
 ---   kind "note": x, y, text
 local options = require "moonlab.options"
 local input = require "moonlab.plot.input"

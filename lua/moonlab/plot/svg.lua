@@ -13,7 +13,8 @@ function svg.scene(width, height)
     obstacles = {}, left_out = 0 }, Scene)
 end
 
---- Adds a shape: "line" x1 y1 x2 y2, "path" points [closed], "rect" x y w h, "circle" x y r, "text".
+--- Adds a shape: "line" x1 y1 x2 y2, "path" points [closed], "rect" x y w h, "circle" x y r,
+--- "text".
 --- Paints are names of theme inks, colours of data, { colour, ratio } for one that must stand out
 --- from the paper, or { colour, share = } for a tint of it.
 function Scene:add(kind, shape)

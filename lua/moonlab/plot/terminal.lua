@@ -452,7 +452,9 @@ local function panel_lines(p, columns, rows, color)
   for _, m in ipairs(p.marks) do
     if m.kind == "series" then
       for _, x in ipairs(m.diverged or {}) do
-        if sx:shows(x) then v.canvas:glyph(place(v, x, sy:value(0)) // 2 + 1, 1, "△", m.colour) end
+        if sx:shows(x) then
+          v.canvas:glyph(place(v, x, sy:value(0)) // 2 + 1, 1, "△", m.colour)
+        end
       end
       if m.optimum and sx:shows(m.optimum.x) and sy:shows(m.optimum.y) then
         local px, py = place(v, m.optimum.x, m.optimum.y)
@@ -478,7 +480,8 @@ local function panel_lines(p, columns, rows, color)
     local m = ends and ends[r]
     if m then
       local word = text.plain(m.label)
-      row, n = row .. " " .. (color and tinted(word, visible(m.colour)) or word), n + 1 + cells(word)
+      row = row .. " " .. (color and tinted(word, visible(m.colour)) or word)
+      n = n + 1 + cells(word)
     end
     put(row, n)
   end

@@ -57,7 +57,7 @@ for name, file in [("regular", "DejaVuSans.ttf"), ("bold", "DejaVuSans-Bold.ttf"
         line = "     "
         for c in range(first, last + 1):
             word = " %d," % (width(c) or 838)
-            if len(line + word) > 100:
+            if len(line + word) > 97:
                 print(line)
                 line = "     "
             line += word

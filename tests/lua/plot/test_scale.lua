@@ -8,8 +8,10 @@ local T = {}
 -- The number that a label says.
 local function value_of(label)
   local s = text.plain(label):gsub("−", "-")
-  local powers = { ["⁻"] = "-", ["⁰"] = "0", ["¹"] = "1", ["²"] = "2", ["³"] = "3", ["⁴"] = "4",
-    ["⁵"] = "5", ["⁶"] = "6", ["⁷"] = "7", ["⁸"] = "8", ["⁹"] = "9" }
+  local powers = { ["⁻"] = "-" }
+  for i, digit in ipairs { "⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹" } do
+    powers[digit] = ("%d"):format(i - 1)
+  end
   local function plain(word) return (word:gsub(utf8.charpattern, powers)) end
   local m, base, e = s:match "^(.-)×(10)(.+)$"
   if not m then
@@ -95,11 +97,13 @@ function T.test_labels_as_one_would_write_them() -- golden, by eye
   check.equal(labels(scale.new(-1, 1), 4), "−1.0 −0.5 0 0.5 1.0")
   check.equal(labels(scale.new(0, 200000), 4), "0 50k 100k 150k 200k")
   check.equal(labels(scale.new(0, 3e9), 3), "0 1G 2G 3G")
-  check.equal(labels(scale.new(0, 1e-4), 5), "0 2×10⁻⁵ 4×10⁻⁵ 6×10⁻⁵ 8×10⁻⁵ 10×10⁻⁵")
+  check.equal(labels(scale.new(0, 1e-4), 5),
+    "0 2×10⁻⁵ 4×10⁻⁵ 6×10⁻⁵ 8×10⁻⁵ 10×10⁻⁵")
   check.equal(labels(scale.new(1, 1000, 10), 5), "1 10 100 1000")
   check.equal(labels(scale.new(1e-8, 1, 10), 5), "10⁻⁸ 10⁻⁶ 10⁻⁴ 10⁻² 10⁰")
   check.equal(labels(scale.new(16, 256, 2), 5), "16 32 64 128 256")
-  check.equal(labels(scale.new(2 ^ -12, 2 ^ -4, 2), 5), "2⁻¹² 2⁻¹⁰ 2⁻⁸ 2⁻⁶ 2⁻⁴")
+  check.equal(labels(scale.new(2 ^ -12, 2 ^ -4, 2), 5),
+    "2⁻¹² 2⁻¹⁰ 2⁻⁸ 2⁻⁶ 2⁻⁴")
   check.equal(labels(scale.new(2, 40, 10), 5), "2 5 10 20")
   check.equal(labels(scale.new(3, 8, 10), 6), "3 4 5 6 7 8")
 end

@@ -35,21 +35,26 @@ local function figures()
     sweeps = ml.plot.lines { log = "x", base = 2, diverged = true, optimum = "parabola",
       markers = true, xlabel = "learning rate", ylabel = "loss", series = list(4, function(k)
         return { x = list(10, function(i) return 2.0 ^ (i - 12) end), label = "width " .. 64 * k,
-          y = list(10, function(i) return i + k > 10 and 0 / 0 or 2 + 0.05 * (i + k / 2 - 6) ^ 2 end) }
+          y = list(10, function(i)
+            return i + k > 10 and 0 / 0 or 2 + 0.05 * (i + k / 2 - 6) ^ 2
+          end) }
       end) },
     family = ml.plot.lines { log = "xy", sequential = true, zlabel = "compute", envelope = "min",
       series = list(6, function(k)
         return { x = x, y = list(40, function(i) return i / k + 30 * k / i end), value = 10.0 ^ k }
       end) },
     thirty = ml.plot.lines { title = "thirty runs", series = list(30, function(k)
-      return { y = list(20, function(i) return math.sin(i / 5 + k) end), label = "run number " .. k }
+      return { label = "run number " .. k, y = list(20, function(i)
+        return math.sin(i / 5 + k)
+      end) }
     end) },
     thirty_apart = ml.plot.lines { series = list(30, function(k)
       return { y = { 0, k }, label = "run " .. k }
     end) },
     histogram = ml.plot.histogram { x = g:normal { 500 }, title = "weights" },
     histograms = ml.plot.histogram { density = true, series = {
-      { x = g:normal { 500 }, label = "layer 1" }, { x = g:normal { 300 } + 2, label = "layer 2" } } },
+      { x = g:normal { 500 }, label = "layer 1" },
+      { x = g:normal { 300 } + 2, label = "layer 2" } } },
     spectrum = ml.plot.spectrum { values = list(60, function(i) return i ^ -1.5 end),
       slopes = { -1, -2 }, fit = true, label = "kernel" },
     heat = ml.plot.heatmap { z = list(9, function(i)
@@ -85,13 +90,10 @@ local function boxes_of(root)
   for _, e in ipairs(xml.all(root, "text")) do
     local a = e.attributes
     local size = tonumber(a["font-size"])
-    local runs = {}
-    -- exponents come as tspans; measured here as full-size text they would only seem wider
     local words = e.text
-    if e[1] then
+    if e[1] then -- an exponent
       local raised = e[1].text
-      runs = { words:sub(1, #words - #raised), { raised = raised } }
-      words = runs
+      words = { words:sub(1, #words - #raised), { raised = raised } }
     end
     local l, t, r, b = text.box(words, tonumber(a.x), tonumber(a.y), size, a["text-anchor"],
       a.transform ~= nil, a["font-weight"])
@@ -127,7 +129,9 @@ function T.test_texts_never_overlap() -- property
       check_layout(name, root, size[1], size[2])
       -- and none had to be left out for it where a paper or a screen would show the figure
       if size[1] >= 640 and size[2] >= 400 then
-        for _, e in ipairs(xml.all(root, "desc")) do check.is_nil(e.text:find "left out for want") end
+        for _, e in ipairs(xml.all(root, "desc")) do
+          check.is_nil(e.text:find "left out for want")
+        end
       end
     end
   end
