@@ -180,8 +180,8 @@ end
 --- ml.plot.heatmap{ z =, x =, y =, xnames =, ynames =, cmap =, vmin =, vmax =, center =, zlog =,
 ---   zlabel =, values =, origin =, log =, title =, ... }
 --- A matrix in colours with a colour bar. Cells that are not finite (or not > 0 with zlog) are
---- grey, and the figure says how many. More than 250 cells along an axis are averaged in blocks, and the
---- figure says so. Takes title, xlabel, ylabel, base, notes, file, width, height, theme as
+--- grey, and the figure says how many. More than 250 cells along an axis are averaged in blocks,
+--- and the figure says so. Takes title, xlabel, ylabel, base, notes, file, width, height, theme as
 --- ml.plot.lines does.
 --- @param opts.z table rows of numbers, or tensor [rows, columns]; row i belongs to y[i]
 --- @param opts.x table list or tensor: centres [columns] or edges [columns+1] of the cells; =1..n
@@ -243,7 +243,8 @@ function maps.confusion(o)
   end
   local p = heat_panel(where, { z = z, xnames = height > 0 and names or nil,
     ynames = height > 0 and names or nil, origin = "upper", values = true, vmin = 0,
-    title = o.title, vmax = normalize and 1 or nil, zlabel = normalize and "share of the row" or "count",
+    title = o.title, vmax = normalize and 1 or nil,
+    zlabel = normalize and "share of the row" or "count",
     xlabel = o.xlabel or "predicted", ylabel = o.ylabel or "true" })
   if normalize and p.marks[1] and p.marks[1].values then
     for r, row in ipairs(z) do

@@ -228,7 +228,7 @@ function marks.cell_values(scene, g, m)
   end
 end
 
--- ---- optima and reference lines --------------------------------------------------------------------
+-- ---- optima and reference lines -----------------------------------------------------------------
 
 --- A ring around the optimum of a series; returns its position when it is inside the frame.
 function marks.optimum(scene, g, m)
