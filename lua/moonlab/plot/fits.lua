@@ -46,9 +46,10 @@ function fits.power_law(where, s, i, m, p)
   local x, y = usable(m, true, true, range)
   local different = false
   for k = 2, #x do different = different or x[k] ~= x[1] end
-  if not different then
-    options.bad(where, 0, "series %d has %d points > 0%s, wanted at least two different x to fit",
-      i, #x, range and " in the range" or "")
+  if not different then -- as may happen to what was measured: a remark, no error
+    p.remarks[#p.remarks + 1] = ("%s: not fitted, fewer than two different x > 0%s"):format(
+      m.label or ("series %d"):format(i), range and " in the range" or "")
+    return
   end
   local exponent, stderr, info = fit.power_law(x, y)
   local low, high = math.min(table.unpack(x)), math.max(table.unpack(x))

@@ -1,6 +1,7 @@
 --- ./moonlab runs: list, show, compare, tag, untag, note, delete, reindex.
 local core = require "moonlab.core"
 local errors = require "moonlab.recipe.errors"
+local display = require "moonlab.progress.display"
 local options = require "moonlab.options"
 local progress = require "moonlab.progress"
 local runs = require "moonlab.runs"
@@ -326,16 +327,7 @@ local function draw(list, name)
   local plot = require "moonlab.plot"
   local logarithmic = all_positive(series) and "y" or ""
   local figure = plot.lines { series = series, log = logarithmic, title = name, xlabel = "step" }
-  print(figure:text(72, 14))
-  -- dots have no colours: the curves by where they end
-  local ends = {}
-  for i, s in ipairs(series) do ends[i] = { s.y[#s.y], s.label } end
-  table.sort(ends, function(a, b)
-    local va, vb = a[1] == a[1] and a[1] or math.huge, b[1] == b[1] and b[1] or math.huge
-    return va > vb or (va == vb and a[2] < b[2])
-  end)
-  for i, e in ipairs(ends) do ends[i] = ("%s (%s)"):format(e[2], show(e[1])) end
-  if #ends > 1 then print("         ends, from the top: " .. table.concat(ends, ", ")) end
+  print(figure:text(72, 14, { color = display.color }))
 end
 
 function command.actions.compare(o)

@@ -63,6 +63,9 @@ function T.test_the_fit_is_in_the_legend() -- analytic: y = 3 x^-0.5 times known
   check.equal(require("moonlab.plot.fits").with_error(-0.49812, 0.0123), "−0.498 ± 0.012")
   check.equal(require("moonlab.plot.fits").with_error(12.345, 3.2), "12.3 ± 3.2")
   check.equal(require("moonlab.plot.fits").with_error(0.5, 0 / 0), "0.5")
+  check.equal(ml.plot.scatter({ y = { 1, -2 }, log = "xy", fit = true }):remarks(), {
+    "series 1: 1 point not > 0 left out of the logarithmic axes",
+    "series 1: not fitted, fewer than two different x > 0" })
 end
 
 function T.test_optima() -- analytic: the vertex of a parabola in log2 x
@@ -260,7 +263,6 @@ function T.test_errors()
   raises("low alone", "lines", { y = { 1 }, low = { 1 } })
   raises("option 'colour' is \"red\"", "lines", { y = { 1 }, colour = "red" })
   raises("option 'optimum' is \"least\"", "lines", { y = { 1 }, optimum = "least" })
-  raises("at least two different x to fit", "scatter", { y = { 1 }, fit = true })
   raises("1 of 2 series have a value", "lines", { sequential = true,
     series = { { y = { 1 }, value = 1 }, { y = { 1 } } } })
   raises("f64 [2x2], wanted a list of numbers or a tensor [n]", "lines", { y = ml.ones { 2, 2 } })
