@@ -65,7 +65,7 @@ return recipe.define {
       curves[#curves + 1] = { x = flops, y = near.curves[k], faint = true,
         label = ("d = %d"):format(sizes[k]) }
     end
-    curves[#curves + 1] = { x = near.flops, y = near.loss,
+    curves[#curves + 1] = { x = near.flops, y = near.loss, colour = "#000000", dash = false,
       label = ("front, slope %.3f (predicted %.3f)"):format(-near.eta, -near.predicted.eta) }
     ctx:figure("front", ml.plot.lines { title = "compute-optimal front", xlabel = "compute r B d",
       ylabel = "loss", log = "xy", series = curves })

@@ -46,10 +46,10 @@ end
 
 local function remarks(p, name, s)
   if s.kept then
-    panel.remark(p, "%s: %d points, drawn as %d (%s)", name, s.n, s.kept, s.how)
+    panel.remark(p, name, "%d points, drawn as %d (%s)", s.n, s.kept, s.how)
   end
   if s.not_positive > 0 then
-    panel.remark(p, "%s: %d point%s not > 0 left out of the logarithmic axes", name, s.not_positive,
+    panel.remark(p, name, "%d point%s not > 0 left out of the logarithmic axes", s.not_positive,
       s.not_positive == 1 and "" or "s")
   end
 end
@@ -394,13 +394,13 @@ function curves.histogram(o)
     local t = core.is_tensor(v) and v:to("f64") or n > 0 and core.f64(v) or core.zeros { 0 }
     local lost
     t, lost = finite_part(t)
-    local name = s.label or ("series %d"):format(i)
-    if lost > 0 then panel.remark(p, "%s: %d values that are not finite left out", name, lost) end
+    local name = input.text(where, s, "label") or ("series %d"):format(i)
+    if lost > 0 then panel.remark(p, name, "%d values that are not finite left out", lost) end
     if p.x.base and t:size(1) > 0 then
       local positive
       positive, lost = finite_part(t:log() * 1) -- log of what is not > 0 is not finite
       if lost > 0 then
-        panel.remark(p, "%s: %d values not > 0 left out of the logarithmic axis", name, lost)
+        panel.remark(p, name, "%d values not > 0 left out of the logarithmic axis", lost)
         t = positive:size(1) > 0 and positive:exp() or core.zeros { 0 }
       end
     end
@@ -415,7 +415,7 @@ function curves.histogram(o)
       local inside = 0
       for _, c in ipairs(counts) do inside = inside + c end
       if inside < samples[i]:size(1) then
-        panel.remark(p, "%s: %d values outside the bins", s.label or ("series %d"):format(i),
+        panel.remark(p, input.text(where, s, "label") or ("series %d"):format(i), "%d values outside the bins",
           samples[i]:size(1) - math.tointeger(inside))
       end
       if density then

@@ -39,7 +39,7 @@ end
 local function remarks_of(fig)
   local list = {}
   for i, p in ipairs(fig.panels) do
-    for _, remark in ipairs(p.remarks) do
+    for _, remark in ipairs(panel.remarks(p)) do
       list[#list + 1] = #fig.panels > 1 and ("panel %d: %s"):format(i, remark) or remark
     end
   end

@@ -2,6 +2,7 @@
 --- slopes.
 local options = require "moonlab.options"
 local fit = require "moonlab.fit"
+local panel = require "moonlab.plot.panel"
 
 local fits = {}
 
@@ -47,8 +48,8 @@ function fits.power_law(where, s, i, m, p)
   local different = false
   for k = 2, #x do different = different or x[k] ~= x[1] end
   if not different then -- as may happen to what was measured: a remark, no error
-    p.remarks[#p.remarks + 1] = ("%s: not fitted, fewer than two different x > 0%s"):format(
-      m.label or ("series %d"):format(i), range and " in the range" or "")
+    panel.remark(p, m.label or ("series %d"):format(i),
+      "not fitted, fewer than two different x > 0%s", range and " in the range" or "")
     return
   end
   local exponent, stderr, info = fit.power_law(x, y)
@@ -110,8 +111,7 @@ function fits.optimum(where, s, i, m, p)
   if best then
     m.optimum = { x = best, y = info.value }
   else
-    p.unbracketed = p.unbracketed or {}
-    table.insert(p.unbracketed, m.label or ("series %d"):format(i))
+    panel.remark(p, m.label or ("series %d"):format(i), "optimum not bracketed")
   end
 end
 

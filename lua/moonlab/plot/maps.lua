@@ -154,12 +154,12 @@ local function heat_panel(where, o)
   local low, high, bad = colour_range(where, o, rows, zlog, centre)
   local cells, down, across = reduced(rows, height, width)
   if down > 1 or across > 1 then
-    panel.remark(p, "%d x %d cells, drawn as means of blocks of %d x %d", height, width, down,
+    panel.remark(p, nil, "%d x %d cells, drawn as means of blocks of %d x %d", height, width, down,
       across)
     x, y, values = thinned_edges(x, across), thinned_edges(y, down), false
   end
   if bad > 0 then
-    panel.remark(p, "%d cell%s without a colour (not finite%s)", bad, bad == 1 and "" or "s",
+    panel.remark(p, nil, "%d cell%s without a colour (not finite%s)", bad, bad == 1 and "" or "s",
       zlog and ", or not > 0" or "")
   end
   local m = { kind = "cells", x = x, y = y, z = cells, map = map, low = low, high = high,

@@ -103,15 +103,29 @@ end
 function panel.finish(where, o, p)
   read_references(where, o, p)
   read_notes(where, o, p)
-  if p.unbracketed then
-    panel.remark(p, "optimum not bracketed: %s", table.concat(p.unbracketed, ", "))
-  end
   return p
 end
 
---- A remark that every back end shows or carries.
-function panel.remark(p, format, ...)
-  p.remarks[#p.remarks + 1] = format:format(...)
+--- A remark that every back end shows or carries; series of which the same is to be said share it.
+--- name: nil, or whose.
+function panel.remark(p, name, format, ...)
+  local words = format:format(...)
+  for _, r in ipairs(p.remarks) do
+    if name and r.words == words then
+      r.names[#r.names + 1] = name
+      return
+    end
+  end
+  p.remarks[#p.remarks + 1] = { names = { name }, words = words }
+end
+
+--- The remarks of a panel as strings.
+function panel.remarks(p)
+  local list = {}
+  for i, r in ipairs(p.remarks) do
+    list[i] = (r.names[1] and table.concat(r.names, ", ") .. ": " or "") .. r.words
+  end
+  return list
 end
 
 --- The colour, and from the second round on the dashes, of series number i.

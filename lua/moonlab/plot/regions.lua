@@ -59,7 +59,7 @@ function regions.outline(id, columns, rows)
   local last
   for j = 0, rows do
     local v = j / rows
-    local ids, ends = runs_along(function(u) return id(u, v) end, columns)
+    local ids, ends = runs_along(function(u) return id(u, v) or false end, columns)
     if not group or not same(ids, group.ids) then
       local middle = last and (last + v) / 2 or 0
       close(middle)

@@ -78,7 +78,7 @@ function T.test_optima() -- analytic: the vertex of a parabola in log2 x
   local least = ml.plot.lines { x = x, y = y, optimum = "min" }.panels[1].marks[1].optimum
   check.equal(least.x, x[5])
   local lost = ml.plot.lines { y = { 3, 2, 1 }, optimum = "parabola", label = "a" }
-  check.equal(lost:remarks(), { "optimum not bracketed: a" })
+  check.equal(lost:remarks(), { "a: optimum not bracketed" })
 end
 
 function T.test_diverged_points_stand_at_the_edge()
@@ -175,6 +175,14 @@ function T.test_phase_regions_meet_where_they_should() -- analytic: the border i
   local rows = words_of(parse(ml.plot.phase { x = { 0, 1 }, y = { 0, 1 },
     region = { { "low", "low" }, { "high", "high" } } }))
   check.is_true(rows.low[2] > rows.high[2])
+end
+
+function T.test_a_plane_without_a_region_at_its_edge() -- every polygon is there
+  local fig = ml.plot.phase { xlim = { 0, 1 }, ylim = { 0, 1 },
+    region = function(x, y)
+      if x > 0 and y > 0 then return x < 0.5 and "left" or "right" end
+    end }
+  check.equal(#xml.all(parse(fig), "polygon"), 2)
 end
 
 function T.test_spectrum_sorts() -- analytic
