@@ -64,6 +64,7 @@ void mll_open_nn(lua_State *L);
 void mll_open_transformer(lua_State *L);
 void mll_open_optim(lua_State *L);
 void mll_open_text(lua_State *L);
+void mll_open_plot(lua_State *L);
 void mll_open_system(lua_State *L);
 void mll_open_solve(lua_State *L);
 void mll_open_plrf(lua_State *L);

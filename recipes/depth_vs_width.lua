@@ -42,8 +42,8 @@ return recipe.define {
       series[#series + 1] = { x = f.N, y = f.sensitivity, label = name }
       losses[#losses + 1] = { x = f.N, y = f.best, label = name }
     end
-    ctx:figure("sensitivity", ml.plot.lines { series = series, log = "x", xlabel = "parameters",
-      ylabel = "LR sensitivity", title = "depth, width or both" })
+    ctx:figure("sensitivity", ml.plot.lines { series = series, log = "xy", fit = true,
+      xlabel = "parameters", ylabel = "LR sensitivity", title = "depth, width or both" })
     ctx:figure("loss", ml.plot.lines { series = losses, log = "x", xlabel = "parameters",
       ylabel = "best loss", title = "depth, width or both" })
     return result

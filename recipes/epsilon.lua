@@ -54,8 +54,13 @@ return recipe.define {
       series[i] = { x = p.eps, y = {}, label = ("lr %g"):format(lr) }
       for k, eps in ipairs(p.eps) do series[i].y[k] = cell({ cells = cells }, eps, lr).final end
     end
-    ctx:figure("loss", ml.plot.lines { series = series, log = "x", xlabel = "epsilon",
-      ylabel = "validation loss", title = "epsilon and learning rate" })
+    ctx:figure("loss", ml.plot.lines { series = series, log = "x", diverged = true,
+      xlabel = "epsilon", ylabel = "validation loss", title = "epsilon and learning rate" })
+    local rows = {}
+    for i, s in ipairs(series) do rows[i] = s.y end
+    ctx:figure("map", ml.plot.heatmap { z = rows, x = p.eps, y = p.lr, log = "xy",
+      xlabel = "epsilon", ylabel = "learning rate", zlabel = "validation loss",
+      title = "epsilon and learning rate" })
     return { cells = cells }
   end,
   claims = {

@@ -118,9 +118,13 @@ return recipe.define {
         curves[#curves + 1] = c
         ctx:log { arm = c.arm, size = size, N = c.N, sensitivity = c.sensitivity,
           best_lr = c.best_lr, best_loss = c.best_loss, diverged = c.diverged }
-        local drawn = {}
-        for i, l in ipairs(c.loss) do drawn[i] = l == l and math.min(l, c.initial) or c.initial end
-        series[#series + 1] = { x = c.lr, y = drawn, label = arm.name .. " " .. size }
+        local drawn, diverged = {}, {}
+        for i, l in ipairs(c.loss) do
+          drawn[i] = l == l and math.min(l, c.initial) or c.initial
+          if not (l < math.huge) then diverged[#diverged + 1] = c.lr[i] end
+        end
+        series[#series + 1] = { x = c.lr, y = drawn, label = arm.name .. " " .. size,
+          diverged = diverged, optimum = "min" }
         summary.x[#summary.x + 1], summary.y[#summary.y + 1] = c.N, c.sensitivity
       end
       if wanted then chart[#chart + 1] = summary end

@@ -177,8 +177,8 @@ return recipe.define {
       for k, w in ipairs(a.widths) do best[k] = w.best end
       series[#series + 1] = { x = p.widths, y = best, label = a.name }
     end
-    ctx:figure("optimum", ml.plot.lines { series = series, log = "xy", xlabel = "width",
-      ylabel = "best learning rate", title = "best learning rate over width" })
+    ctx:figure("optimum", ml.plot.scatter { series = series, log = "xy", base = 2, fit = true,
+      xlabel = "width", ylabel = "best learning rate", title = "best learning rate over width" })
     return { arms = arms, model = p.model }
   end,
   claims = {

@@ -105,9 +105,10 @@ return recipe.define {
       local c = curves_of(p, 0.7, 0.7, d, p.seed, p.runs, p.steps)
       result.z, result.secular = math.max(result.z, c.z), math.max(result.secular, c.secular)
       result.scatter = math.max(result.scatter, c.scatter)
-      series[#series + 1] = { x = c.steps, y = c.mean, label = "SGD d=" .. d, faint = true }
-      series[#series + 1] = { x = c.steps, y = c.exact, label = "exact" }
-      series[#series + 1] = { x = c.steps, y = c.det, label = "deterministic", thin = true }
+      local colour = ({ "#0072B2", "#D55E00", "#009E73", "#CC79A7" })[#series // 3 % 4 + 1]
+      series[#series + 1] = { x = c.steps, y = c.mean, faint = true, colour = colour }
+      series[#series + 1] = { x = c.steps, y = c.exact, label = "d = " .. d, colour = colour }
+      series[#series + 1] = { x = c.steps, y = c.det, dash = true, colour = colour }
       local t = curves_of(p, 1.0, 0.3, d, p.seed, p.tail_runs, math.max(10, p.steps // 10))
       result.tail_z = math.max(result.tail_z, t.z)
       result.scatter = math.max(result.scatter, t.scatter)
@@ -119,7 +120,8 @@ return recipe.define {
       end
       ctx:log { d = d, z = c.z, tail_z = t.z, scatter = result.scatter }
     end
-    ctx:figure("curves", ml.plot.lines { title = "one-pass SGD at alpha = beta = 0.7",
+    ctx:figure("curves", ml.plot.lines {
+      title = "one-pass SGD at 0.7, 0.7: runs (faint), exact (solid), deterministic (dashed)",
       xlabel = "update", ylabel = "loss", log = "xy", series = series })
 
     local small = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 120, d = 30, seed = p.seed }

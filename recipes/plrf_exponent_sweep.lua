@@ -51,10 +51,10 @@ return recipe.define {
     end
     ctx:figure("exponents", ml.plot.lines { title = "compute-optimal exponents", xlabel = "beta",
       ylabel = "exponent", series = {
-        { x = p.betas, y = eta, label = "eta measured", points = true },
-        { x = p.betas, y = eta0, label = "eta predicted" },
-        { x = p.betas, y = xi, label = "xi measured", points = true },
-        { x = p.betas, y = xi0, label = "xi predicted" } } })
+        { x = p.betas, y = eta, label = "eta measured", points = true, colour = "#0072B2" },
+        { x = p.betas, y = eta0, label = "eta predicted", markers = false, colour = "#0072B2" },
+        { x = p.betas, y = xi, label = "xi measured", points = true, colour = "#D55E00" },
+        { x = p.betas, y = xi0, label = "xi predicted", markers = false, colour = "#D55E00" } } })
     local small, budget = grid(25, 17, 1e5, 1e7, 21)
     for _, q in ipairs(references) do
       local f = ml.plrf.front { alpha = q[1], beta = q[2], sizes = small, flops = budget }

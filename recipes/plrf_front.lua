@@ -64,16 +64,17 @@ return recipe.define {
           x[#x + 1], y[#y + 1] = d, near.curves[k][i]
         end
       end
-      isoflop[#isoflop + 1] = { x = x, y = y, label = ("f = %.2g"):format(flops[i]) }
+      isoflop[#isoflop + 1] = { x = x, y = y, value = flops[i], markers = false,
+        optimum = { x = near.size[i], y = near.loss[i] } }
     end
-    isoflop[#isoflop + 1] = { x = near.size, y = near.loss, label = "best", points = true }
     ctx:figure("isoflop", ml.plot.lines { title = "loss at fixed compute", xlabel = "parameters d",
-      ylabel = "loss", log = "xy", series = isoflop })
+      ylabel = "loss", log = "xy", sequential = true, zlabel = "compute r B d",
+      series = isoflop })
     for k = 1, #sizes, 3 do
       curves[#curves + 1] = { x = flops, y = near.curves[k], faint = true,
         label = ("d = %d"):format(sizes[k]) }
     end
-    curves[#curves + 1] = { x = near.flops, y = near.loss,
+    curves[#curves + 1] = { x = near.flops, y = near.loss, colour = "#000000", dash = false,
       label = ("front, slope %.3f (predicted %.3f)"):format(-near.eta, -near.predicted.eta) }
     ctx:figure("front", ml.plot.lines { title = "compute-optimal front", xlabel = "compute r B d",
       ylabel = "loss", log = "xy", series = curves })

@@ -33,17 +33,11 @@ return recipe.define {
       betas[i] = p.beta_max * (i - 0.5) / p.points
     end
     local map = ml.plrf.phase_map { alphas = alphas, betas = betas }
-    local clouds, order = {}, { "Ia", "Ib", "Ic", "II", "III", "IVa", "IVb", "none" }
-    for _, name in ipairs(order) do
-      clouds[name] = { x = {}, y = {}, label = name, points = true }
-    end
     local wrong, lines = 0, { "alpha,beta,phase,eta,xi" }
     local universal = { Ib = true, III = true, IVa = true }
     for i, alpha in ipairs(alphas) do
       for k, beta in ipairs(betas) do
         local name = map.name[i][k]
-        local c = clouds[name]
-        c.x[#c.x + 1], c.y[#c.y + 1] = alpha, beta
         lines[#lines + 1] = ("%.17g,%.17g,%s,%.17g,%.17g"):format(alpha, beta, name, map.eta[i][k],
           map.xi[i][k])
         local half = math.abs(map.xi[i][k] - 0.5) < 1e-12
@@ -55,12 +49,10 @@ return recipe.define {
       end
     end
     ml.write_file(ctx.dir .. "/phases.csv", table.concat(lines, "\n") .. "\n")
-    local series = {}
-    for _, name in ipairs(order) do
-      if #clouds[name].x > 0 then series[#series + 1] = clouds[name] end
-    end
-    ctx:figure("phases", ml.plot.lines { title = "phases", xlabel = "alpha", ylabel = "beta",
-      series = series })
+    ctx:figure("phases", ml.plot.phase { title = "phases", xlabel = "alpha", ylabel = "beta",
+      xlim = { 0, p.alpha_max }, ylim = { 0, p.beta_max }, region = function(alpha, beta)
+        return alpha > 0 and beta > 0 and ml.plrf.phase(alpha, beta).name or nil
+      end }) -- the axes themselves belong to no phase
     local above, below, diagonal = {}, {}, {}
     for i = 1, 40 do
       above[i], below[i], diagonal[i] = 0.5 + 0.05 * i, 0.0125 * i - 0.005, 0.5 + 0.025 * i

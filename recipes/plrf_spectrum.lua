@@ -53,7 +53,7 @@ return recipe.define {
     end
     local total, count = det:mass(det.kappa / 1000)
     ctx:figure("mass", ml.plot.lines { title = "energy in eigenvalues above x", xlabel = "x",
-      ylabel = "energy", log = "xy", series = {
+      ylabel = "energy", log = "xy", ylim = { 1e-4, 3 }, series = {
         { x = grid, y = above, label = ("mean of %d draws"):format(p.draws), points = true },
         { x = grid, y = det:mass(grid), label = "deterministic" } } })
     return { z = worst, total = math.abs(total / (det.loss0 - det.F0) - 1),

@@ -119,13 +119,14 @@ return recipe.define {
 
     local final = bits_per_byte(lm, held_out)
     lm:save(ctx.dir .. "/model.safetensors")
+    local yardsticks = {}
+    if gzip then table.insert(yardsticks, { y = gzip, label = "gzip -9" }) end
+    if bzip2 then table.insert(yardsticks, { y = bzip2, label = "bzip2 -9" }) end
     ctx:figure("loss", ml.plot.lines {
       title = "learning " .. p.text, xlabel = "update", ylabel = "bits per byte", series = {
         { x = curve.x, y = curve.y, label = "training", faint = true, thin = true },
         { x = held_curve.x, y = held_curve.y, label = "held out" },
-        gzip and { x = { 0, p.steps }, y = { gzip, gzip }, label = "gzip -9" } or nil,
-        bzip2 and { x = { 0, p.steps }, y = { bzip2, bzip2 }, label = "bzip2 -9" } or nil,
-      },
+      }, references = yardsticks,
     })
 
     print(("held-out text, %d bytes, in bits per byte:"):format(#text.valid))

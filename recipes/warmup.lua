@@ -28,7 +28,8 @@ return recipe.define {
           initial = initial, sensitivity = s, best_lr = info.best_lr or 0 / 0,
           best_loss = info.best_loss }
         ctx:log { size = size, warmup = warmup, sensitivity = s, best_loss = info.best_loss }
-        series[#series + 1] = { x = lr, y = loss, label = ("%s, %g"):format(size, warmup) }
+        series[#series + 1] = { x = lr, y = loss, label = ("%s, %g"):format(size, warmup),
+          diverged = true, optimum = "min" }
         print(("%-5s warm-up %-5g sensitivity %.3f, best loss %.3f at %.3g"):format(size, warmup, s,
           info.best_loss, info.best_lr or 0 / 0))
       end

@@ -231,4 +231,23 @@ ML_API ml_status ml_tensor_eye(ml_tensor *out, ml_dtype dtype, int64_t rows, int
 ML_API bool ml_tensor_equal(const ml_tensor *a, const ml_tensor *b);
 ML_API ml_status ml_tensor_allclose(bool *close, const ml_tensor *a, const ml_tensor *b, double rtol, double atol, bool equal_nan, ml_error *err) ML_MUST_CHECK;
 
+/* ---- thinning for pictures -------------------------------------------------------------------- */
+
+typedef struct {
+  int64_t columns, rows; /* of a grid over the points that can be shown; rows 0: columns only */
+  bool log_x, log_y;     /* such an axis shows what is > 0 */
+} ml_thin_options;
+typedef struct {
+  int64_t used, not_finite, not_positive; /* they add up to all points */
+} ml_thin_counts;
+/* Positions, ascending, of the points that a picture of a long series needs; x, y f64 [n].
+ * rows 0, a curve: of every stretch of neighbours in one column the first, least, greatest and last, of every stretch that
+ * cannot be shown the first, so that the gap stays. rows > 0, a cloud: the first point of every cell.
+ *   out  index [kept], empty before */
+ML_API ml_status ml_thin(ml_tensor *out, ml_thin_counts *counts, const ml_tensor *x, const ml_tensor *y,
+                         const ml_thin_options *o, ml_error *err) ML_MUST_CHECK;
+/* How many entries of x (f64 [n]) lie in [edges[k], edges[k+1]), the last interval closed; edges f64 [bins+1], ascending.
+ *   out  f64 [bins], empty before */
+ML_API ml_status ml_bin_counts(ml_tensor *out, const ml_tensor *x, const ml_tensor *edges, ml_error *err) ML_MUST_CHECK;
+
 #endif

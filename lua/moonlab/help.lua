@@ -46,7 +46,8 @@ end
 
 local classes = { tensor = "ml.tensor", rng = "ml.rng", optimizer = "ml.optimizer",
   transformer = "ml.transformer", run = "ml.run", sweep = "ml.sweep", bar = "ml.progress.bar",
-  ctx = "ml.recipe.context", parameterization = "ml.parameterization" }
+  ctx = "ml.recipe.context", parameterization = "ml.parameterization",
+  figure = "ml.plot.figure" }
 
 --- Every public name with its value: "zeros", "nn.Linear", "tensor:matmul" ..., sorted.
 function help.all()

@@ -34,8 +34,8 @@ ml.modules = modules
 
 -- ml.nn holds the functions of core.nn as well as the modules.
 ml.nn = nil
--- So do ml.solve and, over core.plrf, ml.plrf.
-ml.solve, ml.plrf = nil, nil
+-- So do ml.solve and, over core.plrf, ml.plrf. ml.plot hides those of core.plot.
+ml.solve, ml.plrf, ml.plot = nil, nil, nil
 
 return setmetatable(ml, {
   __index = function(self, name)

@@ -10,6 +10,9 @@ local display = {
   shown = -math.huge,       -- when something was last shown
   quiet = false,
   terminal = host ~= nil and host.isatty(2) and os.getenv "TERM" ~= "dumb",
+  -- whether standard output shows colours; https://no-color.org
+  color = host ~= nil and host.isatty(1) and os.getenv "TERM" ~= "dumb"
+    and (os.getenv "NO_COLOR" or "") == "",
   clock = core.now,
   write = function(text)
     io.stdout:flush() -- what was printed before stands before, where both go to one file

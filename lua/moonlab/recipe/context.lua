@@ -2,6 +2,7 @@
 local core = require "moonlab.core"
 local folder = require "moonlab.runs.folder"
 local options = require "moonlab.options"
+local display = require "moonlab.progress.display"
 local results = require "moonlab.recipe.results"
 
 local context = {}
@@ -99,7 +100,7 @@ function Context:figure(name, fig)
   local path = ("%s/%s.svg"):format(self.dir, name)
   fig:save(path)
   self.figures[#self.figures + 1] = path
-  if not self.quiet then print(fig:text()) end
+  if not self.quiet then print(fig:text(nil, nil, { color = display.color })) end
 end
 
 --- ctx:once(key, fn)

@@ -79,8 +79,8 @@ function T.test_file_and_errors()
   check.raises("0, wanted an integer in 1..1000", function()
     return ml.plot.lines({ y = { 1 } }):text(0)
   end)
-  check.raises("y[2] is \"a\" in series 1", ml.plot.lines, { y = { 1, "a" } })
-  check.raises(".svg", ml.plot.lines, { y = { 1 }, file = "/tmp/a.png" })
+  check.raises("entry 2 of y of series 1 is \"a\"", ml.plot.lines, { y = { 1, "a" } })
+  check.raises(".svg or .png", ml.plot.lines, { y = { 1 }, file = "/tmp/a.pdf" })
   check.raises('"xz"', ml.plot.lines, { y = { 1 }, log = "xz" })
 end
 

@@ -1,5 +1,6 @@
 --- ./moonlab runs compare ID ID...: what runs differ in, their last values, their curves.
 local common = require "moonlab.runs.command.common"
+local display = require "moonlab.progress.display"
 local plot = require "moonlab.plot"
 local runs = require "moonlab.runs"
 local sorted = require "moonlab.sorted"
@@ -55,16 +56,7 @@ local function draw(list, name)
   if #series == 0 then return end
   local logarithmic = all_positive(series) and "y" or ""
   local figure = plot.lines { series = series, log = logarithmic, title = name, xlabel = "step" }
-  print(figure:text(72, 14))
-  -- dots have no colours: the curves by where they end
-  local ends = {}
-  for i, s in ipairs(series) do ends[i] = { s.y[#s.y], s.label } end
-  table.sort(ends, function(a, b)
-    local va, vb = a[1] == a[1] and a[1] or math.huge, b[1] == b[1] and b[1] or math.huge
-    return va > vb or (va == vb and a[2] < b[2])
-  end)
-  for i, e in ipairs(ends) do ends[i] = ("%s (%s)"):format(e[2], common.show(e[1])) end
-  if #ends > 1 then print("         ends, from the top: " .. table.concat(ends, ", ")) end
+  print(figure:text(72, 14, { color = display.color }))
 end
 
 --- ./moonlab runs compare ID ID...
