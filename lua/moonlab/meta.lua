@@ -365,6 +365,52 @@ ml.f32 = function(...) end
 ---@return tensor
 ---source: -
 ml.f64 = function(...) end
+
+---@class ml.figure
+local figure_methods = {}
+
+---fig:png(path, { scale =, theme = })
+---Writes the figure as PNG, whole or not at all, through the program rsvg-convert (Debian:
+---librsvg2-bin); raises and says so where that is not installed.
+---@param path string
+---opts.scale number =2 pixels of the picture per pixel of the figure, 0.1 to 20
+---opts.theme string =that of the figure ("auto" is drawn light)
+---@return figure
+---source: -
+function figure_methods:png(...) end
+
+---fig:remarks()
+---What the figure says about its data: how many points were thinned, left out, or lie outside.
+---@return table list of strings
+---source: -
+function figure_methods:remarks(...) end
+
+---fig:save(path)
+---Writes the figure as SVG or PNG, whole or not at all.
+---@param path string ending in .svg or .png
+---@return figure
+---source: -
+function figure_methods:save(...) end
+
+---fig:svg{ theme =, width =, height = }
+---The figure as an SVG document that needs nothing else. Text is laid out by the widths of DejaVu
+---Sans, the widest of the fonts it names, so that none overlaps.
+---opts.theme string =that of the figure: "light", "dark", or "auto": light, and dark for
+---viewers that prefer it
+---opts.width integer =that of the figure, pixels
+---opts.height integer =that of the figure, pixels
+---@return string
+---source: -
+function figure_methods:svg(...) end
+
+---fig:text(columns, rows, { color = })
+---The figure in braille dots.
+---@param columns integer =72 at least 18 are taken
+---@param rows integer =16 of a panel, at least 7 are taken
+---opts.color boolean =false series in the terminal's 256 colours
+---@return string lines of text
+---source: -
+function figure_methods:text(...) end
 ml.fit = {}
 
 ---ml.fit.local_slopes(x, y, { window, log, range, sigma, weights })
@@ -1580,40 +1626,154 @@ ml.peak_rss = function(...) end
 ml.permute = function(...) end
 ml.plot = {}
 
----ml.plot.lines{ x =, y =, series =, log =, title =, xlabel =, ylabel =, file =, width =,
----  height = }
----Curves. Points that are not finite (or not positive on a log axis) leave gaps.
----opts.x table numbers or tensor [n]
----opts.y table numbers or tensor [n]
----opts.series table list of { x =, y =, label =, points = true for dots only, faint =,
----thin = } instead of one curve
----opts.log string ="" "x", "y" or "xy"
----opts.file string path of an SVG to write
----opts.width integer =640 pixels
----opts.height integer =400 pixels
----@return figure with svg(), text(columns, rows), save(path); prints itself in braille
+---ml.plot.confusion{ counts =, names =, normalize =, ... }
+---A confusion matrix: rows are the true classes, columns the predicted ones. Takes title, xlabel,
+---ylabel, file, width, height, theme as ml.plot.lines does.
+---opts.counts table rows of numbers, or tensor [classes, classes]
+---opts.names table list of class names =1..classes
+---opts.normalize boolean =false each row divided by its sum
+---@return figure
 ---source: -
+ml.plot.confusion = function(...) end
+
+---ml.plot.grid{ fig1, fig2, ..., columns =, share =, title =, file =, width =, height =, theme = }
+---Small multiples: the panels of several figures in one, row by row.
+---opts[1..n] figure of ml.plot
+---opts.columns integer =about as many as rows
+---opts.share string ="" "x", "y" or "xy": one range for all panels with such numbers
+---opts.title string =nil above all
+---opts.width integer =at most 320 a column
+---opts.height integer =240 a row
+---@return figure
+---source: Tufte 1990, Envisioning Information
+ml.plot.grid = function(...) end
+
+---ml.plot.heatmap{ z =, x =, y =, xnames =, ynames =, cmap =, vmin =, vmax =, center =, zlog =,
+---  zlabel =, values =, origin =, log =, title =, ... }
+---A matrix in colours with a colour bar. Cells that are not finite (or not > 0 with zlog) are
+---grey, and the figure says how many. More than 250 cells along an axis are averaged in blocks,
+---and the figure says so. Takes title, xlabel, ylabel, base, notes, file, width, height, theme as
+---ml.plot.lines does.
+---opts.z table rows of numbers, or tensor [rows, columns]; row i belongs to y[i]
+---opts.x table list or tensor: centres [columns] or edges [columns+1] of the cells; =1..n
+---opts.y table list or tensor: centres [rows] or edges [rows+1]; =1..n
+---opts.xnames table list of names instead of x
+---opts.ynames table list of names instead of y
+---opts.log string ="" "x", "y", "xy": axes
+---opts.zlog boolean =false colours of equal ratios
+---opts.cmap string ="sequential", "diverging" or "grey"; each linear in the lightness of
+---OKLab
+---opts.vmin number =least value
+---opts.vmax number =greatest value
+---opts.center number =nil value in the middle of the diverging colours
+---opts.zlabel string =nil of the colour bar
+---opts.values boolean =false writes each cell's value where all fit
+---opts.origin string ="lower" where row 1 is; "upper" as a matrix is printed
+---@return figure
+---source: colours: linear in OKLab, Ottosson 2020
+ml.plot.heatmap = function(...) end
+
+---ml.plot.histogram{ x =, series =, bins =, density =, log =, ... }
+---How often values fall into intervals; values that are not finite are left out, and the figure
+---says how many. Takes the options of ml.plot.lines that fit.
+---opts.x table list or tensor, any number of axes
+---opts.series table list of { x =, label =, colour = } instead of one; all share the bins
+---opts.bins integer ="auto" their number, or the list of edges; "auto": Freedman and
+---Diaconis' rule
+---opts.density boolean =false areas of 1 instead of counts
+---opts.log string ="" "x": bins of equal ratios; "y": counts on a logarithmic axis
+---@return figure
+---source: Freedman & Diaconis 1981, "On the histogram as a density estimator"
+ml.plot.histogram = function(...) end
+
+---ml.plot.lines{ x =, y =, yerr =, low =, high =, label =, series =, log =, base =, title =,
+---  xlabel =, ylabel =, xlim =, ylim =, legend =, references =, notes =, fit =, optimum =,
+---  diverged =, sequential =, zlabel =, envelope =, markers =, colour =, file =, width =,
+---  height =, theme = }
+---Curves. Points that are not finite leave gaps; so do points that are not > 0 on a logarithmic
+---axis, and the figure says how many. More than 8192 points are thinned to the first, least,
+---greatest and last of each of 2000 columns, and the figure says so.
+---opts.x table list or tensor [n]; =1..n
+---opts.y table list or tensor [n]
+---opts.yerr table list or tensor [n]: a band from y - yerr to y + yerr
+---opts.low table list or tensor [n] =nil with high: a band
+---opts.high table list or tensor [n] =nil
+---opts.label string =nil written at the right end of the curve where there is room, else in
+---a legend
+---opts.series table list of { x, y, yerr, low, high, label, colour, dash = bool, markers =
+---bool, points = bool (no line), faint = bool, thin = bool, fit, optimum, diverged, value, size }
+---instead of one curve
+---opts.log string ="" logarithmic axes: "x", "y" or "xy"
+---opts.base integer =10 of logarithmic axes: 2, 10 or { x =, y = }
+---opts.xlim table { low, high } =nil of the axis; a missing end follows the data
+---opts.ylim table { low, high } =nil
+---opts.legend string ="auto" "ends" of the curves, "inside", "outside", or false
+---opts.references table list of { x = or y =, label, colour }: dashed lines across
+---opts.notes table list of { x, y, text }
+---opts.fit boolean =false a power law through the points by ml.fit.power_law, its exponent
+---and standard error in the label; or { range = { low, high } } in x
+---opts.optimum string =nil marks the "min", "max" or vertex of a "parabola" through five
+---points (ml.fit.parabola on the axes of the plot); or { x, y, text }
+---opts.diverged boolean =false points whose y is not finite stand at the upper edge; or a
+---list of x
+---opts.sequential boolean =false colours by order, or by the value of each series with a
+---colour bar (logarithmic over more than a factor 20)
+---opts.zlabel string =nil of that bar
+---opts.envelope string =nil the "min" or "max" of all curves, as in IsoFLOP plots
+---opts.markers boolean =nil a marker at each point; nil: up to 12 points
+---opts.colour string "#rrggbb" =nil
+---opts.file string path to save to, ending in .svg or .png
+---opts.width integer =640 pixels, 160 to 10000
+---opts.height integer =400 pixels, 120 to 10000
+---opts.theme string ="light" "dark", or "auto": as the viewer prefers
+---@return figure with svg(), text(columns, rows), png(path), save(path); prints itself in braille
+---source: colours: Okabe & Ito 2008; ticks: 1-2-5 steps
 ml.plot.lines = function(...) end
-ml.plot.methods = {}
 
----fig:save(path)
----Writes the figure as SVG, whole or not at all.
----@param path string ending in .svg
+---ml.plot.phase{ region =, xlim =, ylim =, x =, y =, boundaries =, points =, log =, title =, ... }
+---A phase diagram: the plane in regions, each with its name written where it fits, else in a
+---legend. Takes xlabel, ylabel, base, notes, references, file, width, height, theme as
+---ml.plot.lines does.
+---opts.region function(x, y) -> the region's name, or nil for none; then xlim and ylim are
+---needed; or rows of names, row i at y[i], then x and y are; at most 24 names
+---opts.xlim table { low, high } of the frame
+---opts.ylim table { low, high }
+---opts.x table list or tensor: centres [columns] or edges [columns+1] of the cells
+---opts.y table list or tensor: centres [rows] or edges [rows+1]
+---opts.boundaries table list of { x, y, label, colour }: curves drawn on top
+---opts.points table { x, y, label }: points drawn on top
+---opts.log string ="" "x", "y", "xy"
+---@return figure
 ---source: -
-ml.plot.methods.save = function(...) end
+ml.plot.phase = function(...) end
 
----fig:svg()
----@return string the figure as an SVG document
+---ml.plot.scatter{ x =, y =, yerr =, label =, series =, fit =, log =, ... }
+---Points, with error bars where yerr (or low and high) is given. Takes the options of
+---ml.plot.lines. More than 8192 points are thinned to one in each of 240 x 180 cells, and the
+---figure says so.
+---opts.x table list or tensor [n]; =1..n
+---opts.y table list or tensor [n]
+---opts.fit boolean =false a power law through the points, its exponent and standard error
+---in the label; or { range } of ml.fit.power_law
+---opts.size number =3 radius of the markers in pixels, 0.5 to 50
+---opts.series table list as ml.plot.lines has it
+---@return figure
 ---source: -
-ml.plot.methods.svg = function(...) end
+ml.plot.scatter = function(...) end
 
----fig:text(columns, rows)
----The figure in braille dots.
----@param columns integer =72 at least 18 are taken
----@param rows integer =16 at least 7 are taken
----@return string lines of text
+---ml.plot.spectrum{ values =, series =, slopes =, fit =, log = "xy", ... }
+---Eigenvalues, or other sizes, in descending order over their rank. Values that are not > 0 are
+---left out of a logarithmic axis, and the figure says how many. Takes the options of
+---ml.plot.lines.
+---opts.values table list or tensor [n], any order
+---opts.series table list of { values =, label =, fit =, ... } instead of one
+---opts.slopes table list of exponents =nil: dashed reference lines, value ~ rank^slope,
+---through the first series near a third of its ranks
+---opts.fit boolean =false a power law, or { range = { 10, 100 } } in ranks
+---opts.log string ="xy"
+---@return figure
 ---source: -
-ml.plot.methods.text = function(...) end
+ml.plot.spectrum = function(...) end
 ml.plrf = {}
 
 ---ml.plrf.components{ alpha =, beta =, v =, d =, gamma =, batch =, steps = }
