@@ -21,8 +21,8 @@ program.word = words.quote(program.path)
 
 --- Runs the host in a folder; returns both streams as one text, and the exit status.
 function program.run(dir, arguments)
-  local pipe = io.popen(("cd '%s' && MOONLAB_RUNS=runs %s %s 2>&1; echo status=$?"):format(dir,
-    program.word, arguments))
+  local pipe = io.popen(("cd '%s' && MOONLAB_RUNS=runs MOONLAB_YES= %s %s 2>&1; echo status=$?")
+    :format(dir, program.word, arguments))
   local text = pipe:read "a"
   pipe:close()
   local body, status = text:match "^(.*)status=(%d+)%s*$"
