@@ -1,6 +1,6 @@
 /* The host: Lua 5.4 with moonlab inside. Scripts, -e -i -l, standard input, the prompt, and
  * moonlab's commands. */
-#include <dlfcn.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,30 +13,9 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "host_interrupt.h"
+#include "line_editor.h"
 #include "loader.h"
-
-static lua_State *main_state;
-static void (*interrupt_press)(void);
-static bool (*interrupt_pending)(void);
-static void (*interrupt_taken)(void);
-static void (*interrupt_reset)(void);
-
-static void interrupt_hook(lua_State *L, lua_Debug *ar) {
-  (void)ar;
-  lua_sethook(L, NULL, 0, 0);
-  if (!interrupt_pending())
-    return; /* a kernel has raised it already */
-  interrupt_taken();
-  if (interrupt_pending())
-    lua_sethook(L, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
-  luaL_error(L, "interrupted");
-}
-
-static void on_sigint(int signal_number) {
-  (void)signal_number;
-  interrupt_press();
-  lua_sethook(main_state, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
-}
 
 /* Message handler: the error as text, with a traceback; objects with __tostring speak for
  * themselves. */
@@ -76,16 +55,6 @@ static int report(lua_State *L, int status) {
   fprintf(stderr, "moonlab: %s\n", text ? text : "(error without a message)");
   lua_pop(L, 1);
   return status;
-}
-
-static int load_symbol(void *library, const char *name, void *function, size_t bytes) {
-  void *symbol = dlsym(library, name);
-  if (!symbol) {
-    fprintf(stderr, "moonlab: libmoonlab.so has no %s: another version?\n", name);
-    return 1;
-  }
-  memcpy(function, &symbol, bytes);
-  return 0;
 }
 
 static int usage(void) {
@@ -176,9 +145,19 @@ static int call_module(lua_State *L, const char *module, const char *name, int *
 }
 
 static int l_reset(lua_State *L) {
-  interrupt_reset();
-  lua_sethook(L, NULL, 0, 0);
+  host_interrupt_reset(L);
   return 0;
+}
+
+/* guard(f, ...): as pcall, and presses of Ctrl-C are forgotten before it returns, so that one that
+ * sticks ends here. */
+static int l_guard(lua_State *L) {
+  luaL_checkany(L, 1);
+  int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  host_interrupt_reset(L);
+  lua_pushboolean(L, status == LUA_OK);
+  lua_insert(L, 1);
+  return lua_gettop(L);
 }
 
 static int l_isatty(lua_State *L) {
@@ -219,8 +198,11 @@ static void set_paths(lua_State *L) {
   lua_setfield(L, -2, "recipes");
   lua_pushcfunction(L, l_reset);
   lua_setfield(L, -2, "reset_interrupt");
+  lua_pushcfunction(L, l_guard);
+  lua_setfield(L, -2, "guard");
   lua_pushcfunction(L, l_isatty);
   lua_setfield(L, -2, "isatty");
+  line_editor_open(L);
   lua_setfield(L, LUA_REGISTRYINDEX, "moonlab.host");
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "loaded");
@@ -272,6 +254,7 @@ static int protected_main(lua_State *L) {
       return 0;
     }
   }
+  setlocale(LC_CTYPE, ""); /* what a character is; numbers stay as in C */
   luaL_openlibs(L);
   luaL_requiref(L, "moonlab.core", host->open_core, 0);
   lua_pop(L, 1);
@@ -279,10 +262,7 @@ static int protected_main(lua_State *L) {
   set_arg(L, argv, argc, script < argc ? script : 0);
   lua_gc(L, LUA_GCINC, 120, 0, 0); /* collects early: handles stay warm in the cache */
 
-  struct sigaction action;
-  memset(&action, 0, sizeof action);
-  action.sa_handler = on_sigint;
-  sigaction(SIGINT, &action, NULL);
+  host_interrupt_install(L);
   signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write, not the end */
 
   if (version) {
@@ -350,18 +330,13 @@ int main(int argc, char **argv) {
     fprintf(stderr, "moonlab: %s\n", why);
     return EXIT_FAILURE;
   }
-  if (load_symbol(library, "mll_open_core", &host.open_core, sizeof host.open_core) ||
-      load_symbol(library, "mll_interrupt_press", &interrupt_press, sizeof interrupt_press) ||
-      load_symbol(library, "mll_interrupt_pending", &interrupt_pending, sizeof interrupt_pending) ||
-      load_symbol(library, "mll_interrupt_taken", &interrupt_taken, sizeof interrupt_taken) ||
-      load_symbol(library, "mll_interrupt_reset", &interrupt_reset, sizeof interrupt_reset))
+  if (!host_symbol(library, "mll_open_core", &host.open_core) || !host_interrupt_load(library))
     return EXIT_FAILURE;
   lua_State *L = luaL_newstate();
   if (!L) {
     fputs("moonlab: out of memory\n", stderr);
     return EXIT_FAILURE;
   }
-  main_state = L;
   lua_pushcfunction(L, protected_main);
   lua_pushlightuserdata(L, &host);
   report(L, lua_pcall(L, 1, 0, 0));

@@ -187,6 +187,18 @@ ml.clamp = function(...) end
 ---source: -
 ml.clone = function(...) end
 
+---ml.complete(line)
+---What the word at the end of a line can become: globals and keywords, fields after a dot, methods
+---after a colon, keys after [", names of files in strings and after $, modules after require,
+---parameters of a recipe that the line names. Reads raw fields and the lists of names that classes
+---keep; runs no code of the user's. At most 1000.
+---@param line string up to the cursor
+---@return list of strings, sorted, each the whole word as it would stand there ("ml.ze" gives
+---"ml.zeros")
+---@return integer the byte of the line where that word begins
+---source: -
+ml.complete = function(...) end
+
 ---concat(list, axis)
 ---Joins tensors along an axis; the other sizes agree.
 ---@param list table of tensors of one dtype

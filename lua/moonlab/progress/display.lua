@@ -10,15 +10,20 @@ local display = {
   shown = -math.huge,       -- when something was last shown
   quiet = false,
   terminal = host ~= nil and host.isatty(2) and os.getenv "TERM" ~= "dumb",
-  -- whether standard output shows colours; https://no-color.org
-  color = host ~= nil and host.isatty(1) and os.getenv "TERM" ~= "dumb"
-    and (os.getenv "NO_COLOR" or "") == "",
   clock = core.now,
   write = function(text)
     io.stdout:flush() -- what was printed before stands before, where both go to one file
     io.stderr:write(text)
   end,
 }
+
+--- Whether a stream (1 standard output, 2 standard error) shows colours; https://no-color.org
+function display.colors(stream)
+  return host ~= nil and host.isatty(stream) and os.getenv "TERM" ~= "dumb"
+    and (os.getenv "NO_COLOR" or "") == ""
+end
+
+display.color = display.colors(1)
 
 local function erase()
   if display.drawn == 0 then return "" end
