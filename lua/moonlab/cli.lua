@@ -36,8 +36,7 @@ function commands.report(...) return require("moonlab.report").command(...) end
 function commands.serve(...) return require("moonlab.serve").command(...) end
 function commands.version() return cli.version() end
 function commands.docs(...)
-  if select("#", ...) > 0 then return usage "docs" end
-  return require("moonlab.docs").command()
+  return require("moonlab.docs").command(...)
 end
 
 --- help NAME: a recipe's parameters and claims, or the entry of a function.
@@ -57,7 +56,7 @@ function commands.help(name, more)
 ./moonlab serve [--port N]           shows the runs in the browser of this machine, as they go
 ./moonlab bench [NAME] [--peers] [--json]
 ./moonlab test                       set-up, build and every test
-./moonlab docs                       writes the API reference
+./moonlab docs [--out DIR]           writes guides, recipes and every name as pages for a browser
 ./moonlab                            the prompt
 ./moonlab script.lua a b             a Lua script; also -e, -i, -l, and - for standard input
 ./moonlab --version                  version, BLAS, instruction set, threads]]

@@ -1,6 +1,8 @@
---- Writes the API reference (lua/moonlab/reference.md) and the LuaLS file (lua/moonlab/meta.lua)
---- from the help texts.
+--- Writes the documentation from the help texts: pages for a browser, the API reference
+--- (lua/moonlab/reference.md), and the LuaLS file (lua/moonlab/meta.lua).
+local core = require "moonlab.core"
 local help = require "moonlab.help"
+local lfs = require "lfs"
 
 local docs = {}
 
@@ -137,13 +139,27 @@ function docs.meta()
   return table.concat(out, "\n") .. "\n"
 end
 
---- ./moonlab docs
-function docs.command()
-  local ml = require "moonlab"
+-- In a source tree the files that are checked in are written as well.
+local function write_reference()
   local folder = debug.getinfo(1, "S").source:match("^@(.*)/docs%.lua$")
-  ml.write_file(folder .. "/reference.md", docs.reference())
-  ml.write_file(folder .. "/meta.lua", docs.meta())
+  if lfs.attributes(folder .. "/../../CMakeLists.txt", "mode") ~= "file" then return end
+  core.write_file(folder .. "/reference.md", docs.reference())
+  core.write_file(folder .. "/meta.lua", docs.meta())
   print(folder .. "/reference.md\n" .. folder .. "/meta.lua")
+end
+
+--- ./moonlab docs [--out DIR]: the result is the exit status.
+function docs.command(flag, dir, more)
+  if more ~= nil or (flag ~= nil and (flag ~= "--out" or dir == nil or dir == "")) then
+    io.stderr:write "usage: ./moonlab docs [--out DIR]\n"
+    return 2
+  end
+  local first, whole = require("moonlab.docs.html").write(dir or "moonlab-docs", parse)
+  print(first)
+  if not whole then
+    io.stderr:write "moonlab: the guides are shown as text; Debian's package cmark renders them\n"
+  end
+  write_reference()
   return 0
 end
 
