@@ -242,7 +242,7 @@ static const mll_fn functions[] = {
     {"param", l_param,
      "param(t)\n"
      "A parameter: it shares t's storage and collects a gradient. No scope releases it.\n"
-     "@param t tensor f32 or f64; what it depends on is left behind\n"
+     "@param t tensor f32 or f64 of any shape; what it depends on is left behind\n"
      "@return tensor the parameter"},
     {"no_grad", l_no_grad,
      "no_grad(f, ...)\n"

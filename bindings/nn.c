@@ -393,7 +393,8 @@ static const mll_fn functions[] = {
      "\n@return tensor [...,N], differentiable"},
     {"activation", l_activation,
      "nn.activation(x, name)\nAn activation by name, element by element.\n@param x tensor f32 or "
-     "f64\n@param name string " ACT "\n@return tensor like x, differentiable\n@source Hendrycks & "
+     "f64 of any shape\n@param name string " ACT
+     "\n@return tensor like x, differentiable\n@source Hendrycks & "
      "Gimpel 2016 (GELU), So et al. 2021 (relu2)"},
     {"layer_norm", l_layer_norm,
      "nn.layer_norm(x, opts)\n(x - mean) / sqrt(var + eps) * gain + shift over the last axis, "
@@ -446,7 +447,8 @@ static const mll_fn functions[] = {
     {"dropout", l_dropout,
      "nn.dropout(x, p, opts)\nEach element becomes 0 with probability p, else x / (1 - p); "
      "advances the generator.\n"
-     "@param x tensor f32 or f64\n@param p number 0 <= p < 1\n@param opts.rng rng\n@return tensor "
+     "@param x tensor f32 or f64, any shape\n@param p number 0 <= p < 1\n@param opts.rng "
+     "rng\n@return tensor "
      "like x, differentiable\n"
      "@source Srivastava et al. 2014"},
     {"conv2d", l_conv2d,

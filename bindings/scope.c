@@ -184,7 +184,7 @@ static const mll_fn functions[] = {
     {"keep", l_keep,
      "keep(t, ...)\n"
      "Takes tensors out of their scope: only the collector or t:release() frees them afterwards.\n"
-     "@param t tensor or table of tensors, at any depth\n"
+     "@param t tensor of any shape, or table of tensors, at any depth\n"
      "@return ... any its arguments"},
     {NULL, NULL, NULL}};
 

@@ -157,10 +157,10 @@ static const mll_fn methods[] = {
      "table or number"},
     {"equal", l_equal,
      "t:equal(u)\nWhether t and u have the same dtype, shape and values; NaN equals NaN.\n@param u "
-     "tensor\n@return boolean"},
+     "tensor of any shape\n@return boolean"},
     {"allclose", l_allclose,
      "t:allclose(u, opts)\nWhether |t - u| <= atol + rtol |u| everywhere, with "
-     "broadcasting.\n@param u tensor of t's dtype\n"
+     "broadcasting.\n@param u tensor of t's dtype, any shape\n"
      "@param opts.rtol number =1e-5 relative tolerance\n@param opts.atol number =1e-8 absolute "
      "tolerance\n"
      "@param opts.equal_nan boolean =false NaN is close to NaN\n@return boolean"},

@@ -284,14 +284,16 @@ const mll_fn mll_tensor_create[] = {
      "them, may stand in the table\n@param value number\n@param opts.dtype string "
      "=\"f64\"\n@return tensor"},
     {"zeros_like", l_zeros_like,
-     "zeros_like(t, opts)\nZeros of t's shape and dtype.\n@param t tensor\n@param opts.dtype "
+     "zeros_like(t, opts)\nZeros of t's shape and dtype.\n@param t tensor of any shape\n@param "
+     "opts.dtype "
      "string =t's\n@return tensor"},
     {"ones_like", l_ones_like,
-     "ones_like(t, opts)\nOnes of t's shape and dtype.\n@param t tensor\n@param opts.dtype string "
+     "ones_like(t, opts)\nOnes of t's shape and dtype.\n@param t tensor of any shape\n@param "
+     "opts.dtype string "
      "=t's\n@return tensor"},
     {"full_like", l_full_like,
      "full_like(t, value, opts)\nA tensor of t's shape and dtype filled with value.\n@param t "
-     "tensor\n@param value number\n"
+     "tensor of any shape\n@param value number\n"
      "@param opts.dtype string =t's\n@return tensor"},
     {"eye", l_eye,
      "eye(n, opts) eye(rows, columns, opts)\nOnes on the diagonal, zeros elsewhere.\n@param n "

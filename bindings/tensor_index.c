@@ -279,14 +279,15 @@ static int l_div_into(lua_State *L) { return update(L, ML_DIV); }
 #define INTO(name, what, more)                                                                     \
   "t:" name "(u, opts)\n" what                                                                     \
   " in place. Parameters change only inside ml.no_grad, results on the tape never.\n"              \
-  "@param u tensor of t's dtype, broadcast to t, or number\n" more "@return tensor t"
+  "@param u tensor of t's dtype, its shape broadcast to t's, or number\n" more "@return tensor t"
 #define ALPHA "@param opts.alpha number =1 multiplies u\n"
 
 const mll_fn mll_tensor_into_methods[] = {
     {"copy_", l_copy,
      "t:copy_(values)\nSets the values of t, which keeps its storage. Parameters change only "
      "inside ml.no_grad.\n"
-     "@param values tensor of t's dtype, broadcast to t; nested table; or number\n@return tensor "
+     "@param values tensor of t's dtype, its shape broadcast to t's; nested table; or "
+     "number\n@return tensor "
      "t"},
     {"fill_", l_fill,
      "t:fill_(value)\nSets every element.\n@param value number (from 1 for dtype index)\n@return "

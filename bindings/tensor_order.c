@@ -171,45 +171,48 @@ const mll_fn mll_tensor_order_both[] = {
      "@return tensor [...,m,n], differentiable"},
     {"sort", l_sort,
      "sort(x, axis, opts)\nSorts along an axis; equal values keep their order, NaN counts as the "
-     "largest (so descending has it first).\n@param x tensor\n"
+     "largest (so descending has it first).\n@param x tensor of any shape\n"
      "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor sorted "
      "values, differentiable\n"
      "@return tensor index, where each came from"},
     {"argsort", l_argsort,
      "argsort(x, axis, opts)\nThe positions that sort x along an axis; equal values keep their "
-     "order, NaN counts as the largest.\n@param x tensor\n"
+     "order, NaN counts as the largest.\n@param x tensor of any shape\n"
      "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor index"},
     {"topk", l_topk,
      "topk(x, k, axis)\nThe k largest values along an axis, largest first; of equals the "
-     "first; NaN counts as the largest.\n@param x tensor\n"
+     "first; NaN counts as the largest.\n@param x tensor of any shape\n"
      "@param k integer 1..size\n@param axis integer =-1\n@return tensor values, "
      "differentiable\n@return tensor index"},
     {"gather", l_gather,
      "gather(x, ids, axis)\nout[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place "
-     "along axis.\n@param x tensor\n"
-     "@param ids tensor index of x's rank (or nested table of positions)\n@param axis integer\n"
+     "along axis.\n@param x tensor of any shape\n"
+     "@param ids tensor index of x's rank, its shape apart from axis (or nested table of "
+     "positions)\n@param axis integer\n"
      "@return tensor of the shape of ids, differentiable\n@source PyTorch's gather"},
     {"index_select", l_index_select,
      "index_select(x, ids, axis)\nThe entries ids of an axis; the axis is replaced by the axes of "
-     "ids.\n@param x tensor\n"
+     "ids.\n@param x tensor of any shape\n"
      "@param ids tensor index of any shape, or table of positions\n@param axis integer =1\n@return "
      "tensor, differentiable\n"
      "@source NumPy's take"},
     {"scatter", l_scatter,
      "scatter(x, ids, values, axis)\nA copy of x with values written at ids along axis; later "
-     "writes win.\n@param x tensor\n"
-     "@param ids tensor index of x's rank, or nested table\n@param values tensor like ids, or "
+     "writes win.\n@param x tensor of any shape\n"
+     "@param ids tensor index of x's rank, its shape apart from axis, or nested table\n@param "
+     "values tensor like ids, or "
      "number\n@param axis integer =1\n"
      "@return tensor like x, differentiable\n@source PyTorch's scatter"},
     {"scatter_add", l_scatter_add,
      "scatter_add(x, ids, values, axis)\nA copy of x with values added at ids along axis, in index "
-     "order.\n@param x tensor\n"
-     "@param ids tensor index of x's rank, or nested table\n@param values tensor like ids, or "
+     "order.\n@param x tensor of any shape\n"
+     "@param ids tensor index of x's rank, its shape apart from axis, or nested table\n@param "
+     "values tensor like ids, or "
      "number\n@param axis integer =1\n"
      "@return tensor like x, differentiable\n@source PyTorch's scatter_add"},
     {"one_hot", l_one_hot,
      "one_hot(ids, classes, opts)\n1 at position ids of a new last axis, else 0.\n@param ids "
-     "tensor index, or table of positions\n"
+     "tensor index of any shape, or table of positions\n"
      "@param classes integer\n@param opts.dtype string =\"f64\" f64, f32 or u8\n@return tensor "
      "[...,classes]"},
     {NULL, NULL, NULL}};

@@ -142,7 +142,7 @@ static int l_log_softmax(lua_State *L) { return softmax(L, true); }
 
 #define REDUCE(name, text, result)                                                                 \
   name "(x, axes, opts)\n" text " over the given axes, or over all elements.\n@param x "           \
-       "tensor\n@param axes integer or table of axes =nil "                                        \
+       "tensor of any shape\n@param axes integer or table of axes =nil "                           \
        "from 1, negative from the end; options may stand in the table\n@param opts.keepdims "      \
        "boolean =false keep "                                                                      \
        "reduced axes with size 1\n@return " result
@@ -173,25 +173,29 @@ const mll_fn mll_tensor_reduce_both[] = {
     {"argmax", l_argmax,
      "argmax(x, axis, opts)\nThe position of the largest value along axis, or in row-major order "
      "over all; the first of equals, "
-     "NaN counts as largest.\n@param x tensor\n@param axis integer =nil from 1\n@param "
+     "NaN counts as largest.\n@param x tensor of any shape\n@param axis integer =nil from "
+     "1\n@param "
      "opts.keepdims boolean =false\n"
      "@return tensor index"},
     {"argmin", l_argmin,
      "argmin(x, axis, opts)\nThe position of the least value along axis, or in row-major order "
      "over all; the first of equals, "
-     "NaN counts as least.\n@param x tensor\n@param axis integer =nil from 1\n@param opts.keepdims "
+     "NaN counts as least.\n@param x tensor of any shape\n@param axis integer =nil from 1\n@param "
+     "opts.keepdims "
      "boolean =false\n"
      "@return tensor index"},
     {"cumsum", l_cumsum,
-     "cumsum(x, axis)\nRunning sums along axis.\n@param x tensor\n@param axis integer (=1 at rank "
+     "cumsum(x, axis)\nRunning sums along axis.\n@param x tensor of any shape\n@param axis integer "
+     "(=1 at rank "
      "1)\n"
      "@return tensor like x, differentiable"},
     {"softmax", l_softmax,
      "softmax(x, axis)\nexp(x) / sum(exp(x)) along axis, without overflow.\n@param x tensor f32 or "
-     "f64\n"
+     "f64 of any shape\n"
      "@param axis integer =-1\n@return tensor like x, differentiable"},
     {"log_softmax", l_log_softmax,
-     "log_softmax(x, axis)\nx - logsumexp(x) along axis.\n@param x tensor f32 or f64\n@param axis "
+     "log_softmax(x, axis)\nx - logsumexp(x) along axis.\n@param x tensor f32 or f64, any "
+     "shape\n@param axis "
      "integer =-1\n"
      "@return tensor like x, differentiable"},
     {NULL, NULL, NULL}};

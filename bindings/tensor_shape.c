@@ -326,60 +326,63 @@ const mll_fn mll_tensor_shape_both[] = {
      "reshape(x, sizes) reshape(x, size, ...)\nThe same values in row-major order under other "
      "sizes; shares storage when "
      "the layout allows it.\n"
-     "@param x tensor\n@param sizes table of integers, or integers; one may be -1\n@return tensor, "
+     "@param x tensor of any shape\n@param sizes table of integers, or integers; one may be "
+     "-1\n@return tensor, "
      "differentiable"},
     {"flatten", l_flatten,
-     "flatten(x, first, last)\nJoins the axes first..last into one.\n@param x tensor\n@param first "
+     "flatten(x, first, last)\nJoins the axes first..last into one.\n@param x tensor of any "
+     "shape\n@param first "
      "integer =1\n"
      "@param last integer =-1\n@return tensor, differentiable"},
     {"permute", l_permute,
      "permute(x, axes) permute(x, axis, ...)\nReorders the axes: axis k of the result is axis "
      "axes[k] of x. Shares "
-     "storage.\n@param x tensor\n"
+     "storage.\n@param x tensor of any shape\n"
      "@param axes table of integers, each axis once\n@return tensor, differentiable"},
     {"transpose", l_transpose,
      "transpose(x, a, b)\nExchanges two axes, the last two by default. Shares storage.\n@param x "
-     "tensor\n@param a integer =-2\n"
+     "tensor of any shape\n@param a integer =-2\n"
      "@param b integer =-1\n@return tensor, differentiable"},
     {"squeeze", l_squeeze,
      "squeeze(x, axis)\nDrops an axis of size 1, or all of them. Shares storage.\n@param x "
-     "tensor\n@param axis integer =nil\n"
+     "tensor of any shape\n@param axis integer =nil\n"
      "@return tensor, differentiable"},
     {"unsqueeze", l_unsqueeze,
      "unsqueeze(x, axis)\nInserts an axis of size 1 that then has this number. Shares "
-     "storage.\n@param x tensor\n"
+     "storage.\n@param x tensor of any shape\n"
      "@param axis integer 1..rank+1, negative from the end\n@return tensor, differentiable"},
     {"broadcast_to", l_broadcast_to,
      "broadcast_to(x, sizes) broadcast_to(x, size, ...)\nRepeats axes of size 1, and leading axes, "
      "without copying.\n@param x "
-     "tensor\n"
+     "tensor of any shape\n"
      "@param sizes table of integers\n@return tensor, differentiable; it cannot be changed in "
      "place"},
     {"narrow", l_narrow,
      "narrow(x, axis, range)\nPositions first..last of one axis. Shares storage.\n@param x "
-     "tensor\n@param axis integer\n"
+     "tensor of any shape\n@param axis integer\n"
      "@param range table {first, last}, both included\n@return tensor, differentiable"},
     {"tril", l_tril,
-     "tril(x, opts)\nThe lower triangle of the last two axes, zeros above.\n@param x tensor, rank "
-     "2 or more\n"
+     "tril(x, opts)\nThe lower triangle of the last two axes, zeros above.\n@param x tensor [..., "
+     "rows, columns]\n"
      "@param opts.diagonal integer =0 the last diagonal kept, 1 above the main one\n@return "
      "tensor, differentiable"},
     {"triu", l_triu,
-     "triu(x, opts)\nThe upper triangle of the last two axes, zeros below.\n@param x tensor, rank "
-     "2 or more\n"
+     "triu(x, opts)\nThe upper triangle of the last two axes, zeros below.\n@param x tensor [..., "
+     "rows, columns]\n"
      "@param opts.diagonal integer =0 the first diagonal kept, 1 above the main one\n@return "
      "tensor, differentiable"},
     {"diagonal", l_diagonal,
      "diagonal(x)\nThe main diagonal.\n@param x tensor [n,n]\n@return tensor [n], differentiable"},
     {"contiguous", l_contiguous,
      "contiguous(x)\nx when its elements lie in row-major order without gaps, else a copy that "
-     "does.\n@param x tensor\n"
+     "does.\n@param x tensor of any shape\n"
      "@return tensor, differentiable"},
     {"clone", l_clone,
-     "clone(x)\nA copy with storage of its own.\n@param x tensor\n@return tensor, differentiable"},
+     "clone(x)\nA copy with storage of its own.\n@param x tensor of any shape\n@return tensor, "
+     "differentiable"},
     {"to", l_to,
      "to(x, dtype)\nx in another dtype; x itself, sharing storage, when it has it already.\n@param "
-     "x tensor\n"
+     "x tensor of any shape\n"
      "@param dtype string \"f64\", \"f32\", \"index\" (whole numbers >= 1) or \"u8\" (0..255, "
      "fractions cut)\n"
      "@return tensor, differentiable between f64 and f32\nRaises on values that do not fit."},
@@ -392,7 +395,8 @@ const mll_fn mll_tensor_shape_both[] = {
      "tensors of one dtype and shape\n"
      "@param axis integer =1 number of the new axis\n@return tensor, differentiable"},
     {"split", l_split,
-     "split(x, parts, axis)\nCuts an axis into parts, which share storage.\n@param x tensor\n"
+     "split(x, parts, axis)\nCuts an axis into parts, which share storage.\n@param x tensor of any "
+     "shape\n"
      "@param parts integer (that many equal parts; must divide the size) or table of sizes\n@param "
      "axis integer =1\n"
      "@return table of tensors, differentiable"},

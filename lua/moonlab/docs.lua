@@ -148,7 +148,8 @@ local function write_reference()
   print(folder .. "/reference.md\n" .. folder .. "/meta.lua")
 end
 
---- ./moonlab docs [--out DIR]: the result is the exit status.
+--- ./moonlab docs [--out DIR]: pages into a folder; without one into moonlab-docs, and the files
+--- that are checked in as well. The result is the exit status.
 function docs.command(flag, dir, more)
   if more ~= nil or (flag ~= nil and (flag ~= "--out" or dir == nil or dir == "")) then
     io.stderr:write "usage: ./moonlab docs [--out DIR]\n"
@@ -159,7 +160,7 @@ function docs.command(flag, dir, more)
   if not whole then
     io.stderr:write "moonlab: the guides are shown as text; Debian's package cmark renders them\n"
   end
-  write_reference()
+  if not dir then write_reference() end
   return 0
 end
 

@@ -19,8 +19,8 @@ ml.acos = function(...) end
 
 ---add(x, y)
 ---x + y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 ml.add = function(...) end
@@ -41,7 +41,7 @@ ml.alignment = function(...) end
 
 ---all(x, axes, opts)
 ---1 when every value is not 0, else 0 over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -51,7 +51,7 @@ ml.all = function(...) end
 
 ---any(x, axes, opts)
 ---1 when some value is not 0, else 0 over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -72,7 +72,7 @@ ml.arange = function(...) end
 ---argmax(x, axis, opts)
 ---The position of the largest value along axis, or in row-major order over all; the first of
 ---equals, NaN counts as largest.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
 ---@return tensor index
@@ -82,7 +82,7 @@ ml.argmax = function(...) end
 ---argmin(x, axis, opts)
 ---The position of the least value along axis, or in row-major order over all; the first of equals,
 ---NaN counts as least.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
 ---@return tensor index
@@ -92,7 +92,7 @@ ml.argmin = function(...) end
 ---argsort(x, axis, opts)
 ---The positions that sort x along an axis; equal values keep their order, NaN counts as the
 ---largest.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =-1
 ---opts.descending boolean =false
 ---@return tensor index
@@ -116,8 +116,8 @@ ml.atan = function(...) end
 ---atan2(x, y)
 ---The angle of the point (y, x) in radians, x first as in C, element by element, with broadcasting
 ---(trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 ml.atan2 = function(...) end
@@ -158,7 +158,7 @@ function bar_methods:update(...) end
 
 ---broadcast_to(x, sizes) broadcast_to(x, size, ...)
 ---Repeats axes of size 1, and leading axes, without copying.
----@param x tensor
+---@param x tensor of any shape
 ---@param sizes table of integers
 ---@return tensor, differentiable; it cannot be changed in place
 ---source: -
@@ -173,7 +173,7 @@ ml.ceil = function(...) end
 
 ---clamp(x, min, max) clamp(x, opts)
 ---x with values below min raised and above max lowered to it; NaN stays.
----@param x tensor
+---@param x tensor of any shape
 ---@param min number =nil
 ---@param max number =nil
 ---@return tensor like x, differentiable
@@ -182,7 +182,7 @@ ml.clamp = function(...) end
 
 ---clone(x)
 ---A copy with storage of its own.
----@param x tensor
+---@param x tensor of any shape
 ---@return tensor, differentiable
 ---source: -
 ml.clone = function(...) end
@@ -209,7 +209,7 @@ ml.concat = function(...) end
 
 ---contiguous(x)
 ---x when its elements lie in row-major order without gaps, else a copy that does.
----@param x tensor
+---@param x tensor of any shape
 ---@return tensor, differentiable
 ---source: -
 ml.contiguous = function(...) end
@@ -286,7 +286,7 @@ function ctx_methods:once(...) end
 
 ---cumsum(x, axis)
 ---Running sums along axis.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer (=1 at rank 1)
 ---@return tensor like x, differentiable
 ---source: -
@@ -314,16 +314,16 @@ ml.diagonal = function(...) end
 
 ---div(x, y)
 ---x / y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 ml.div = function(...) end
 
 ---eq(x, y)
 ---Where x equals y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 ml.eq = function(...) end
@@ -544,7 +544,7 @@ ml.fit.segmented = function(...) end
 
 ---flatten(x, first, last)
 ---Joins the axes first..last into one.
----@param x tensor
+---@param x tensor of any shape
 ---@param first integer =1
 ---@param last integer =-1
 ---@return tensor, differentiable
@@ -569,7 +569,7 @@ ml.full = function(...) end
 
 ---full_like(t, value, opts)
 ---A tensor of t's shape and dtype filled with value.
----@param t tensor
+---@param t tensor of any shape
 ---@param value number
 ---opts.dtype string =t's
 ---@return tensor
@@ -578,8 +578,8 @@ ml.full_like = function(...) end
 
 ---gather(x, ids, axis)
 ---out[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place along axis.
----@param x tensor
----@param ids tensor index of x's rank (or nested table of positions)
+---@param x tensor of any shape
+---@param ids tensor index of x's rank, its shape apart from axis (or nested table of positions)
 ---@param axis integer
 ---@return tensor of the shape of ids, differentiable
 ---source: PyTorch's gather
@@ -587,8 +587,8 @@ ml.gather = function(...) end
 
 ---ge(x, y)
 ---Where x >= y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 ml.ge = function(...) end
@@ -615,8 +615,8 @@ ml.grad_enabled = function(...) end
 
 ---gt(x, y)
 ---Where x > y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 ml.gt = function(...) end
@@ -630,7 +630,7 @@ ml.index = function(...) end
 
 ---index_select(x, ids, axis)
 ---The entries ids of an axis; the axis is replaced by the axes of ids.
----@param x tensor
+---@param x tensor of any shape
 ---@param ids tensor index of any shape, or table of positions
 ---@param axis integer =1
 ---@return tensor, differentiable
@@ -720,15 +720,15 @@ ml.json.write = function(...) end
 
 ---keep(t, ...)
 ---Takes tensors out of their scope: only the collector or t:release() frees them afterwards.
----@param t tensor or table of tensors, at any depth
+---@param t tensor of any shape, or table of tensors, at any depth
 ---@return ... any its arguments
 ---source: -
 ml.keep = function(...) end
 
 ---le(x, y)
 ---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 ml.le = function(...) end
@@ -787,7 +787,7 @@ ml.log2 = function(...) end
 
 ---log_softmax(x, axis)
 ---x - logsumexp(x) along axis.
----@param x tensor f32 or f64
+---@param x tensor f32 or f64, any shape
 ---@param axis integer =-1
 ---@return tensor like x, differentiable
 ---source: -
@@ -795,8 +795,8 @@ ml.log_softmax = function(...) end
 
 ---logical_and(x, y)
 ---Where both are not 0: 1, else 0; with broadcasting.
----@param x tensor u8
----@param y tensor u8
+---@param x tensor u8 of any shape
+---@param y tensor u8 of any shape
 ---@return tensor u8
 ---source: -
 ml.logical_and = function(...) end
@@ -810,23 +810,23 @@ ml.logical_not = function(...) end
 
 ---logical_or(x, y)
 ---Where either is not 0: 1, else 0; with broadcasting.
----@param x tensor u8
----@param y tensor u8
+---@param x tensor u8 of any shape
+---@param y tensor u8 of any shape
 ---@return tensor u8
 ---source: -
 ml.logical_or = function(...) end
 
 ---logical_xor(x, y)
 ---Where one of both is not 0: 1, else 0; with broadcasting.
----@param x tensor u8
----@param y tensor u8
+---@param x tensor u8 of any shape
+---@param y tensor u8 of any shape
 ---@return tensor u8
 ---source: -
 ml.logical_xor = function(...) end
 
 ---logsumexp(x, axes, opts)
 ---log(sum(exp(x))), without overflow over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -836,8 +836,8 @@ ml.logsumexp = function(...) end
 
 ---lt(x, y)
 ---Where x < y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 ml.lt = function(...) end
@@ -862,7 +862,7 @@ ml.matmul_precision = function(...) end
 ---max(x, axes, opts)
 ---The largest value, NaN when there is one; equals share the gradient; over the given axes, or over
 ---all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -873,15 +873,15 @@ ml.max = function(...) end
 ---maximum(x, y)
 ---The larger of x and y, NaN when either is, element by element, with broadcasting (trailing axes
 ---align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 ml.maximum = function(...) end
 
 ---mean(x, axes, opts)
 ---The mean (of u8: a share, in f64) over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -901,7 +901,7 @@ ml.memory = function(...) end
 ---min(x, axes, opts)
 ---The least value, NaN when there is one; equals share the gradient; over the given axes, or over
 ---all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -912,8 +912,8 @@ ml.min = function(...) end
 ---minimum(x, y)
 ---The smaller of x and y, NaN when either is, element by element, with broadcasting (trailing axes
 ---align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 ml.minimum = function(...) end
@@ -984,15 +984,15 @@ function module_methods:zero_grad(...) end
 
 ---mul(x, y)
 ---x * y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 ml.mul = function(...) end
 
 ---narrow(x, axis, range)
 ---Positions first..last of one axis. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer
 ---@param range table {first, last}, both included
 ---@return tensor, differentiable
@@ -1001,8 +1001,8 @@ ml.narrow = function(...) end
 
 ---ne(x, y)
 ---Where x differs from y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 ml.ne = function(...) end
@@ -1180,7 +1180,7 @@ ml.nn.Tanh = function(...) end
 
 ---nn.activation(x, name)
 ---An activation by name, element by element.
----@param x tensor f32 or f64
+---@param x tensor f32 or f64 of any shape
 ---@param name string identity, gelu_tanh, gelu_erf, relu, relu2, silu, softplus, tanh, sigmoid, sin
 ---or erf
 ---@return tensor like x, differentiable
@@ -1238,7 +1238,7 @@ ml.nn.cross_entropy = function(...) end
 
 ---nn.dropout(x, p, opts)
 ---Each element becomes 0 with probability p, else x / (1 - p); advances the generator.
----@param x tensor f32 or f64
+---@param x tensor f32 or f64, any shape
 ---@param p number 0 <= p < 1
 ---opts.rng rng
 ---@return tensor like x, differentiable
@@ -1369,7 +1369,7 @@ ml.no_grad = function(...) end
 ---norm(x, axes, opts)
 ---The Euclidean norm sqrt(sum(x^2)), of gradient 0 where it is 0, over the given axes, or over all
 ---elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -1385,7 +1385,7 @@ ml.now = function(...) end
 
 ---one_hot(ids, classes, opts)
 ---1 at position ids of a new last axis, else 0.
----@param ids tensor index, or table of positions
+---@param ids tensor index of any shape, or table of positions
 ---@param classes integer
 ---opts.dtype string ="f64" f64, f32 or u8
 ---@return tensor [...,classes]
@@ -1402,7 +1402,7 @@ ml.ones = function(...) end
 
 ---ones_like(t, opts)
 ---Ones of t's shape and dtype.
----@param t tensor
+---@param t tensor of any shape
 ---opts.dtype string =t's
 ---@return tensor
 ---source: -
@@ -1570,7 +1570,7 @@ function optimizer_methods:zero_grad(...) end
 
 ---param(t)
 ---A parameter: it shares t's storage and collects a gradient. No scope releases it.
----@param t tensor f32 or f64; what it depends on is left behind
+---@param t tensor f32 or f64 of any shape; what it depends on is left behind
 ---@return tensor the parameter
 ---source: -
 ml.param = function(...) end
@@ -1631,7 +1631,7 @@ ml.peak_rss = function(...) end
 
 ---permute(x, axes) permute(x, axis, ...)
 ---Reorders the axes: axis k of the result is axis axes[k] of x. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes table of integers, each axis once
 ---@return tensor, differentiable
 ---source: -
@@ -1908,15 +1908,15 @@ ml.plrf.problem = function(...) end
 
 ---pow(x, y)
 ---x to the power y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 ml.pow = function(...) end
 
 ---prod(x, axes, opts)
 ---The product over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -2140,7 +2140,7 @@ ml.relu2 = function(...) end
 
 ---reshape(x, sizes) reshape(x, size, ...)
 ---The same values in row-major order under other sizes; shares storage when the layout allows it.
----@param x tensor
+---@param x tensor of any shape
 ---@param sizes table of integers, or integers; one may be -1
 ---@return tensor, differentiable
 ---source: -
@@ -2500,8 +2500,8 @@ ml.save = function(...) end
 
 ---scatter(x, ids, values, axis)
 ---A copy of x with values written at ids along axis; later writes win.
----@param x tensor
----@param ids tensor index of x's rank, or nested table
+---@param x tensor of any shape
+---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
 ---@param axis integer =1
 ---@return tensor like x, differentiable
@@ -2510,8 +2510,8 @@ ml.scatter = function(...) end
 
 ---scatter_add(x, ids, values, axis)
 ---A copy of x with values added at ids along axis, in index order.
----@param x tensor
----@param ids tensor index of x's rank, or nested table
+---@param x tensor of any shape
+---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
 ---@param axis integer =1
 ---@return tensor like x, differentiable
@@ -2606,7 +2606,7 @@ ml.sinh = function(...) end
 
 ---softmax(x, axis)
 ---exp(x) / sum(exp(x)) along axis, without overflow.
----@param x tensor f32 or f64
+---@param x tensor f32 or f64 of any shape
 ---@param axis integer =-1
 ---@return tensor like x, differentiable
 ---source: -
@@ -2676,7 +2676,7 @@ ml.solve.triangular = function(...) end
 ---sort(x, axis, opts)
 ---Sorts along an axis; equal values keep their order, NaN counts as the largest (so descending has
 ---it first).
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =-1
 ---opts.descending boolean =false
 ---@return tensor sorted values, differentiable
@@ -2694,7 +2694,7 @@ ml.sorted = function(...) end
 
 ---split(x, parts, axis)
 ---Cuts an axis into parts, which share storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param parts integer (that many equal parts; must divide the size) or table of sizes
 ---@param axis integer =1
 ---@return table of tensors, differentiable
@@ -2717,7 +2717,7 @@ ml.square = function(...) end
 
 ---squeeze(x, axis)
 ---Drops an axis of size 1, or all of them. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =nil
 ---@return tensor, differentiable
 ---source: -
@@ -3016,7 +3016,7 @@ ml.stats.wilson = function(...) end
 ---std(x, axes, opts)
 ---The standard deviation, sqrt(var), of gradient 0 where it is 0, over the given axes, or over all
 ---elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3027,15 +3027,15 @@ ml.std = function(...) end
 
 ---sub(x, y)
 ---x - y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 ml.sub = function(...) end
 
 ---sum(x, axes, opts)
 ---The sum (of u8: a count, in f64) over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3248,15 +3248,15 @@ function tensor_methods:acos(...) end
 
 ---add(x, y)
 ---x + y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:add(...) end
 
 ---t:add_(u, opts)
 ---Adds u in place. Parameters change only inside ml.no_grad, results on the tape never.
----@param u tensor of t's dtype, broadcast to t, or number
+---@param u tensor of t's dtype, its shape broadcast to t's, or number
 ---opts.alpha number =1 multiplies u
 ---@return tensor t
 ---source: -
@@ -3264,7 +3264,7 @@ function tensor_methods:add_(...) end
 
 ---all(x, axes, opts)
 ---1 when every value is not 0, else 0 over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3274,7 +3274,7 @@ function tensor_methods:all(...) end
 
 ---t:allclose(u, opts)
 ---Whether |t - u| <= atol + rtol |u| everywhere, with broadcasting.
----@param u tensor of t's dtype
+---@param u tensor of t's dtype, any shape
 ---opts.rtol number =1e-5 relative tolerance
 ---opts.atol number =1e-8 absolute tolerance
 ---opts.equal_nan boolean =false NaN is close to NaN
@@ -3284,7 +3284,7 @@ function tensor_methods:allclose(...) end
 
 ---any(x, axes, opts)
 ---1 when some value is not 0, else 0 over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3295,7 +3295,7 @@ function tensor_methods:any(...) end
 ---argmax(x, axis, opts)
 ---The position of the largest value along axis, or in row-major order over all; the first of
 ---equals, NaN counts as largest.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
 ---@return tensor index
@@ -3305,7 +3305,7 @@ function tensor_methods:argmax(...) end
 ---argmin(x, axis, opts)
 ---The position of the least value along axis, or in row-major order over all; the first of equals,
 ---NaN counts as least.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
 ---@return tensor index
@@ -3315,7 +3315,7 @@ function tensor_methods:argmin(...) end
 ---argsort(x, axis, opts)
 ---The positions that sort x along an axis; equal values keep their order, NaN counts as the
 ---largest.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =-1
 ---opts.descending boolean =false
 ---@return tensor index
@@ -3339,8 +3339,8 @@ function tensor_methods:atan(...) end
 ---atan2(x, y)
 ---The angle of the point (y, x) in radians, x first as in C, element by element, with broadcasting
 ---(trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:atan2(...) end
@@ -3357,7 +3357,7 @@ function tensor_methods:backward(...) end
 
 ---broadcast_to(x, sizes) broadcast_to(x, size, ...)
 ---Repeats axes of size 1, and leading axes, without copying.
----@param x tensor
+---@param x tensor of any shape
 ---@param sizes table of integers
 ---@return tensor, differentiable; it cannot be changed in place
 ---source: -
@@ -3372,7 +3372,7 @@ function tensor_methods:ceil(...) end
 
 ---clamp(x, min, max) clamp(x, opts)
 ---x with values below min raised and above max lowered to it; NaN stays.
----@param x tensor
+---@param x tensor of any shape
 ---@param min number =nil
 ---@param max number =nil
 ---@return tensor like x, differentiable
@@ -3381,7 +3381,7 @@ function tensor_methods:clamp(...) end
 
 ---clone(x)
 ---A copy with storage of its own.
----@param x tensor
+---@param x tensor of any shape
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:clone(...) end
@@ -3396,14 +3396,14 @@ function tensor_methods:concat(...) end
 
 ---contiguous(x)
 ---x when its elements lie in row-major order without gaps, else a copy that does.
----@param x tensor
+---@param x tensor of any shape
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:contiguous(...) end
 
 ---t:copy_(values)
 ---Sets the values of t, which keeps its storage. Parameters change only inside ml.no_grad.
----@param values tensor of t's dtype, broadcast to t; nested table; or number
+---@param values tensor of t's dtype, its shape broadcast to t's; nested table; or number
 ---@return tensor t
 ---source: -
 function tensor_methods:copy_(...) end
@@ -3424,7 +3424,7 @@ function tensor_methods:cosh(...) end
 
 ---cumsum(x, axis)
 ---Running sums along axis.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer (=1 at rank 1)
 ---@return tensor like x, differentiable
 ---source: -
@@ -3445,15 +3445,15 @@ function tensor_methods:diagonal(...) end
 
 ---div(x, y)
 ---x / y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:div(...) end
 
 ---t:div_(u, opts)
 ---Divides by u in place. Parameters change only inside ml.no_grad, results on the tape never.
----@param u tensor of t's dtype, broadcast to t, or number
+---@param u tensor of t's dtype, its shape broadcast to t's, or number
 ---@return tensor t
 ---source: -
 function tensor_methods:div_(...) end
@@ -3466,15 +3466,15 @@ function tensor_methods:dtype(...) end
 
 ---eq(x, y)
 ---Where x equals y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 function tensor_methods:eq(...) end
 
 ---t:equal(u)
 ---Whether t and u have the same dtype, shape and values; NaN equals NaN.
----@param u tensor
+---@param u tensor of any shape
 ---@return boolean
 ---source: -
 function tensor_methods:equal(...) end
@@ -3516,7 +3516,7 @@ function tensor_methods:fill_(...) end
 
 ---flatten(x, first, last)
 ---Joins the axes first..last into one.
----@param x tensor
+---@param x tensor of any shape
 ---@param first integer =1
 ---@param last integer =-1
 ---@return tensor, differentiable
@@ -3540,8 +3540,8 @@ function tensor_methods:format(...) end
 
 ---gather(x, ids, axis)
 ---out[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place along axis.
----@param x tensor
----@param ids tensor index of x's rank (or nested table of positions)
+---@param x tensor of any shape
+---@param ids tensor index of x's rank, its shape apart from axis (or nested table of positions)
 ---@param axis integer
 ---@return tensor of the shape of ids, differentiable
 ---source: PyTorch's gather
@@ -3549,8 +3549,8 @@ function tensor_methods:gather(...) end
 
 ---ge(x, y)
 ---Where x >= y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 function tensor_methods:ge(...) end
@@ -3578,15 +3578,15 @@ function tensor_methods:grad(...) end
 
 ---gt(x, y)
 ---Where x > y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 function tensor_methods:gt(...) end
 
 ---index_select(x, ids, axis)
 ---The entries ids of an axis; the axis is replaced by the axes of ids.
----@param x tensor
+---@param x tensor of any shape
 ---@param ids tensor index of any shape, or table of positions
 ---@param axis integer =1
 ---@return tensor, differentiable
@@ -3641,8 +3641,8 @@ function tensor_methods:item(...) end
 
 ---le(x, y)
 ---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 function tensor_methods:le(...) end
@@ -3670,7 +3670,7 @@ function tensor_methods:log2(...) end
 
 ---log_softmax(x, axis)
 ---x - logsumexp(x) along axis.
----@param x tensor f32 or f64
+---@param x tensor f32 or f64, any shape
 ---@param axis integer =-1
 ---@return tensor like x, differentiable
 ---source: -
@@ -3678,8 +3678,8 @@ function tensor_methods:log_softmax(...) end
 
 ---logical_and(x, y)
 ---Where both are not 0: 1, else 0; with broadcasting.
----@param x tensor u8
----@param y tensor u8
+---@param x tensor u8 of any shape
+---@param y tensor u8 of any shape
 ---@return tensor u8
 ---source: -
 function tensor_methods:logical_and(...) end
@@ -3693,23 +3693,23 @@ function tensor_methods:logical_not(...) end
 
 ---logical_or(x, y)
 ---Where either is not 0: 1, else 0; with broadcasting.
----@param x tensor u8
----@param y tensor u8
+---@param x tensor u8 of any shape
+---@param y tensor u8 of any shape
 ---@return tensor u8
 ---source: -
 function tensor_methods:logical_or(...) end
 
 ---logical_xor(x, y)
 ---Where one of both is not 0: 1, else 0; with broadcasting.
----@param x tensor u8
----@param y tensor u8
+---@param x tensor u8 of any shape
+---@param y tensor u8 of any shape
 ---@return tensor u8
 ---source: -
 function tensor_methods:logical_xor(...) end
 
 ---logsumexp(x, axes, opts)
 ---log(sum(exp(x))), without overflow over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3719,8 +3719,8 @@ function tensor_methods:logsumexp(...) end
 
 ---lt(x, y)
 ---Where x < y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 function tensor_methods:lt(...) end
@@ -3737,7 +3737,7 @@ function tensor_methods:matmul(...) end
 ---max(x, axes, opts)
 ---The largest value, NaN when there is one; equals share the gradient; over the given axes, or over
 ---all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3748,15 +3748,15 @@ function tensor_methods:max(...) end
 ---maximum(x, y)
 ---The larger of x and y, NaN when either is, element by element, with broadcasting (trailing axes
 ---align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:maximum(...) end
 
 ---mean(x, axes, opts)
 ---The mean (of u8: a share, in f64) over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3767,7 +3767,7 @@ function tensor_methods:mean(...) end
 ---min(x, axes, opts)
 ---The least value, NaN when there is one; equals share the gradient; over the given axes, or over
 ---all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3778,30 +3778,30 @@ function tensor_methods:min(...) end
 ---minimum(x, y)
 ---The smaller of x and y, NaN when either is, element by element, with broadcasting (trailing axes
 ---align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:minimum(...) end
 
 ---mul(x, y)
 ---x * y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:mul(...) end
 
 ---t:mul_(u, opts)
 ---Multiplies by u in place. Parameters change only inside ml.no_grad, results on the tape never.
----@param u tensor of t's dtype, broadcast to t, or number
+---@param u tensor of t's dtype, its shape broadcast to t's, or number
 ---@return tensor t
 ---source: -
 function tensor_methods:mul_(...) end
 
 ---narrow(x, axis, range)
 ---Positions first..last of one axis. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer
 ---@param range table {first, last}, both included
 ---@return tensor, differentiable
@@ -3810,8 +3810,8 @@ function tensor_methods:narrow(...) end
 
 ---ne(x, y)
 ---Where x differs from y: 1, else 0; with broadcasting. NaN compares as in C.
----@param x tensor or number
----@param y tensor of the same dtype, or number (from 1 beside an index tensor)
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
 ---@return tensor u8
 ---source: -
 function tensor_methods:ne(...) end
@@ -3826,7 +3826,7 @@ function tensor_methods:neg(...) end
 ---norm(x, axes, opts)
 ---The Euclidean norm sqrt(sum(x^2)), of gradient 0 where it is 0, over the given axes, or over all
 ---elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3848,7 +3848,7 @@ function tensor_methods:on_tape(...) end
 
 ---one_hot(ids, classes, opts)
 ---1 at position ids of a new last axis, else 0.
----@param ids tensor index, or table of positions
+---@param ids tensor index of any shape, or table of positions
 ---@param classes integer
 ---opts.dtype string ="f64" f64, f32 or u8
 ---@return tensor [...,classes]
@@ -3857,7 +3857,7 @@ function tensor_methods:one_hot(...) end
 
 ---permute(x, axes) permute(x, axis, ...)
 ---Reorders the axes: axis k of the result is axis axes[k] of x. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes table of integers, each axis once
 ---@return tensor, differentiable
 ---source: -
@@ -3865,15 +3865,15 @@ function tensor_methods:permute(...) end
 
 ---pow(x, y)
 ---x to the power y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:pow(...) end
 
 ---prod(x, axes, opts)
 ---The product over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -3916,7 +3916,7 @@ function tensor_methods:relu2(...) end
 
 ---reshape(x, sizes) reshape(x, size, ...)
 ---The same values in row-major order under other sizes; shares storage when the layout allows it.
----@param x tensor
+---@param x tensor of any shape
 ---@param sizes table of integers, or integers; one may be -1
 ---@return tensor, differentiable
 ---source: -
@@ -3938,8 +3938,8 @@ function tensor_methods:rsqrt(...) end
 
 ---scatter(x, ids, values, axis)
 ---A copy of x with values written at ids along axis; later writes win.
----@param x tensor
----@param ids tensor index of x's rank, or nested table
+---@param x tensor of any shape
+---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
 ---@param axis integer =1
 ---@return tensor like x, differentiable
@@ -3948,8 +3948,8 @@ function tensor_methods:scatter(...) end
 
 ---scatter_add(x, ids, values, axis)
 ---A copy of x with values added at ids along axis, in index order.
----@param x tensor
----@param ids tensor index of x's rank, or nested table
+---@param x tensor of any shape
+---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
 ---@param axis integer =1
 ---@return tensor like x, differentiable
@@ -4020,7 +4020,7 @@ function tensor_methods:size(...) end
 
 ---softmax(x, axis)
 ---exp(x) / sum(exp(x)) along axis, without overflow.
----@param x tensor f32 or f64
+---@param x tensor f32 or f64 of any shape
 ---@param axis integer =-1
 ---@return tensor like x, differentiable
 ---source: -
@@ -4036,7 +4036,7 @@ function tensor_methods:softplus(...) end
 ---sort(x, axis, opts)
 ---Sorts along an axis; equal values keep their order, NaN counts as the largest (so descending has
 ---it first).
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =-1
 ---opts.descending boolean =false
 ---@return tensor sorted values, differentiable
@@ -4046,7 +4046,7 @@ function tensor_methods:sort(...) end
 
 ---split(x, parts, axis)
 ---Cuts an axis into parts, which share storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param parts integer (that many equal parts; must divide the size) or table of sizes
 ---@param axis integer =1
 ---@return table of tensors, differentiable
@@ -4069,7 +4069,7 @@ function tensor_methods:square(...) end
 
 ---squeeze(x, axis)
 ---Drops an axis of size 1, or all of them. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer =nil
 ---@return tensor, differentiable
 ---source: -
@@ -4086,7 +4086,7 @@ function tensor_methods:stack(...) end
 ---std(x, axes, opts)
 ---The standard deviation, sqrt(var), of gradient 0 where it is 0, over the given axes, or over all
 ---elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -4097,15 +4097,15 @@ function tensor_methods:std(...) end
 
 ---sub(x, y)
 ---x - y, element by element, with broadcasting (trailing axes align; each equal or 1).
----@param x tensor or number
----@param y tensor of the same dtype, or number
+---@param x tensor of any shape, or number
+---@param y tensor of the same dtype, its shape broadcast, or number
 ---@return tensor, differentiable
 ---source: -
 function tensor_methods:sub(...) end
 
 ---t:sub_(u, opts)
 ---Subtracts u in place. Parameters change only inside ml.no_grad, results on the tape never.
----@param u tensor of t's dtype, broadcast to t, or number
+---@param u tensor of t's dtype, its shape broadcast to t's, or number
 ---opts.alpha number =1 multiplies u
 ---@return tensor t
 ---source: -
@@ -4113,7 +4113,7 @@ function tensor_methods:sub_(...) end
 
 ---sum(x, axes, opts)
 ---The sum (of u8: a count, in f64) over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -4137,7 +4137,7 @@ function tensor_methods:tanh(...) end
 
 ---to(x, dtype)
 ---x in another dtype; x itself, sharing storage, when it has it already.
----@param x tensor
+---@param x tensor of any shape
 ---@param dtype string "f64", "f32", "index" (whole numbers >= 1) or "u8" (0..255, fractions cut)
 ---@return tensor, differentiable between f64 and f32
 ---Raises on values that do not fit.
@@ -4147,7 +4147,7 @@ function tensor_methods:to(...) end
 ---topk(x, k, axis)
 ---The k largest values along an axis, largest first; of equals the first; NaN counts as the
 ---largest.
----@param x tensor
+---@param x tensor of any shape
 ---@param k integer 1..size
 ---@param axis integer =-1
 ---@return tensor values, differentiable
@@ -4163,7 +4163,7 @@ function tensor_methods:totable(...) end
 
 ---transpose(x, a, b)
 ---Exchanges two axes, the last two by default. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param a integer =-2
 ---@param b integer =-1
 ---@return tensor, differentiable
@@ -4172,7 +4172,7 @@ function tensor_methods:transpose(...) end
 
 ---tril(x, opts)
 ---The lower triangle of the last two axes, zeros above.
----@param x tensor, rank 2 or more
+---@param x tensor [..., rows, columns]
 ---opts.diagonal integer =0 the last diagonal kept, 1 above the main one
 ---@return tensor, differentiable
 ---source: -
@@ -4180,7 +4180,7 @@ function tensor_methods:tril(...) end
 
 ---triu(x, opts)
 ---The upper triangle of the last two axes, zeros below.
----@param x tensor, rank 2 or more
+---@param x tensor [..., rows, columns]
 ---opts.diagonal integer =0 the first diagonal kept, 1 above the main one
 ---@return tensor, differentiable
 ---source: -
@@ -4188,7 +4188,7 @@ function tensor_methods:triu(...) end
 
 ---unsqueeze(x, axis)
 ---Inserts an axis of size 1 that then has this number. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer 1..rank+1, negative from the end
 ---@return tensor, differentiable
 ---source: -
@@ -4196,7 +4196,7 @@ function tensor_methods:unsqueeze(...) end
 
 ---var(x, axes, opts)
 ---The variance, sum((x - mean)^2) / (n - ddof) over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -4207,9 +4207,9 @@ function tensor_methods:var(...) end
 
 ---where(condition, a, b)
 ---a where condition is not 0, else b; all three broadcast.
----@param condition tensor u8
----@param a tensor or number
----@param b tensor of a's dtype, or number
+---@param condition tensor u8 of any shape
+---@param a tensor of any shape, or number
+---@param b tensor of a's dtype and any shape, or number
 ---@return tensor, differentiable in a and b
 ---source: -
 function tensor_methods:where(...) end
@@ -4284,7 +4284,7 @@ ml.threads = function(...) end
 
 ---to(x, dtype)
 ---x in another dtype; x itself, sharing storage, when it has it already.
----@param x tensor
+---@param x tensor of any shape
 ---@param dtype string "f64", "f32", "index" (whole numbers >= 1) or "u8" (0..255, fractions cut)
 ---@return tensor, differentiable between f64 and f32
 ---Raises on values that do not fit.
@@ -4346,7 +4346,7 @@ ml.tokenizer.methods.size = function(...) end
 ---topk(x, k, axis)
 ---The k largest values along an axis, largest first; of equals the first; NaN counts as the
 ---largest.
----@param x tensor
+---@param x tensor of any shape
 ---@param k integer 1..size
 ---@param axis integer =-1
 ---@return tensor values, differentiable
@@ -4538,7 +4538,7 @@ function transformer_methods:zero_grad(...) end
 
 ---transpose(x, a, b)
 ---Exchanges two axes, the last two by default. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param a integer =-2
 ---@param b integer =-1
 ---@return tensor, differentiable
@@ -4547,7 +4547,7 @@ ml.transpose = function(...) end
 
 ---tril(x, opts)
 ---The lower triangle of the last two axes, zeros above.
----@param x tensor, rank 2 or more
+---@param x tensor [..., rows, columns]
 ---opts.diagonal integer =0 the last diagonal kept, 1 above the main one
 ---@return tensor, differentiable
 ---source: -
@@ -4560,7 +4560,7 @@ ml.trim_cache = function(...) end
 
 ---triu(x, opts)
 ---The upper triangle of the last two axes, zeros below.
----@param x tensor, rank 2 or more
+---@param x tensor [..., rows, columns]
 ---opts.diagonal integer =0 the first diagonal kept, 1 above the main one
 ---@return tensor, differentiable
 ---source: -
@@ -4575,7 +4575,7 @@ ml.u8 = function(...) end
 
 ---unsqueeze(x, axis)
 ---Inserts an axis of size 1 that then has this number. Shares storage.
----@param x tensor
+---@param x tensor of any shape
 ---@param axis integer 1..rank+1, negative from the end
 ---@return tensor, differentiable
 ---source: -
@@ -4595,7 +4595,7 @@ ml.value_and_grad = function(...) end
 
 ---var(x, axes, opts)
 ---The variance, sum((x - mean)^2) / (n - ddof) over the given axes, or over all elements.
----@param x tensor
+---@param x tensor of any shape
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
@@ -4612,9 +4612,9 @@ ml.version = function(...) end
 
 ---where(condition, a, b)
 ---a where condition is not 0, else b; all three broadcast.
----@param condition tensor u8
----@param a tensor or number
----@param b tensor of a's dtype, or number
+---@param condition tensor u8 of any shape
+---@param a tensor of any shape, or number
+---@param b tensor of a's dtype and any shape, or number
 ---@return tensor, differentiable in a and b
 ---source: -
 ml.where = function(...) end
@@ -4636,7 +4636,7 @@ ml.zeros = function(...) end
 
 ---zeros_like(t, opts)
 ---Zeros of t's shape and dtype.
----@param t tensor
+---@param t tensor of any shape
 ---opts.dtype string =t's
 ---@return tensor
 ---source: -
