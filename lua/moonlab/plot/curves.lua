@@ -5,6 +5,7 @@ local colour = require "moonlab.plot.colour"
 local figure = require "moonlab.plot.figure"
 local fits = require "moonlab.plot.fits"
 local input = require "moonlab.plot.input"
+local marks = require "moonlab.plot.marks"
 local panel = require "moonlab.plot.panel"
 
 local curves = {}
@@ -162,12 +163,14 @@ local function curve_panel(where, o, cloud, log)
     end
     list[i] = read_series(where, s, i, p, cloud)
   end
+  p.x.whole = #series > 0
+  for _, s in ipairs(series) do p.x.whole = p.x.whole and s.x == nil end
   sequence(where, o, p, list)
   fits.recolour(p)
   fits.envelope(where, o, p, list)
   if cloud then p.x.pad = { 0.04, 0.04 } end
   for _, m in ipairs(p.marks) do
-    if m.markers and not cloud then p.x.pad = { 0.02, 0.02 } end
+    if not cloud and m.kind == "series" and marks.marked(m) then p.x.pad = { 0.02, 0.02 } end
   end
   return panel.finish(where, o, p)
 end
