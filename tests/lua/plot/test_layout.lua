@@ -115,6 +115,16 @@ function T.test_names_at_the_ends_keep_off_rings()
   check.is_true(at.down[1] > ring[3] + 2)
 end
 
+function T.test_a_family_may_have_one_of_another_colour()
+  local fig = ml.plot.lines { sequential = true, zlabel = "size", series = {
+    { y = { 1, 2 }, value = 1 }, { y = { 2, 3 }, value = 2 },
+    { y = { 3, 4 }, colour = "#000000", label = "front" } } }
+  local _, at = words_of(fig)
+  check.is_true(at.front ~= nil and at.size ~= nil)
+  check.raises("1 of 2 series have a value", ml.plot.lines, { sequential = true,
+    series = { { y = { 1 }, value = 1 }, { y = { 1 } } } })
+end
+
 function T.test_cut_names_stay_different()
   local names, counts = {}, {}
   for i = 1, 10 do
