@@ -1,4 +1,6 @@
--- Where the texts, rings and legends of an SVG document of ml.plot lie.
+-- Where the texts, rings and legends of an SVG document of ml.plot lie, and what a run has drawn.
+local check = require "check"
+local lfs = require "lfs"
 local xml = require "xml"
 local text = require "moonlab.plot.text"
 local shapes = {}
@@ -33,6 +35,30 @@ function shapes.read(svg)
     end
   end
   return texts, rings, legends
+end
+
+--- Fails unless a folder holds figures, each with something drawn and no label left out.
+function shapes.check_folder(dir)
+  local found = 0
+  for name in lfs.dir(dir) do
+    if name:find "%.svg$" then
+      local file = assert(io.open(dir .. "/" .. name))
+      local svg = file:read "a"
+      file:close()
+      local root = xml.parse(svg)
+      local marks = 0
+      for _, tag in ipairs { "polyline", "polygon", "circle", "rect" } do
+        marks = marks + #xml.all(root, tag)
+      end
+      if svg:find("no finite point to draw", 1, true) or marks < 4 then
+        check.fail(name .. " shows nothing")
+      end
+      local words = svg:match "%d+ labels left out[^<]*"
+      if words then check.fail(name .. ": " .. words) end
+      found = found + 1
+    end
+  end
+  if found == 0 then check.fail "no figure was drawn" end
 end
 
 return shapes
