@@ -44,7 +44,8 @@ local function panel(p, name, align, rows)
     if layer then series[#series + 1] = { x = p.widths, y = row.values, label = layer } end
   end
   return ml.plot.lines { series = series, log = "xy", base = { x = 2, y = 10 }, legend = "outside",
-    title = ("%s, %s alignment"):format(name:gsub("_", " "), align), xlabel = "width",
+    title = ("%s, %s alignment"):format(name:gsub("_", " "), align == "none" and "no" or align),
+    xlabel = "width",
     ylabel = "RMS of the change" }
 end
 
