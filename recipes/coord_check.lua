@@ -36,6 +36,19 @@ local function least_and_most(r, name, align)
   return math.min(a, b), math.max(a, b)
 end
 
+-- How far each layer's activations moved, over the width.
+local function panel(p, name, align, rows)
+  local series = {}
+  for _, row in ipairs(rows) do
+    local layer = row.what:match "^change (.*)"
+    if layer then series[#series + 1] = { x = p.widths, y = row.values, label = layer } end
+  end
+  return ml.plot.lines { series = series, log = "xy", base = { x = 2, y = 10 }, legend = "outside",
+    title = ("%s, %s alignment"):format(name:gsub("_", " "), align == "none" and "no" or align),
+    xlabel = "width",
+    ylabel = "RMS of the change" }
+end
+
 -- Log alignment ratios of a layer of the small network after training, at one width.
 local function hand_made(width, seed)
   local g = ml.rng(seed):fold("hand made", width)
@@ -59,13 +72,14 @@ return recipe.define {
   smoke = { widths = { 64, 128 }, repeats = 1 },
   full = { seeds = { 1, 2, 3 } },
   run = function(p, ctx)
-    local seeds, found = {}, {}
+    local seeds, found, panels = {}, {}, {}
     for i = 1, p.repeats do seeds[i] = 1000 * p.seed + i end
     for _, a in ipairs(arms) do
       local check = ml.coord_check { name = a[1], align = a[2], model = p.model, widths = p.widths,
         steps = p.steps, lr = p.lr, seeds = seeds, optimizer = "adam" }
       if not ctx.quiet then print(tostring(check) .. "\n") end
       local rows = {}
+      panels[#panels + 1] = panel(p, a[1], a[2], check.rows)
       for i, row in ipairs(check.rows) do
         rows[i] = { what = row.what, slope = row.slope, stderr = row.stderr,
           expected = row.expected }
@@ -73,6 +87,9 @@ return recipe.define {
       end
       found[a[1] .. " " .. a[2]] = rows
     end
+    panels.columns, panels.share, panels.width, panels.height = 3, "y", 1080, 640
+    panels.title = ("activations after %d updates"):format(p.steps)
+    ctx:figure("changes", ml.plot.grid(panels))
     found.rank_one, found.unrelated = hand_made(256, p.seed)
     return found
   end,

@@ -61,18 +61,22 @@ return recipe.define {
   full = { seeds = { 1, 2, 3 } },
   run = function(p, ctx)
     local result = { shift = 0, classes = 0, base = 0 }
+    local names, columns, gaps = {}, {}, {}
+    for i, name in ipairs(layers) do columns[i] = "shift " .. name end
+    for _, name in ipairs { "shift all", "other form", "base width" } do
+      columns[#columns + 1] = name
+    end
     for rule in ml.sorted(rules) do
       local plain = losses(p, rule, p.width, { base_width = p.width })
-      local worst = 0
+      local row = {}
       for _, rho in ipairs(p.rho) do
-        for _, name in ipairs(layers) do
+        for i = 1, #layers + 1 do -- each one, then all
           local found = losses(p, rule, p.width, { base_width = p.width,
-            overrides = shift({ name }, rule, rho) })
-          worst = math.max(worst, gap(found, plain))
+            overrides = shift(layers[i] and { layers[i] } or layers, rule, rho) })
+          row[i] = math.max(row[i] or 0, gap(found, plain))
         end
-        worst = math.max(worst, gap(losses(p, rule, p.width, { base_width = p.width,
-          overrides = shift(layers, rule, rho) }), plain))
       end
+      local worst = math.max(table.unpack(row))
       local function whole(name, base)
         return losses(p, rule, p.width * p.ratio, { name = name, base_width = base })
       end
@@ -83,12 +87,17 @@ return recipe.define {
         base = math.max(base, gap(whole(name, p.width * p.ratio),
           whole("standard", p.width * p.ratio)))
       end
+      table.move({ classes, base }, 1, 2, #row + 1, row)
+      names[#names + 1], gaps[#gaps + 1] = rule, row
       print(("%-11s shift %.1e, standard = ntk and mup = mean field %.1e, at the base width %.1e")
         :format(rule, worst, classes, base))
       ctx:log { rule = rule, shift = worst, classes = classes, base = base }
       result.shift = math.max(result.shift, worst)
       result.classes, result.base = math.max(result.classes, classes), math.max(result.base, base)
     end
+    ctx:figure("gaps", ml.plot.heatmap { z = gaps, xnames = columns, ynames = names, zlog = true,
+      values = true, origin = "upper", title = "largest relative gap of the losses", width = 900,
+      zlabel = "gap; 0 is grey" })
     local wide = p.width * p.ratio
     local function constant(name)
       return losses(p, "adam", wide, { name = name, base_width = p.width, epsilon = "constant" })

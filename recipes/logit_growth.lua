@@ -10,6 +10,12 @@ local function at_step(r, field, step)
   return 0 / 0
 end
 
+-- Two lists in the order of the first.
+local function ascending(x, y)
+  local order = ml.f64(x):argsort(1)
+  return ml.f64(x):index_select(order, 1):totable(), ml.f64(y):index_select(order, 1):totable()
+end
+
 local function rises(list)
   local count = 0
   for i = 2, #list do
@@ -60,7 +66,8 @@ return recipe.define {
       for k, z in ipairs(logits) do words[k] = ("%9.3g"):format(z) end
       print(("%-10g%s  %9.3g, factor %.2f"):format(lr, table.concat(words, " "), row.prediction,
         row.factor))
-      series[#series + 1] = { x = sizes, y = logits, label = ("lr %g"):format(lr) }
+      local x, y = ascending(sizes, logits)
+      series[#series + 1] = { x = x, y = y, label = ("lr %g"):format(lr) }
       if row.prediction == row.prediction then
         series[#series + 1] = { x = { sizes[#sizes] }, y = { row.prediction }, points = true,
           label = ("foretold, %g"):format(lr) }

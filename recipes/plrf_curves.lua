@@ -8,6 +8,9 @@ local function summary(risk)
   return risk:mean(1):totable(), (risk:var(1):sqrt() / math.sqrt(n)):totable()
 end
 
+-- A list of records without that of update 0, which logarithmic axes cannot show.
+local function from_first(list) return table.move(list, 2, #list, 1, {}) end
+
 -- Largest |mean - exact| in standard errors, records without noise left out.
 local function worst_z(mean, se, exact)
   local worst = 0
@@ -106,9 +109,11 @@ return recipe.define {
       result.z, result.secular = math.max(result.z, c.z), math.max(result.secular, c.secular)
       result.scatter = math.max(result.scatter, c.scatter)
       local colour = ({ "#0072B2", "#D55E00", "#009E73", "#CC79A7" })[#series // 3 % 4 + 1]
-      series[#series + 1] = { x = c.steps, y = c.mean, faint = true, colour = colour }
-      series[#series + 1] = { x = c.steps, y = c.exact, label = "d = " .. d, colour = colour }
-      series[#series + 1] = { x = c.steps, y = c.det, dash = true, colour = colour }
+      local steps = from_first(c.steps)
+      series[#series + 1] = { x = steps, y = from_first(c.mean), faint = true, colour = colour }
+      series[#series + 1] = { x = steps, y = from_first(c.exact), label = "d = " .. d,
+        colour = colour }
+      series[#series + 1] = { x = steps, y = from_first(c.det), dash = true, colour = colour }
       local t = curves_of(p, 1.0, 0.3, d, p.seed, p.tail_runs, math.max(10, p.steps // 10))
       result.tail_z = math.max(result.tail_z, t.z)
       result.scatter = math.max(result.scatter, t.scatter)

@@ -71,13 +71,14 @@ return recipe.define {
       ylabel = "loss", log = "xy", sequential = true, zlabel = "compute r B d",
       series = isoflop })
     for k = 1, #sizes, 3 do
-      curves[#curves + 1] = { x = flops, y = near.curves[k], faint = true,
-        label = ("d = %d"):format(sizes[k]) }
+      curves[#curves + 1] = { x = flops, y = near.curves[k], value = sizes[k], markers = false }
     end
     curves[#curves + 1] = { x = near.flops, y = near.loss, colour = "#000000", dash = false,
-      label = ("front, slope %.3f (predicted %.3f)"):format(-near.eta, -near.predicted.eta) }
+      markers = false, label = ("front, slope %.3f (predicted %.3f)"):format(-near.eta,
+        -near.predicted.eta) }
     ctx:figure("front", ml.plot.lines { title = "compute-optimal front", xlabel = "compute r B d",
-      ylabel = "loss", log = "xy", series = curves })
+      ylabel = "loss", log = "xy", sequential = true, zlabel = "parameters d",
+      series = curves })
     ctx:figure("size", ml.plot.lines { title = "best size", xlabel = "compute r B d",
       ylabel = "parameters d", log = "xy", series = {
         { x = near.flops, y = near.size, label = ("slope %.3f (predicted %.3f)"):format(near.xi,

@@ -17,6 +17,15 @@ return recipe.define {
       ctx:log { step = step, loss = r.series.loss[i], max_logit = r.series.max_logit[i],
         grad_rms = r.series.grad_rms[i] }
     end
+    if not ctx.quiet then -- a sweep of thousands has figures of its own
+      local x = r.series.step
+      ctx:figure("training", ml.plot.grid { columns = 3, width = 1080, height = 320,
+        ml.plot.lines { x = x, y = r.series.loss, title = "loss", xlabel = "update" },
+        ml.plot.lines { x = x, y = r.series.max_logit, title = "largest attention logit",
+          xlabel = "update" },
+        ml.plot.lines { x = x, y = r.series.grad_rms, title = "RMS of a gradient", log = "y",
+          xlabel = "update" } })
+    end
     return r
   end,
   claims = {

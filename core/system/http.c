@@ -35,6 +35,7 @@ struct waiting { /* a request, from its first line to the end of its answer */
   char *target;
   struct MHD_Response *answer;
   unsigned status;
+  bool plain; /* the target is such as we answer to */
   bool checked;
 };
 
@@ -131,7 +132,8 @@ static void *on_target(void *ctx, const char *target, struct MHD_Connection *con
   if (!request)
     return NULL;
   request->connection = connection;
-  if (is_plain_target(target)) {
+  request->plain = is_plain_target(target);
+  if (request->plain) {
     size_t n = strlen(target) + 1;
     request->target = ml_alloc(n);
     if (request->target)
@@ -165,8 +167,10 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n");
   if (facts.body)
     return refuse(connection, MHD_HTTP_BAD_REQUEST, "a request without a body, please\n");
-  if (!request->target)
+  if (!request->plain)
     return refuse(connection, MHD_HTTP_BAD_REQUEST, "no such address\n");
+  if (!request->target)
+    return refuse(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory; try again\n");
   MHD_suspend_connection(connection);
   request->next = NULL;
   *server->last = request;
@@ -210,8 +214,11 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **m
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     peer *p = info ? ml_alloc(sizeof *p) : NULL;
     *mine = p;
-    if (!p)
+    if (!p) { /* what we cannot follow we cannot end in time */
+      if (info)
+        (void)shutdown(info->connect_fd, SHUT_RDWR);
       return;
+    }
     p->fd = info->connect_fd;
     p->since = ml_now();
     p->next = server->peers;

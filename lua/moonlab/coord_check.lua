@@ -195,8 +195,8 @@ local names = { "model", "name", "align", "optimizer", "widths", "steps", "seeds
 --- @param opts.seeds list ={ 1, 2 } slopes are those of the mean of log RMS
 --- @param opts.lr number =0.002 at the first width
 --- @param opts.tolerance number =0.15
---- @return table rows = list of { what, slope, stderr, expected, bound = bool, verdict = "as
---- expected"|"differs"|"-" }, slope[what]; prints itself
+--- @return table rows = list of { what, values = one for each width, slope, stderr, expected, bound
+--- = bool, verdict = "as expected"|"differs"|"-" }, slope[what]; prints itself
 --- @source Yang et al. 2021, appendix D.1; Everett et al. 2024, section 3
 local function coord_check(_, opts)
   options.required(where, opts, names)
@@ -246,7 +246,7 @@ local function coord_check(_, opts)
     if finite then slope, stderr = fit.power_law(o.widths, y) end
     local wanted = expected[what]
     local off = wanted and (bounds[what] and slope - wanted or math.abs(slope - wanted))
-    rows[#rows + 1] = { what = what, slope = slope, stderr = stderr, expected = wanted,
+    rows[#rows + 1] = { what = what, values = y, slope = slope, stderr = stderr, expected = wanted,
       bound = bounds[what] or nil,
       verdict = not off and "-" or off <= o.tolerance and "as expected" or "differs" }
     slopes[what] = slope

@@ -232,8 +232,8 @@ ml.contiguous = function(...) end
 ---opts.seeds list ={ 1, 2 } slopes are those of the mean of log RMS
 ---opts.lr number =0.002 at the first width
 ---opts.tolerance number =0.15
----@return table rows = list of { what, slope, stderr, expected, bound = bool, verdict = "as
----expected"|"differs"|"-" }, slope[what]; prints itself
+---@return table rows = list of { what, values = one for each width, slope, stderr, expected, bound
+---= bool, verdict = "as expected"|"differs"|"-" }, slope[what]; prints itself
 ---source: Yang et al. 2021, appendix D.1; Everett et al. 2024, section 3
 ml.coord_check = function(...) end
 
@@ -1729,7 +1729,8 @@ ml.plot.histogram = function(...) end
 ---opts.diverged boolean =false points whose y is not finite stand at the upper edge; or a
 ---list of x
 ---opts.sequential boolean =false colours by order, or by the value of each series with a
----colour bar (logarithmic over more than a factor 20)
+---colour bar (logarithmic over more than a factor 20); a series without value whose colour is
+---given keeps it, and its label
 ---opts.zlabel string =nil of that bar
 ---opts.envelope string =nil the "min" or "max" of all curves, as in IsoFLOP plots
 ---opts.markers boolean =nil a marker at each point; nil: up to 12 points

@@ -7,13 +7,15 @@ local runs = require "moonlab.runs"
 
 local report = {}
 
-local most_runs = 20
+local most_runs = 2000
+local most_long = 20 -- runs of which all is told; of more there is a table
 local most_bytes = 48 * 2 ^ 20 -- of figures
 
 local usage_text = [[
 usage: ./moonlab report ID... [--out DIR] [--file NAME.html]
        writes one HTML file into this folder: claims, curves, figures, results, configuration,
-       samples and how to reproduce; of several runs also what differs, and their curves together
+       samples and how to reproduce; of several runs also what differs, and their curves together;
+       of more than 20 a table to filter and to sort, and the curves of those that are ticked
        --out DIR reads another store than MOONLAB_RUNS or ./runs; the beginning of an ID will do]]
 
 -- ---- the document -----------------------------------------------------------------------------
@@ -55,32 +57,51 @@ local head = [[
 <style nonce="NONCE">
 ]]
 
+-- What the page knows of many runs: a row and coarser curves of each.
+local function about_many(list)
+  local rows, coarse = {}, {}
+  local most = math.max(40, 2 * (6000 // #list))
+  for i, run in ipairs(list) do
+    local follower = curves.follow(run.dir, { most = most, most_curves = 12 })
+    follower:more()
+    rows[i] = content.row_of(run, curves.tail(run.dir))
+    coarse[i] = follower:since(0, 0)
+  end
+  return rows, coarse
+end
+
 --- The report of a list of runs (of ml.runs.open) as HTML; or nil and a message.
 function report.html(list)
   local chart, why = assets.chart()
   if not chart then return nil, why end
-  local budget, all, names = { left = most_bytes }, {}, {}
-  for i, run in ipairs(list) do
-    all[i] = about(run, budget)
-    names[i] = run.id
-  end
-  local title = #list == 1 and names[1] or #list .. " runs"
-  local data = { title = title, runs = all, difference = content.difference(list),
+  local data = { title = #list == 1 and list[1].id or #list .. " runs",
     written = ("written by moonlab %s on %s UTC"):format(core.version().moonlab,
       os.date "!%Y-%m-%d %H:%M") }
+  local scripts = { "common.js", "report.js" }
+  if #list > most_long then
+    data.rows, data.curves = about_many(list)
+    table.insert(scripts, 2, "runs.js")
+  else
+    local budget = { left = most_bytes }
+    data.runs, data.difference = {}, content.difference(list)
+    for i, run in ipairs(list) do data.runs[i] = about(run, budget) end
+  end
   local nonce = assets.nonce()
   local function fill(text)
-    return (text:gsub("NONCE", nonce):gsub("TITLE", function() return assets.escape(title) end))
+    return (text:gsub("NONCE", nonce):gsub("TITLE", function()
+      return assets.escape(data.title)
+    end))
   end
   local script = ('<script nonce="%s">\n'):format(nonce)
-  return table.concat {
-    fill(head), assets.read "page.css", "</style>\n</head>\n<body>\n",
+  local parts = { fill(head), assets.read "page.css", "</style>\n</head>\n<body>\n",
     '<main id="page"><noscript>This report needs JavaScript to draw itself.</noscript></main>\n',
     '<script type="application/json" id="data">', assets.json(data), "</script>\n",
-    script, assets.inline(chart), "\n</script>\n",
-    script, assets.inline(assets.read "common.js"), "</script>\n",
-    script, assets.inline(assets.read "report.js"), "</script>\n</body>\n</html>\n",
-  }
+    script, assets.inline(chart), "\n</script>\n" }
+  for _, name in ipairs(scripts) do
+    table.move({ script, assets.inline(assets.read(name)), "</script>\n" }, 1, 3, #parts + 1, parts)
+  end
+  parts[#parts + 1] = "</body>\n</html>\n"
+  return table.concat(parts)
 end
 
 -- ---- the command ------------------------------------------------------------------------------

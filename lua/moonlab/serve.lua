@@ -45,6 +45,7 @@ local files = {
   ["/"] = { "live.html", "text/html; charset=utf-8" },
   ["/page.css"] = { "page.css", "text/css; charset=utf-8" },
   ["/common.js"] = { "common.js", "text/javascript; charset=utf-8" },
+  ["/runs.js"] = { "runs.js", "text/javascript; charset=utf-8" },
   ["/live.js"] = { "live.js", "text/javascript; charset=utf-8" },
 }
 
@@ -129,14 +130,12 @@ end
 local function turn(server, view)
   local target = server:next(1)
   if not target then return end
-  local answer = table.pack(pcall(serve.answer, view, target))
-  if answer[1] then
-    server:answer(answer[2], answer[3], answer[4])
-    return
-  end
-  if interrupt.is(answer[2]) then error(answer[2], 0) end
-  io.stderr:write(("moonlab: %s: %s\n"):format(target, tostring(answer[2])))
-  server:answer(plain(500, "something went wrong; the terminal says what"))
+  local function answer() server:answer(serve.answer(view, target)) end
+  local ok, message = pcall(answer)
+  if ok then return end
+  if interrupt.is(message) then error(message, 0) end
+  io.stderr:write(("moonlab: %s: %s\n"):format(target, tostring(message)))
+  pcall(server.answer, server, plain(500, "something went wrong; the terminal says what"))
 end
 
 --- ./moonlab serve [words]: the result is the exit status.

@@ -1,5 +1,6 @@
 -- The recipes on random features at their smallest size: their exact and theory claims hold.
 local check = require "check"
+local shapes = require "shapes"
 local T = {}
 
 local host = "build/bin/moonlab"
@@ -26,6 +27,7 @@ for _, name in ipairs { "curves", "front", "phases", "spectrum", "slopes", "expo
           check.fail(line)
         end
       end
+      shapes.check_folder(dir .. "/run")
     end)
   end
 end

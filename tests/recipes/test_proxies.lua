@@ -2,6 +2,7 @@
 -- exact and theory claims hold.
 local ml = require "moonlab"
 local check = require "check"
+local shapes = require "shapes"
 local T = {}
 
 local host = "build/bin/moonlab"
@@ -31,6 +32,7 @@ for _, name in ipairs { "proxy", "lr_sensitivity", "logit_growth", "grad_norm", 
           check.fail(("%s: %s"):format(claim.name, claim.verdict))
         end
       end
+      shapes.check_folder(dir .. "/run")
     end)
   end
 end

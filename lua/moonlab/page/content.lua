@@ -327,4 +327,14 @@ function content.row(listed, values, step, kept)
   return row
 end
 
+--- The row of a run of ml.runs.open; values and step: its last metrics.
+function content.row_of(run, values, step)
+  local config, state, _, status = run:config(), run:state()
+  local function text(v) return v ~= nil and show(v) or nil end
+  return content.row({ id = run.id, state = state, recipe = text(config.recipe),
+    size = text(config.size), started = text(status.started or config.started),
+    seconds = type(status.seconds) == "number" and status.seconds or nil, tags = run:tags(),
+    params = run:params(), seed = config.seed }, values, step, run:results())
+end
+
 return content

@@ -26,9 +26,11 @@ local function reset(self)
   self.generation = (self.generation or 0) + 1
 end
 
---- A follower of the metrics in a run's folder; nothing is read yet.
-function curves.follow(dir)
-  local self = setmetatable({ path = dir .. "/metrics.jsonl", size = 0 }, Follower)
+--- A follower of the metrics in a run's folder; nothing is read yet. o: most buckets of a curve
+--- (even) and most_curves, where fewer are wanted.
+function curves.follow(dir, o)
+  local self = setmetatable({ path = dir .. "/metrics.jsonl", size = 0,
+    most = o and o.most or most, most_curves = o and o.most_curves or most_curves }, Follower)
   reset(self)
   return self
 end
@@ -39,7 +41,7 @@ local function curve_of(self, name, part)
   local key = name .. "\0" .. part
   local curve = self.by_key[key]
   if curve == nil then
-    if #self.list >= most_curves then
+    if #self.list >= self.most_curves then
       self.left_out = self.left_out + 1
       curve = false
     else
@@ -73,7 +75,7 @@ local function add(self, curve, x, y)
   local buckets = curve.buckets
   local last = buckets[#buckets]
   if not last or last[2] >= curve.width then
-    if #buckets >= most then
+    if #buckets >= self.most then
       halve(self, curve)
       buckets = curve.buckets
       last = buckets[#buckets]

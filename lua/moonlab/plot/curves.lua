@@ -5,6 +5,7 @@ local colour = require "moonlab.plot.colour"
 local figure = require "moonlab.plot.figure"
 local fits = require "moonlab.plot.fits"
 local input = require "moonlab.plot.input"
+local marks = require "moonlab.plot.marks"
 local panel = require "moonlab.plot.panel"
 
 local curves = {}
@@ -94,7 +95,8 @@ local function read_series(where, s, i, p, cloud)
   local paint, dash, shape = panel.style(i)
   local m = { kind = "series", x = thinned.x, y = thinned.y, low = thinned.low,
     high = thinned.high, label = label_of(where, s), colour = input.colour(where, s, "colour")
-      or paint, dash = s.dash and { 6, 3 } or s.dash == nil and dash or nil, line = not points,
+      or paint, painted = s.colour ~= nil, line = not points,
+    dash = s.dash and { 6, 3 } or s.dash == nil and dash or nil,
     markers = s.markers, faint = s.faint, thin = s.thin, shape = shape, bars = points,
     value = options.optional(where, s, "value", "number"), kept = thinned.kept,
     size = options.optional(where, s, "size", "number") }
@@ -114,8 +116,10 @@ local function sequence(where, o, p, list)
     return
   end
   local low, high = math.huge, -math.huge
-  local valued = 0
-  for _, m in ipairs(list) do
+  local valued, all = 0, list
+  list = {}
+  for _, m in ipairs(all) do
+    if m.value or not m.painted then list[#list + 1] = m end
     if m.value then
       valued = valued + 1
       low, high = math.min(low, m.value), math.max(high, m.value)
@@ -162,12 +166,14 @@ local function curve_panel(where, o, cloud, log)
     end
     list[i] = read_series(where, s, i, p, cloud)
   end
+  p.x.whole = #series > 0
+  for _, s in ipairs(series) do p.x.whole = p.x.whole and s.x == nil end
   sequence(where, o, p, list)
   fits.recolour(p)
   fits.envelope(where, o, p, list)
   if cloud then p.x.pad = { 0.04, 0.04 } end
   for _, m in ipairs(p.marks) do
-    if m.markers and not cloud then p.x.pad = { 0.02, 0.02 } end
+    if not cloud and m.kind == "series" and marks.marked(m) then p.x.pad = { 0.02, 0.02 } end
   end
   return panel.finish(where, o, p)
 end
@@ -203,7 +209,8 @@ end
 --- @param opts.diverged boolean =false points whose y is not finite stand at the upper edge; or a
 --- list of x
 --- @param opts.sequential boolean =false colours by order, or by the value of each series with a
---- colour bar (logarithmic over more than a factor 20)
+--- colour bar (logarithmic over more than a factor 20); a series without value whose colour is
+--- given keeps it, and its label
 --- @param opts.zlabel string =nil of that bar
 --- @param opts.envelope string =nil the "min" or "max" of all curves, as in IsoFLOP plots
 --- @param opts.markers boolean =nil a marker at each point; nil: up to 12 points

@@ -36,9 +36,18 @@ local function trace_points(g, list)
           end
         end
       end
+      local best = m.optimum
+      if best and g.x:shows(best.x) and g.y:shows(best.y) then
+        local x, y = layout.place(g, best.x, best.y)
+        for k = 0, 8 do points[#points + 1] = { x + 6 * (k % 3 - 1), y + 6 * (k // 3 - 1) } end
+      end
       for _, x in ipairs(m.diverged or {}) do
         if g.x:shows(x) then points[#points + 1] = { layout.place(g, x, 1), g.top + 7 } end
       end
+    elseif m.kind == "note" then
+      local x, y = layout.place(g, m.x, m.y)
+      local half = text.width(m.text, g.small) / 2
+      for k = -2, 2 do points[#points + 1] = { x + half * k / 2, y } end
     elseif m.kind == "rule" then
       for k = 0, 40 do
         local px, py
@@ -58,6 +67,13 @@ local function has(list, kind)
   for _, m in ipairs(list) do
     if m.kind == kind then return m end
   end
+end
+
+-- Those of a list that pass a test, and the others.
+local function split(list, test)
+  local yes, no = {}, {}
+  for _, e in ipairs(list) do table.insert(test(e) and yes or no, e) end
+  return yes, no
 end
 
 local function labelled(p)
@@ -86,8 +102,8 @@ local function empty(scene, p, box, font)
 end
 
 -- Where names go: at the ends of curves, else inside where they hide nothing, else below. Returns
--- the geometry and { entries, ends | inside | flow }.
-local function arrange(scene, p, box, sx, sy, font)
+-- the geometry and { entries, rules, ends | inside | flow }.
+local function arrange(p, box, sx, sy, font)
   local right = p.bar and frame.bar_width(p.bar, box.h, font) or 0
   local g = layout.geometry(p, box, sx, sy, font, right, 0)
   local area = has(p.marks, "regions") or has(p.marks, "cells")
@@ -98,26 +114,55 @@ local function arrange(scene, p, box, sx, sy, font)
   end
   if #plan.entries == 0 then return g, plan end
   local way = p.legend or "auto"
+  local all = plan.entries
   if (way == "auto" or way == "ends") and not p.bar and not area then
-    local ends = layout.ends(g, plan.entries, way == "ends" and 0.6 or 0.3)
+    local upright, others = split(all, function(e) return e.kind == "rule" and e.x ~= nil end)
+    local ends = #others > 0 and layout.ends(g, others, way == "ends" and 0.6 or 0.3)
     local room = 0
     for _, e in ipairs(ends or {}) do room = math.max(room, text.width(e.text, g.small) + 18) end
     if ends then
       local narrower = layout.geometry(p, box, sx, sy, font, room, 0)
-      plan.ends = layout.ends(narrower, plan.entries, 0.6)
-      if plan.ends then return narrower, plan end
+      local without
+      plan.ends = layout.ends(narrower, others, 0.6)
+      plan.rules, without = layout.beside_rules(narrower, upright, trace_points(narrower, p.marks))
+      if plan.ends and #without == 0 then return narrower, plan end
+      plan.ends = nil
     end
   end
+  -- the names of reference lines stand at the lines, those that have no place there in the legend
+  local rules, series = split(all, function(e) return e.kind == "rule" end)
+  local points = trace_points(g, p.marks)
+  local places, without = layout.beside_rules(g, rules, points)
+  plan.rules = places
+  plan.entries = table.move(without, 1, #without, #series + 1, { table.unpack(series) })
+  if #plan.entries == 0 then return g, plan end
   if way ~= "outside" and not area then
     local w, h = layout.legend_size(g, plan.entries)
-    local x, y = layout.free_place(g, w, h, trace_points(g, p.marks), scene)
+    local boxes = {}
+    for i, e in ipairs(plan.rules) do boxes[i] = e.box end
+    local x, y = layout.free_place(g, w, h, points, boxes)
     if x then
       plan.inside = { x = x, y = y, w = w, h = h }
       return g, plan
     end
   end
-  plan.flow = layout.flow(g, plan.entries, 0.34 * box.h)
-  g = layout.geometry(p, box, sx, sy, font, right, plan.flow.height)
+  local function below(entries)
+    plan.entries, plan.flow = entries, layout.flow(g, entries, 0.34 * box.h)
+    return layout.geometry(p, box, sx, sy, font, right, plan.flow.height)
+  end
+  local whole = g
+  if #series > 0 then
+    g = below(series)
+    plan.rules, without = layout.beside_rules(g, rules, trace_points(g, p.marks))
+  end
+  if #without > 0 then
+    g = whole
+    g, plan.rules = below(all), {}
+  end
+  if g.h < 24 then -- no legend in a tiny figure
+    g, plan.flow, plan.rules = whole, nil, {}
+    g.dropped = g.dropped + #plan.entries
+  end
   if area and area.kind == "regions" then regions.labels(g, area) end
   return g, plan
 end
@@ -149,6 +194,10 @@ local function write(scene, p, g, plan, first_diverged)
     local i = plan.inside
     labels.inside(scene, g, plan.entries, i.x, i.y, i.w, i.h)
     table.insert(scene.boxes, { i.x, i.y, i.x + i.w, i.y + i.h })
+  end
+  for _, e in ipairs(plan.rules or {}) do
+    scene:text(e.mark.label, e.x, e.y, { size = g.small, anchor = e.anchor, rotated = e.rotated,
+      paint = marks.words(e.mark), halo = "paper" })
   end
   if plan.ends then labels.ends(scene, g, plan.ends) end
   if plan.flow then
@@ -183,12 +232,13 @@ end
 function draw.panel(scene, p, box, font)
   local sx, sy = panel.scales(p)
   if not sx then return empty(scene, p, box, font) end
-  local g, plan = arrange(scene, p, box, sx, sy, font)
+  local g, plan = arrange(p, box, sx, sy, font)
   if not has(p.marks, "cells") and not has(p.marks, "regions") then frame.lines(scene, g) end
   paint(scene, p, g)
   local first_diverged = marks.diverged(scene, g, p.marks)
   frame.draw(scene, g, p)
   write(scene, p, g, plan, first_diverged)
+  scene.left_out = scene.left_out + g.dropped
 end
 
 return draw

@@ -10,7 +10,8 @@ local fits = {}
 local function with_error(v, stderr)
   local function minus(s) return (s:gsub("^%-", "−")) end
   if not (stderr > 0 and stderr < math.huge) then return minus(("%.4g"):format(v)) end
-  local decimals = math.max(0, math.min(12, 1 - math.floor(math.log(stderr, 10))))
+  if stderr < 1e-6 then return minus(("%.6g ± %.0e"):format(v, stderr)) end
+  local decimals = math.max(0, math.min(7, 1 - math.floor(math.log(stderr, 10))))
   return minus(("%." .. decimals .. "f"):format(v)) .. (" ± %." .. decimals .. "f"):format(stderr)
 end
 fits.with_error = with_error
@@ -177,7 +178,6 @@ function fits.envelope(where, o, p, list)
     end
     if best then mark.x[#mark.x + 1], mark.y[#mark.y + 1] = x, best end
   end
-  if p.bar then mark.label = nil end
   p.marks[#p.marks + 1] = mark
 end
 

@@ -57,10 +57,10 @@ function frame.draw(scene, g, p)
     local x = g.left + g.w * t.at
     x_mark(t.at, 4)
     if g.upright then
-      scene:text(t.label, x + 0.3 * g.small, bottom + g.gap, { size = g.small, anchor = "end",
+      scene:text(t.label, x + 0.3 * g.small, bottom + g.drop, { size = g.small, anchor = "end",
         rotated = true, paint = "soft" })
     else
-      scene:text(t.label, x, bottom + g.gap + text.ascent * g.small, { size = g.small,
+      scene:text(t.label, x, bottom + g.drop + text.ascent * g.small, { size = g.small,
         anchor = "middle", paint = "soft" })
     end
   end
@@ -80,7 +80,7 @@ function frame.draw(scene, g, p)
       + text.ascent * size, { size = size, anchor = "middle", weight = "bold" })
   end
   for i, line in ipairs(g.xlabel) do
-    scene:text(line, centred(line, g.size), bottom + g.gap + g.x_depth + 0.15 * g.size
+    scene:text(line, centred(line, g.size), bottom + g.drop + g.x_depth + 0.35 * g.size
       + (i - 1) * g.line + text.ascent * g.size, { size = g.size, anchor = "middle" })
   end
   for i, line in ipairs(g.ylabel) do
@@ -127,8 +127,9 @@ function frame.bar(scene, g, bar)
   for k = 0, n - 1 do
     local top = g.top + g.h * (1 - (k + 1) / n)
     local over = k < n - 1 and 1 or 0 -- the next one covers it: no seam
+    local color = colour.at(bar.map, (k + 0.5) / n)
     scene:add("rect", { x = x, y = top - over, w = bar_width, h = g.h / n + over,
-      fill = colour.at(bar.map, (k + 0.5) / n), crisp = true })
+      fill = bar.series and { color, 2.2 } or color, crisp = true }) -- as the curves are drawn
   end
   scene:add("rect", { x = x, y = g.top, w = bar_width, h = g.h, stroke = "frame", width = 1 })
   local ticks, widest = bar_ticks(bar, g.h, g.small)

@@ -20,10 +20,10 @@ local function legend_sample(scene, e, x, y, width, size)
   else
     if e.kind == "rule" or e.line or e.fitted then
       scene:add("line", { x1 = x, y1 = y, x2 = x + width, y2 = y, stroke = ink(e),
-        width = e.thin and 1 or 1.8, dash = e.kind == "rule" and { 4, 3 } or e.dash or nil,
+        width = e.thin and 1 or 1.8, dash = e.dash or e.kind == "rule" and { 4, 3 } or nil,
         opacity = e.faint and 0.6 or nil })
     end
-    if e.kind == "series" and (not e.line or e.markers) then
+    if e.kind == "series" and marks.marked(e) then
       marker(scene, e.shape, x + width / 2, y, 3, ink(e))
     end
   end
@@ -72,12 +72,13 @@ function labels.ends(scene, g, list)
   for i, e in ipairs(list) do
     local end_x = g.left + g.w * e.x
     if math.abs(found[i] - wanted[i]) > 3 or x - end_x > 3 then
-      scene:add("path", { points = { { end_x + 2, wanted[i] }, { x + 4, wanted[i] },
+      local away = e.away
+      scene:add("path", { points = { { end_x + away - 4, wanted[i] }, { x + away - 2, wanted[i] },
         { x + 11, found[i] } }, stroke = { e.mark.colour or "soft", 2.2 }, width = 0.8,
         opacity = 0.7 })
       scene:text(e.text, x + 13, found[i] + 0.36 * size, { size = size, paint = words(e.mark) })
     else
-      scene:text(e.text, x + 6, found[i] + 0.36 * size, { size = size, paint = words(e.mark) })
+      scene:text(e.text, x + e.away, found[i] + 0.36 * size, { size = size, paint = words(e.mark) })
     end
   end
 end

@@ -23,6 +23,13 @@ local function ascending(ticks)
   return ticks
 end
 
+-- Labels cut to what there is room for, in a category axis so that they stay different.
+local function shorten_labels(ticks, size, room)
+  local list = {}
+  for i, t in ipairs(ticks) do list[i] = t.label end
+  for i, label in ipairs(text.shorten_apart(list, size, room)) do ticks[i].label = label end
+end
+
 -- The largest number of ticks up to `most` whose labels keep a distance.
 local function fitting(scale, most, length, extent, gap)
   local ticks, minors
@@ -60,10 +67,8 @@ local function x_ticks(scale, width, size, room)
   local most = 0
   local function upright() return text.height(size) end
   local kept = fitting(scale, 2, width, upright, 0)
-  for _, t in ipairs(kept) do
-    t.label = text.shorten(t.label, size, room)
-    most = math.max(most, across(t))
-  end
+  shorten_labels(kept, size, room)
+  for _, t in ipairs(kept) do most = math.max(most, across(t)) end
   return kept, {}, most, true
 end
 
@@ -71,10 +76,8 @@ local function y_ticks(scale, height, size, room)
   local function upright() return text.height(size) end
   local ticks, minors = fitting(scale, math.min(9, height // 28), height, upright, 0.3 * size)
   local widest = 0
-  for _, t in ipairs(ticks) do
-    t.label = text.shorten(t.label, size, room)
-    widest = math.max(widest, text.width(t.label, size))
-  end
+  shorten_labels(ticks, size, room)
+  for _, t in ipairs(ticks) do widest = math.max(widest, text.width(t.label, size)) end
   return ticks, minors, widest
 end
 
@@ -90,12 +93,21 @@ function layout.geometry(p, box, sx, sy, font, right, below)
   g.title = p.title and text.wrap(p.title, font + 1, box.w - side, 2, "bold") or {}
   g.xlabel = p.x.label and text.wrap(p.x.label, font, box.w - side, 2) or {}
   local head = #g.title > 0 and #g.title * 1.25 * (font + 1) + 0.5 * font or 0.6 * font
-  local foot = #g.xlabel > 0 and #g.xlabel * g.line + 0.3 * font or 0.2 * font
+  local foot = #g.xlabel > 0 and #g.xlabel * g.line + 0.5 * font or 0.2 * font
   g.gap = 0.5 * font -- between ticks and their labels
+  g.drop = 0.7 * font -- the same below, past half a label of the other axis
   local depth = text.height(g.small)
   local overhang = 0
+  g.dropped = 0
+  local function cramped() return box.h - head - foot - depth - g.drop - below < 24 end
+  if cramped() and #g.xlabel > 0 then
+    g.dropped, g.xlabel, foot = g.dropped + #g.xlabel, {}, 0.2 * font
+  end
+  if cramped() and #g.title > 0 then
+    g.dropped, g.title, head = g.dropped + #g.title, {}, 0.6 * font
+  end
   for _ = 1, 3 do -- labels change with the room they leave
-    g.h = math.max(10, box.h - head - foot - depth - g.gap - below)
+    g.h = math.max(10, box.h - head - foot - depth - g.drop - below)
     g.ylabel = p.y.label and text.wrap(p.y.label, font, g.h + head, math.max(1, #g.ylabel)) or {}
     g.y_ticks, g.y_minors, g.y_width = y_ticks(sy, g.h, g.small, 0.3 * box.w)
     g.left = box.x + side + g.y_width + g.gap
@@ -109,7 +121,7 @@ function layout.geometry(p, box, sx, sy, font, right, below)
     end
   end
   g.top, g.x_depth, g.side = box.y + head, depth, side
-  g.h = math.max(10, box.h - head - foot - depth - g.gap - below)
+  g.h = math.max(10, box.h - head - foot - depth - g.drop - below)
   return g
 end
 
@@ -122,7 +134,7 @@ end
 -- ---- labels of marks ----------------------------------------------------------------------------
 
 local function last_shown(g, m)
-  if m.kind == "rule" then return m.y and { 1, g.y:at(m.y) } or nil end
+  if m.kind == "rule" then return { 1, g.y:at(m.y) } end
   for i = #m.x, 1, -1 do
     if g.x:shows(m.x[i]) and g.y:shows(m.y[i]) then return { g.x:at(m.x[i]), g.y:at(m.y[i]) } end
   end
@@ -138,7 +150,9 @@ function layout.ends(g, marks, widest_share)
       return nil
     end
     if text.width(m.label, g.small) > widest_share * g.box.w then return nil end
-    list[#list + 1] = { mark = m, x = last[1], at = last[2], text = m.label }
+    local best = m.optimum -- its ring may reach over the frame
+    list[#list + 1] = { mark = m, x = last[1], at = last[2], text = m.label,
+      away = best and g.x:shows(best.x) and g.x:at(best.x) * g.w > g.w - 6 and 11 or 6 }
   end
   if #list * 1.15 * g.small > g.h then return nil end
   return list
@@ -167,6 +181,70 @@ function layout.spread(wanted, gap, low, high)
     for k = 0, group.count - 1 do out[group.first + k] = group.start + k * gap end
   end
   return out
+end
+
+-- Whether a box keeps away from points and from other boxes.
+local function vacant(box, points, boxes)
+  for _, b in ipairs(boxes) do
+    if box[1] < b[3] + 2 and b[1] < box[3] + 2 and box[2] < b[4] + 1 and b[2] < box[4] + 1 then
+      return false
+    end
+  end
+  for _, p in ipairs(points) do
+    if p[1] > box[1] - 3 and p[1] < box[3] + 3 and p[2] > box[2] - 1 and p[2] < box[4] + 1 then
+      return false
+    end
+  end
+  return true
+end
+
+-- Places of a word along a reference line: { x, y, anchor, rotated }, the best first.
+local function along(g, m)
+  local list, off = {}, 0.36 * g.small
+  if m.y then
+    local _, line = layout.place(g, g.x:value(0), m.y)
+    for _, y in ipairs { line - off, line + off + text.ascent * g.small } do
+      list[#list + 1] = { g.left + g.w - 4, y, "end", false }
+      list[#list + 1] = { g.left + 5, y, "start", false }
+      list[#list + 1] = { g.left + g.w / 2, y, "middle", false }
+    end
+  else
+    local line = layout.place(g, m.x, g.y:value(0))
+    local high, low = g.top + 3 + text.ascent * g.small, g.top + g.h - 3 - text.descent * g.small
+    for _, y in ipairs { high, low, g.top + g.h / 2 } do
+      list[#list + 1] = { line + off + 1, y, "start", false }
+      list[#list + 1] = { line - off - 1, y, "end", false }
+    end
+    for _, x in ipairs { line - off, line + off + text.ascent * g.small } do
+      list[#list + 1] = { x, g.top + 4, "end", true }
+      list[#list + 1] = { x, g.top + g.h - 4, "start", true }
+      list[#list + 1] = { x, g.top + g.h / 2, "middle", true }
+    end
+  end
+  return list
+end
+
+--- Names of reference lines at their lines, where they hide nothing: places { mark, x, y, anchor,
+--- rotated, box }, and the marks that have none. points: pixels of what is drawn.
+function layout.beside_rules(g, rules, points)
+  local places, without, boxes = {}, {}, {}
+  for _, m in ipairs(rules) do
+    local found
+    for _, p in ipairs(along(g, m)) do
+      local box = { text.box(m.label, p[1], p[2], g.small, p[3], p[4]) }
+      if box[1] > g.left + 2 and box[3] < g.left + g.w - 2 and box[2] > g.top + 1
+        and box[4] < g.top + g.h - 1 and vacant(box, points, boxes) then
+        found = { mark = m, x = p[1], y = p[2], anchor = p[3], rotated = p[4], box = box }
+        break
+      end
+    end
+    if found then
+      places[#places + 1], boxes[#boxes + 1] = found, found.box
+    else
+      without[#without + 1] = m
+    end
+  end
+  return places, without
 end
 
 -- ---- legend -------------------------------------------------------------------------------------
@@ -205,16 +283,16 @@ function layout.flow(g, entries, room)
   return flow
 end
 
---- A corner or side inside the frame where a box of w x h hides no data, or nil. points: pixels of
---- what is drawn.
-function layout.free_place(g, w, h, points, scene)
+--- A corner or side inside the frame where a box of w x h hides no data and none of the boxes, or
+--- nil. points: pixels of what is drawn.
+function layout.free_place(g, w, h, points, boxes)
   if w > 0.6 * g.w or h > 0.7 * g.h then return nil end
   local m = 0.5 * g.size
   local xs = { g.left + g.w - w - m, g.left + m, g.left + (g.w - w) / 2 }
   local ys = { g.top + m, g.top + g.h - h - m, g.top + (g.h - h) / 2 }
   for _, y in ipairs(ys) do
     for _, x in ipairs(xs) do
-      local free = not scene:collides(x, y, x + w, y + h)
+      local free = vacant({ x, y, x + w, y + h }, {}, boxes)
       for _, p in ipairs(free and points or {}) do
         if p[1] > x - 3 and p[1] < x + w + 3 and p[2] > y - 3 and p[2] < y + h + 3 then
           free = false

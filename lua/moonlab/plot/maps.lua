@@ -107,7 +107,9 @@ end
 local function value_text(v)
   if v ~= v then return "nan" end
   if v == math.floor(v) and math.abs(v) < 1e6 then return (("%d"):format(v):gsub("^%-", "−")) end
-  return (("%.3g"):format(v):gsub("^%-", "−"))
+  local size = math.abs(v)
+  local word = (size >= 999.5 and size < 1e6 and "%.0f" or "%.3g"):format(v)
+  return (word:gsub("e%+?(%-?)0*", "e%1"):gsub("%-", "−"))
 end
 
 local function axis_cells(where, o, p, key, n)
@@ -123,6 +125,7 @@ local function axis_cells(where, o, p, key, n)
   if o[key] ~= nil then return edges_of(where, key, o[key], n, p[key].base) end
   local edges = {}
   for k = 0, n do edges[k + 1] = k + 0.5 end
+  p[key].whole = true
   return edges
 end
 

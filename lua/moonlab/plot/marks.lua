@@ -99,6 +99,12 @@ function marks.error_bars(scene, g, m)
   end
 end
 
+--- Whether a series has a marker at each of its points.
+function marks.marked(m)
+  if m.markers ~= nil then return m.markers end
+  return not m.line or (#m.x <= 12 and not m.counts)
+end
+
 --- A line, its markers, or a cloud of points.
 function marks.curve(scene, g, m)
   local shown = 0
@@ -108,9 +114,7 @@ function marks.curve(scene, g, m)
       scene:add("path", { points = run, stroke = ink(m), width = m.thin and 0.9 or 1.8,
         dash = m.dash or nil, opacity = m.faint and 0.45 or nil })
     end
-    local markers = m.markers
-    if markers == nil then markers = not m.line or shown <= 12 end
-    if markers or #run == 1 then
+    if marks.marked(m) or #run == 1 then
       local many = shown > 400
       for _, p in ipairs(run) do
         marker(scene, m.shape, p[1], p[2], m.size or (many and 1.6 or m.line and 2.6 or 3), ink(m),
@@ -246,7 +250,7 @@ end
 
 --- A dashed line across the frame.
 function marks.rule(scene, g, m)
-  local shape = { stroke = { m.colour or "soft", 2.2 }, width = 1.3, dash = { 4, 3 } }
+  local shape = { stroke = { m.colour or "soft", 2.2 }, width = 1.3, dash = m.dash or { 4, 3 } }
   if m.y then
     local _, y = layout.place(g, g.x:value(0), m.y)
     shape.x1, shape.y1, shape.x2, shape.y2 = g.left, y, g.left + g.w, y

@@ -1,7 +1,7 @@
 --- The description of one panel: axes, and marks in data coordinates. Back ends only read it.
 ---
---- A panel holds title, x and y ({ base = nil, 2 or 10, low, high, label, names, reversed, pad }),
---- legend, bar (colour bar), and marks in drawing order:
+--- A panel holds title, x and y ({ base = nil, 2 or 10, low, high, label, names, reversed, pad,
+--- whole = ticks at whole numbers only }), legend, bar (colour bar), and marks in drawing order:
 ---   kind "series": x, y, low, high (band), label, colour, dash, line, markers, bars (error bars),
 ---     thin, faint, shape, counts and edges (histogram), optimum { x, y, text }, diverged (xs)
 ---   kind "rule": x or y, label, colour
@@ -45,6 +45,7 @@ end
 
 local function read_references(where, o, p)
   local list = options.field(where, o, "references", "table", {})
+  local dashes = { { 4, 3 }, { 1.5, 2.5 }, { 7, 3, 1.5, 3 }, { 10, 4 } }
   for i, r in ipairs(list) do
     if type(r) ~= "table" then
       options.bad(where, 0, "reference %d is %s, wanted a table", i, options.describe(r))
@@ -61,7 +62,7 @@ local function read_references(where, o, p)
         options.describe(v), axis.base and " > 0" or "")
     end
     p.marks[#p.marks + 1] = { kind = "rule", x = r.x, y = r.y, label = input.text(where, r,
-      "label"), colour = input.colour(where, r, "colour") }
+      "label"), colour = input.colour(where, r, "colour"), dash = dashes[(i - 1) % #dashes + 1] }
   end
 end
 
@@ -204,6 +205,7 @@ local function one_scale(axis, range)
   if low > high then low, high = axis.low or high, axis.high or low end
   if not (low <= high) then low, high = high, low end
   local s = scale.new(low, high, axis.base)
+  s.whole = axis.whole
   s.reversed = axis.reversed
   return s
 end

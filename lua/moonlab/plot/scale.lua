@@ -47,7 +47,7 @@ function scale.labeller(step, most)
   end
   if most >= 1e15 or (most > 0 and most < 9.99e-4) then
     local e = math.floor(math.log(most, 10) + 1e-9)
-    if most < 1 and most < 100 * step then e = math.floor(math.log(step, 10) + 1e-9) end
+    if most < 1 and most < 10.5 * step then e = math.floor(math.log(step, 10) + 1e-9) end
     local unit = 10.0 ^ e
     local decimals = decimals_of(step / unit)
     return function(v)
@@ -87,8 +87,8 @@ local function linear(low, high)
     high = math.min(high, greatest) }, Scale)
 end
 
-local function linear_values(low, high, count)
-  local step = nice((high / 2 - low / 2) / (count / 2))
+local function linear_values(low, high, count, least)
+  local step = math.max(nice((high / 2 - low / 2) / (count / 2)), least or 0)
   local values = {}
   for k = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) do
     values[#values + 1] = k * step
@@ -97,7 +97,7 @@ local function linear_values(low, high, count)
 end
 
 local function linear_ticks(self, count)
-  local values, step = linear_values(self.low, self.high, count)
+  local values, step = linear_values(self.low, self.high, count, self.whole and 1)
   local most = 0
   for _, v in ipairs(values) do most = math.max(most, math.abs(v)) end
   local label = scale.labeller(step, most)

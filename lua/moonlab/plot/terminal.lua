@@ -1,4 +1,5 @@
 --- The terminal back end: curves in braille dots, maps in shades, labels where characters are free.
+local characters = require "moonlab.plot.characters"
 local colour = require "moonlab.plot.colour"
 local layout = require "moonlab.plot.layout"
 local panel = require "moonlab.plot.panel"
@@ -6,50 +7,8 @@ local text = require "moonlab.plot.text"
 
 local terminal = {}
 
--- ---- characters ---------------------------------------------------------------------------------
-
-local wide = { { 0x1100, 0x115F }, { 0x2E80, 0xA4CF }, { 0xAC00, 0xD7A3 }, { 0xF900, 0xFAFF },
-  { 0xFE30, 0xFE6F }, { 0xFF00, 0xFF60 }, { 0x1F300, 0x1FAFF } }
-
-local function cells_of(code)
-  if code >= 0x300 and code <= 0x36F then return 0 end
-  for _, range in ipairs(wide) do
-    if code >= range[1] and code <= range[2] then return 2 end
-  end
-  return 1
-end
-
-local function cells(s)
-  local n = 0
-  for _, code in utf8.codes(s) do n = n + cells_of(code) end
-  return n
-end
-
-local function shorten(s, room)
-  if cells(s) <= room then return s end
-  local kept, n = {}, 0
-  for _, code in utf8.codes(s) do
-    if n + cells_of(code) > room - 1 then break end
-    n = n + cells_of(code)
-    kept[#kept + 1] = utf8.char(code)
-  end
-  return room > 0 and table.concat(kept) .. "…" or ""
-end
-
-local function wrap(s, room)
-  local lines, line = {}, nil
-  for word in s:gmatch "%S+" do
-    word = shorten(word, room)
-    local longer = line and line .. " " .. word or word
-    if line and cells(longer) > room then
-      lines[#lines + 1], line = line, word
-    else
-      line = longer
-    end
-  end
-  lines[#lines + 1] = line
-  return lines
-end
+local cells, cells_of = characters.cells, characters.cells_of
+local shorten, shorten_apart, wrap = characters.shorten, characters.shorten_apart, characters.wrap
 
 local function tinted(s, paint)
   return paint and ("\27[38;5;%dm%s\27[0m"):format(colour.terminal(paint), s) or s
@@ -86,12 +45,14 @@ function Canvas:glyph(c, r, s, paint)
   self.glyphs[r][c], self.paints[r][c] = s, paint
 end
 
--- A line of dots between two positions, cut to the canvas first; every `gap`-th is left out.
-function Canvas:line(x1, y1, x2, y2, paint, skip)
+-- A line of dots between two positions; with `dash`, so many dots of every `period` (twice that)
+-- are drawn, counted along the longer axis of the canvas so that pieces of a curve join.
+function Canvas:line(x1, y1, x2, y2, paint, dash, period)
   local steps = math.max(math.abs(x2 - x1), math.abs(y2 - y1))
   if steps > 20 * (self.w * 2 + self.h * 4) then return end
   for k = 0, steps do
-    if not skip or k % (2 * skip) < skip then
+    local along = math.abs(x2 - x1) >= math.abs(y2 - y1) and x1 + k or y1 + k
+    if not dash or along % (period or 2 * dash) < dash then
       local t = steps == 0 and 0 or k / steps
       self:dot(math.floor(x1 + (x2 - x1) * t + 0.5), math.floor(y1 + (y2 - y1) * t + 0.5), paint)
     end
@@ -143,15 +104,45 @@ local function place(v, x, y)
   return math.floor(cut(px) + 0.5), math.floor(cut(py) + 0.5)
 end
 
+-- Bars when alone, else the outline of them.
 local function draw_counts(v, m)
+  local bottom = 4 * v.canvas.h - 1
+  local before = bottom
   for k, count in ipairs(m.counts) do
-    if v.y:shows(count) and count > 0 then
-      local x1, y = place(v, m.edges[k], count)
-      local x2 = place(v, m.edges[k + 1], count)
-      for px = x1, math.max(x1, x2 - 1) do
-        for py = m.alone and y or y, m.alone and 4 * v.canvas.h - 1 or y do
-          v.canvas:dot(px, py, m.colour)
+    local x1, x2, y = (place(v, m.edges[k], 1)), (place(v, m.edges[k + 1], 1)), bottom
+    if v.y:shows(count) and count > 0 then y = math.min(bottom, select(2, place(v, 1, count))) end
+    if m.alone then
+      for px = x1, y < bottom and math.max(x1, x2 - 1) or x1 - 1 do
+        for py = y, bottom do v.canvas:dot(px, py, m.colour) end
+      end
+    else
+      v.canvas:line(x1, before, x1, y, m.colour)
+      v.canvas:line(x1, y, x2, y, m.colour)
+      before = y
+    end
+  end
+  if not m.alone and #m.counts > 0 then
+    local x = place(v, m.edges[#m.edges], 1)
+    v.canvas:line(x, before, x, bottom, m.colour)
+  end
+end
+
+-- The edges of a band, as sparse dots.
+local function draw_band(v, m)
+  for _, list in ipairs { m.low, m.high } do
+    local before
+    for i = 1, #m.x do
+      if v.x:shows(m.x[i]) and v.y:shows(m.y[i]) and v.y:shows(list[i]) then
+        local px, py = place(v, m.x[i], list[i])
+        if m.line and before then
+          v.canvas:line(before[1], before[2], px, py, m.colour, 1, 4)
+        elseif not m.line then
+          local _, middle = place(v, m.x[i], m.y[i])
+          v.canvas:line(px, py, px, middle, m.colour)
         end
+        before = { px, py }
+      else
+        before = nil
       end
     end
   end
@@ -303,10 +294,12 @@ local function ruler(scale, w)
     table.sort(ticks, function(a, b) return a.at < b.at end)
     local stride = count == 1 and 2 or 1
     if scale.kind == "category" then stride = math.max(1, math.ceil(#ticks * 3 / w)) end
-    local parts, taken, fits = {}, 0, true
+    local parts, taken, fits, labels = {}, 0, true, {}
+    for i, t in ipairs(ticks) do labels[i] = text.plain(t.label) end
+    labels = shorten_apart(labels, scale.kind == "category"
+      and math.max(2, w // #ticks * stride - 1) or w)
     for i = 1, #ticks, stride do
-      local label = shorten(text.plain(ticks[i].label),
-        scale.kind == "category" and math.max(2, w // #ticks * stride - 1) or w)
+      local label = labels[i]
       local n = cells(label)
       local column = math.floor(ticks[i].at * (w - 1) + 0.5) - n // 2
       column = math.max(0, math.min(w - n, column))
@@ -323,11 +316,13 @@ end
 
 local function y_labels(scale, h)
   local ticks = scale:ticks(math.max(2, math.min(8, h // 2)))
-  local at_row, widest = {}, 0
-  for _, t in ipairs(ticks) do
+  local at_row, widest, labels = {}, 0, {}
+  for i, t in ipairs(ticks) do labels[i] = text.plain(t.label) end
+  labels = shorten_apart(labels, 16)
+  for i, t in ipairs(ticks) do
     local r = math.max(1, math.min(h, math.floor((1 - t.at) * (4 * h - 1) + 0.5) // 4 + 1))
     if not at_row[r] then
-      at_row[r] = shorten(text.plain(t.label), 16)
+      at_row[r] = labels[i]
       widest = math.max(widest, cells(at_row[r]))
     end
   end
@@ -341,7 +336,7 @@ local function end_labels(v, marks, room)
   for _, m in ipairs(marks) do
     local last
     if m.kind == "rule" then
-      last = m.y and { 1, v.y:at(m.y) }
+      last = { 1, v.y:at(m.y) }
     elseif m.line then
       for i = #m.x, 1, -1 do
         if v.x:shows(m.x[i]) and v.y:shows(m.y[i]) then
@@ -366,12 +361,30 @@ local function end_labels(v, marks, room)
   return at_row
 end
 
+-- Marks with names, and upright reference lines, whose names stand at them.
 local function labelled(p)
-  local list = {}
+  local list, upright = {}, {}
   for _, m in ipairs(p.hide_legend and {} or p.marks) do
-    if m.label and (m.kind == "series" or m.kind == "rule") then list[#list + 1] = m end
+    if m.label and m.kind == "rule" and m.x then
+      upright[#upright + 1] = m
+    elseif m.label and (m.kind == "series" or m.kind == "rule") then
+      list[#list + 1] = m
+    end
   end
-  return list
+  return list, upright
+end
+
+-- Writes the names of upright lines beside them, near the top; adds those without room to a list.
+local function name_upright(v, upright, list)
+  for _, m in ipairs(upright) do
+    local c = place(v, m.x, v.y:value(0)) // 2 + 1
+    local n = cells(text.plain(m.label))
+    local done = false
+    for r = 1, math.min(v.h, 3) do
+      done = done or v.canvas:word(c + 2, r, m.label) or v.canvas:word(c - n - 1, r, m.label)
+    end
+    if not done then list[#list + 1] = m end
+  end
 end
 
 -- Names below: with markers or colours where those tell them apart, else by where they end.
@@ -422,10 +435,14 @@ local function panel_lines(p, columns, rows, color)
   local at_row, margin = y_labels(sy, h)
   if margin > columns // 3 then
     margin = columns // 3
-    for r, label in pairs(at_row) do at_row[r] = shorten(label, margin) end
+    local rows_of, names = {}, {}
+    for r, label in pairs(at_row) do
+      rows_of[#rows_of + 1], names[#names + 1] = r, label
+    end
+    for i, label in ipairs(shorten_apart(names, margin)) do at_row[rows_of[i]] = label end
   end
   local v = { x = sx, y = sy, h = h }
-  local marks = labelled(p)
+  local marks, upright = labelled(p)
   local widest = 0
   for _, m in ipairs(marks) do widest = math.max(widest, cells(text.plain(m.label))) end
   local ends = end_labels(v, marks, math.max(0, columns * 3 // 10))
@@ -446,19 +463,24 @@ local function panel_lines(p, columns, rows, color)
         v.canvas:line(px, 0, px, 4 * h - 1, m.colour, 2)
       end
     elseif m.kind == "series" then
+      if m.low then draw_band(v, m) end
       draw_series(v, m)
     end
   end
+  local unnamed, signs = {}, {}
+  name_upright(v, upright, unnamed)
   for _, m in ipairs(p.marks) do
     if m.kind == "series" then
       for _, x in ipairs(m.diverged or {}) do
         if sx:shows(x) then
           v.canvas:glyph(place(v, x, sy:value(0)) // 2 + 1, 1, "△", m.colour)
+          signs[1] = "△ diverged"
         end
       end
       if m.optimum and sx:shows(m.optimum.x) and sy:shows(m.optimum.y) then
         local px, py = place(v, m.optimum.x, m.optimum.y)
         v.canvas:glyph(px // 2 + 1, py // 4 + 1, "◎", m.colour)
+        signs[2] = "◎ optimum"
       end
     elseif m.kind == "note" then
       local px, py = place(v, m.x, m.y)
@@ -497,10 +519,11 @@ local function panel_lines(p, columns, rows, color)
       put(line)
     end
   end
-  if #marks > 0 and not ends then
-    local words = legend_words(v, marks, color)
-    for _, line in ipairs(wrap(words, columns)) do put(line) end
-  end
+  if ends then marks = unnamed else table.move(unnamed, 1, #unnamed, #marks + 1, marks) end
+  local words = {}
+  if #marks > 0 then words[1] = legend_words(v, marks, color) end
+  for k = 1, 2 do words[#words + 1] = signs[k] end
+  for _, line in ipairs(wrap(table.concat(words, "   "), columns)) do put(line) end
   if #legend > 0 then
     for _, line in ipairs(wrap(table.concat(legend, "   "), columns)) do put(line) end
   end

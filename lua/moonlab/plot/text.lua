@@ -81,6 +81,36 @@ function text.shorten(t, size, room, weight)
   return (t:sub(1, low == #ends and #t or ends[low + 1]):gsub("%s+$", "")) .. "…"
 end
 
+-- The text without its middle, at most `room` wide.
+local function without_middle(t, size, room)
+  local at = {}
+  for position in utf8.codes(t) do at[#at + 1] = position end
+  at[#at + 1] = #t + 1
+  local n = #at - 1
+  for kept = n - 1, 2, -1 do
+    local tail = (kept + 1) // 2 -- what tells names apart is at their ends more often
+    local short = t:sub(1, at[kept - tail + 1] - 1) .. "…" .. t:sub(at[n - tail + 1])
+    if text.width(short, size) <= room then return short end
+  end
+  return text.shorten(t, size, room)
+end
+
+--- Texts at most `room` wide each; those that only their ends tell apart lose their middle.
+function text.shorten_apart(list, size, room)
+  local short, owner, alike = {}, {}, false
+  for i, t in ipairs(list) do
+    short[i] = text.shorten(t, size, room)
+    local whole, plain = text.plain(t), text.plain(short[i])
+    alike = alike or (owner[plain] ~= nil and owner[plain] ~= whole)
+    owner[plain] = whole
+  end
+  if not alike then return short end
+  for i, t in ipairs(list) do
+    if text.width(t, size) > room then short[i] = without_middle(text.plain(t), size, room) end
+  end
+  return short
+end
+
 --- Lines of at most `room`, broken at blanks, at most `most` of them, the last one shortened.
 function text.wrap(t, size, room, most, weight)
   if type(t) ~= "string" then return { text.shorten(t, size, room, weight) } end

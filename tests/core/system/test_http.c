@@ -248,6 +248,44 @@ static void test_bad_answers_and_ports(void) { /* property */
   stop();
 }
 
+/* Each of our allocations fails in turn: the request is refused or its connection ends, the server
+ * goes on, and nothing is left over. */
+static void test_allocation_failures(void) { /* property */
+  char answer[8192];
+  ml_error err;
+  int64_t base = ml_alloc_count();
+  int refused = 0, ended = 0, answered = 0;
+  for (int64_t k = 1;; k++) {
+    if (!start())
+      return;
+    ml_inject_alloc_failure(k, false);
+    int came = ask("GET /a HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", answer, sizeof answer);
+    int64_t seen = ml_inject_count();
+    ml_inject_alloc_failure(0, false);
+    if (came)
+      answered++;
+    else if (strstr(answer, " 503 "))
+      refused++;
+    else {
+      CHECK_STRING(answer, "");
+      ended++;
+    }
+    CHECK_EQ(ask("GET /b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", answer, sizeof answer), 1);
+    CHECK_HAS(answer, "asked /b");
+    stop();
+    if (seen < k)
+      break;
+  }
+  CHECK_EQ(answered, 1); /* the last round, in which nothing failed */
+  CHECK_EQ(refused, 1);
+  CHECK(ended >= 2);
+  ml_inject_alloc_failure(1, false);
+  CHECK_FAIL(ml_http_open(&server, 0, &err), ML_ENOMEM);
+  ml_inject_alloc_failure(0, false);
+  CHECK(server == NULL);
+  CHECK_EQ(ml_alloc_count(), base);
+}
+
 static void test_the_chart_library_is_whole(void) { /* property */
   size_t bytes = 0;
   const char *text = ml_chart_library(&bytes);
@@ -257,4 +295,5 @@ static void test_the_chart_library_is_whole(void) { /* property */
 
 CHECK_MAIN(test_a_request_is_handed_out_and_answered, test_strangers_are_refused,
            test_only_get_without_a_body, test_sizes_are_bounded, test_many_connections,
-           test_who_asked_may_go, test_bad_answers_and_ports, test_the_chart_library_is_whole)
+           test_who_asked_may_go, test_bad_answers_and_ports, test_allocation_failures,
+           test_the_chart_library_is_whole)

@@ -125,6 +125,14 @@ function T.test_reports() -- property
     has(check_report(dir, { list[1] }, 1200, 1), "not shown")
     has(check_report(dir, list, 500, 1), "What differs")
     has(check_report(dir, { list[2] }, 1200, 0), "Claims") -- no metrics: no chart
+    stores.make(dir .. "/more", 1000)
+    stores.hostile(dir .. "/more")
+    list[1] = ml.runs.open("hostile", { store = dir .. "/more" })
+    for i = 1, 1000 do
+      list[i + 1] = ml.runs.open(("demo-%04d"):format(i), { store = dir .. "/more" })
+      if i == 19 then has(check_report(dir, list, 1200, 1), "20 runs") end
+    end
+    has(check_report(dir, list, 1200, 1), "1001 runs")
   end)
 end
 

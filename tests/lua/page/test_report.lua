@@ -53,6 +53,27 @@ function T.test_several_runs_side_by_side() -- property
   end)
 end
 
+function T.test_many_runs_are_a_table() -- property
+  check.in_folder(function(dir)
+    stores.make(dir .. "/runs", 21)
+    local words = {}
+    for i = 1, 21 do words[i] = ("demo-%04d"):format(i) end
+    local _, status = program.run(dir, "report --file many.html " .. table.concat(words, " "))
+    check.equal(status, 0)
+    local html = program.read(dir .. "/many.html")
+    check.equal(count(html, "<script"), 5) -- the data, the chart library, three of ours
+    local data = data_of(html)
+    check.is_nil(data.runs)
+    check.equal(#data.rows, 21)
+    check.equal(data.rows[3].id, "demo-0003")
+    check.equal(data.rows[3].params.width, 16)
+    check.equal(data.rows[3].claims, "0 of 1 shown")
+    check.equal(data.rows[3].values.final, 3)
+    check.equal(data.curves[3].curves[1].name, "loss")
+    check.equal(data.curves[3].curves[1].count, 30)
+  end)
+end
+
 function T.test_a_hostile_run_stays_text() -- property
   check.in_folder(function(dir)
     stores.hostile(dir .. "/runs")

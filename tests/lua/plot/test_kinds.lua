@@ -92,7 +92,7 @@ function T.test_diverged_points_stand_at_the_edge()
   end
   check.is_true(words.diverged ~= nil)
   local _, count = fig:text():gsub("△", "")
-  check.equal(count, 2)
+  check.equal(count, 3) -- and its meaning below
 end
 
 function T.test_envelope() -- analytic: the lesser of two crossing lines

@@ -3,30 +3,12 @@
 local ml = require "moonlab"
 local check = require "check"
 local xml = require "xml"
-local text = require "moonlab.plot.text"
 local figures = require "figures"
+local shapes = require "shapes"
 local T = {}
 
--- Boxes of the texts of a document, { left, top, right, bottom, words }.
-local function boxes_of(root)
-  local boxes = {}
-  for _, e in ipairs(xml.all(root, "text")) do
-    local a = e.attributes
-    local size = tonumber(a["font-size"])
-    local words = e.text
-    if e[1] then -- an exponent
-      local raised = e[1].text
-      words = { words:sub(1, #words - #raised), { raised = raised } }
-    end
-    local l, t, r, b = text.box(words, tonumber(a.x), tonumber(a.y), size, a["text-anchor"],
-      a.transform ~= nil, a["font-weight"])
-    boxes[#boxes + 1] = { l, t, r, b, words = e.text }
-  end
-  return boxes
-end
-
 local function check_layout(name, root, width, height)
-  local boxes = boxes_of(root)
+  local boxes = shapes.read(root)
   for i, a in ipairs(boxes) do
     if a[1] < -0.5 or a[2] < -0.5 or a[3] > width + 0.5 or a[4] > height + 0.5 then
       check.fail(("%s, %dx%d: '%s' leaves the picture: %.1f %.1f %.1f %.1f"):format(name, width,

@@ -57,4 +57,49 @@ function T.test_shades_of_a_map()
   check.is_true(text:find("0 ░▒▓█ 1", 1, true) ~= nil)
 end
 
+function T.test_upright_reference_lines_are_named_at_the_line()
+  local text = ml.plot.lines { y = { 1, 2, 3, 4 }, label = "curve", references = {
+    { x = 2, label = "switch" }, { y = 2.5, label = "level" } } }:text(60, 12)
+  check.is_true(text:find("⠃ switch", 1, true) ~= nil)
+  check.is_true(text:find(" level\n", 1, true) ~= nil and text:find(" curve\n", 1, true) ~= nil)
+end
+
+function T.test_signs_are_explained()
+  local text = ml.plot.lines { x = { 1, 2, 3, 4 }, y = { 3, 1, 2, 0 / 0 }, optimum = "min",
+    diverged = true }:text(60, 12)
+  check.is_true(text:find("△ diverged ◎ optimum", 1, true) ~= nil)
+  check.is_nil(ml.plot.lines({ y = { 3, 1, 2 } }):text(60, 12):find "diverged")
+end
+
+function T.test_outlines_of_histograms_are_closed()
+  local text = ml.plot.histogram { bins = { 0, 1, 2 }, series = { { x = { 0.5, 0.5, 0.5, 1.5 } },
+    { x = { 1.5 } } } }:text(40, 14)
+  local upright = 0 -- rows with the step between the two bins
+  for line in text:gmatch "[^\n]+" do
+    if line:find "⡇" or line:find "⢸" then upright = upright + 1 end
+  end
+  check.is_true(upright >= 4)
+end
+
+function T.test_bands_are_seen()
+  local o = { y = { 5, 5, 5 }, ylim = { 0, 10 } }
+  local plain = ml.plot.lines(o):text(40, 12)
+  o.yerr = { 3, 3, 3 }
+  local band = ml.plot.lines(o):text(40, 12)
+  check.is_true(plain ~= band)
+  local rows = 0
+  for line in band:gmatch "[^\n]+" do
+    if line:match "│.*[^ ]" and line:find "│" then
+      rows = rows + (line:match("│(.*)$"):find "[^ ]" and 1 or 0)
+    end
+  end
+  check.is_true(rows == 3)
+end
+
+function T.test_cut_names_stay_different()
+  local text = ml.plot.heatmap { z = { { 1, 2 }, { 3, 4 } }, xnames = { "a b", "c d" }, ynames = {
+    "one and the same beginning, first", "one and the same beginning, second" } }:text(60, 8)
+  check.is_true(text:find(" first", 1, true) ~= nil and text:find("second", 1, true) ~= nil)
+end
+
 return T
