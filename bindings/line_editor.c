@@ -29,7 +29,7 @@ static struct {
   void (*cleanup)(void); /* these may be missing */
   void (*free_line_state)(void);
   char **line, **word_break;
-  int *point, *catch_signals, *append, *attempted_over;
+  int *point, *catch_signals, *append, *attempted_over, *suppress_quote;
   completion **attempted;
 } editor;
 
@@ -62,6 +62,7 @@ static bool take_symbols(void) {
   TAKE(catch_signals, "rl_catch_signals");
   TAKE(append, "rl_completion_append_character");
   TAKE(attempted_over, "rl_attempted_completion_over");
+  TAKE(suppress_quote, "rl_completion_suppress_quote");
   TAKE(attempted, "rl_attempted_completion_function");
   return editor.install && editor.remove && editor.read_char && editor.add_history && editor.line &&
          editor.point;
@@ -172,6 +173,8 @@ static char **complete(const char *text, int from, int end) {
     *editor.attempted_over = 1; /* no names of files where ours finds nothing */
   if (editor.append)
     *editor.append = '\0';
+  if (editor.suppress_quote)
+    *editor.suppress_quote = 1;
   if (lua_checkstack(state, 8) && ask(*editor.line, end, &start))
     matches = matches_of(*editor.line, from, start);
   lua_settop(state, top);

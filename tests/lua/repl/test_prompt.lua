@@ -55,10 +55,13 @@ function T.test_completion_at_the_keyboard()
   for _, editor in ipairs(editors()) do
     if editor ~= "none" then
       check.in_folder(function(dir)
+        program.write(dir .. "/some file", "1234567")
         local out = session(dir, { { "xyz = ml.ones { 2 }" }, { keys = "xyz:cumsu\t" }, "cumsum",
-          { "():sum():item()" }, { keys = "ml.stats.wils\t" }, "wilson", { "(0, 10)" } },
+          { "():sum():item()" },
+          { keys = "#io.open('some fi\t" }, "some file", { "'):read 'a' + 70" }, { keys = "ml.stats.wils\t" }, "wilson", { "(0, 10)" } },
           { MOONLAB_EDITOR = editor })
         program.has(out, "\n3.0\n")
+        program.has(out, "\n77\n")
         program.has(out, "\n0.0\n0.27")
       end)
     end
