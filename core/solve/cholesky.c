@@ -7,7 +7,21 @@
 
 enum { BLOCK = 64 };
 
-ml_status ml_solve_cholesky(double *A, int64_t n, ml_error *err) {
+/* The inverse of the lower triangle of D [b,b], stride n, into inverse [b,b]; zeros above. */
+static void invert_lower(double *inverse, const double *D, int64_t b, int64_t n) {
+  memset(inverse, 0, (size_t)(b * b) * sizeof *inverse);
+  for (int64_t i = 0; i < b; i++) {
+    for (int64_t p = 0; p < i; p++)
+      for (int64_t j = 0; j <= p; j++)
+        inverse[i * b + j] -= D[i * n + p] * inverse[p * b + j];
+    inverse[i * b + i] = 1;
+    for (int64_t j = 0; j <= i; j++)
+      inverse[i * b + j] /= D[i * n + i];
+  }
+}
+
+static ml_status factor(double *A, int64_t n, double *panel, ml_error *err) {
+  double inverse[BLOCK * BLOCK];
   for (int64_t k = 0; k < n; k += BLOCK) {
     ML_POLL(err);
     const int64_t b = n - k < BLOCK ? n - k : BLOCK, rest = n - k - b;
@@ -31,13 +45,10 @@ ml_status ml_solve_cholesky(double *A, int64_t n, ml_error *err) {
     if (!rest)
       break;
     double *below = A + (k + b) * n + k;
-    for (int64_t i = 0; i < rest; i++) /* rows times D^-T */
-      for (int64_t j = 0; j < b; j++) {
-        double x = below[i * n + j];
-        for (int64_t p = 0; p < j; p++)
-          x -= below[i * n + p] * D[j * n + p];
-        below[i * n + j] = x / D[j * n + j];
-      }
+    invert_lower(inverse, D, b, n);
+    for (int64_t i = 0; i < rest; i++)
+      memcpy(panel + i * b, below + i * n, (size_t)b * sizeof *panel);
+    ml_gemm(ML_F64, false, true, rest, b, b, 1, panel, b, inverse, b, 0, below, n);
     for (int64_t i = 0; i < rest; i += 256) { /* strips of the lower triangle */
       const int64_t rows = rest - i < 256 ? rest - i : 256;
       ml_gemm(ML_F64, false, true, rows, i + rows, b, -1, below + i * n, n, below, n, 1,
@@ -48,6 +59,17 @@ ml_status ml_solve_cholesky(double *A, int64_t n, ml_error *err) {
   for (int64_t i = 0; i < n; i++)
     memset(A + i * n + i + 1, 0, (size_t)(n - i - 1) * sizeof *A);
   return ML_OK;
+}
+
+ml_status ml_solve_cholesky(double *A, int64_t n, ml_error *err) {
+  if (n == 0)
+    return ML_OK;
+  double *panel = ml_block_new((size_t)(n * BLOCK) * sizeof *panel);
+  if (!panel)
+    return ml_fail(err, ML_ENOMEM, 0, "out of memory for %lld doubles", (long long)(n * BLOCK));
+  ml_status status = factor(A, n, panel, err);
+  ml_block_free(panel);
+  return status;
 }
 
 ml_status ml_solve_triangular(double *B, const double *L, bool transposed, int64_t n, int64_t c,

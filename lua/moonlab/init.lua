@@ -29,6 +29,7 @@ local modules = {
   coord_check = "moonlab.coord_check",
   plrf = "moonlab.plrf",
   solve = "moonlab.solve",
+  gp = "moonlab.gp",
 }
 ml.modules = modules
 
