@@ -307,8 +307,8 @@ ml.data.images = function(...) end
 ---ml.data.table(name, { header, object })
 ---A table by name or from a file. Names: the data frames of R's mlbench (BostonHousing, Sonar, ...)
 ---and ggplot2 (diamonds, mpg, ...), from Debian's r-cran-mlbench and r-cran-ggplot2, no R needed;
----where they are not installed they are fetched as by ml.data.images. Files:
----.csv (also ; and tab), .rda, .RData, .rds, and a pair .rdb and .rdx.
+---where they are not installed they are fetched as by ml.data.images. Files: .csv (also ; and
+---tab), .rda, .RData, .rds, and a pair .rdb and .rdx.
 ---@param name string a data frame, or the path of a file
 ---opts.header boolean =when the first row has no numbers: it holds the names (csv)
 ---opts.object string which object of an R file that holds several
