@@ -79,7 +79,7 @@ static ml_status undo_zlib(char **block, size_t *used, size_t *capacity, const m
     if (code == Z_MEM_ERROR)
       status = ml_io_no_memory(s, err, 1 << 16);
     else if (code == Z_BUF_ERROR || (code == Z_OK && z.avail_out && !z.avail_in && !left))
-      status = ml_io_malformed(s, err, "compressed data end too early: truncated?");
+      status = ml_io_malformed(s, err, "compressed data ends too early: truncated?");
     else if (code != Z_OK && code != Z_STREAM_END)
       status = ml_io_malformed(s, err, "bad zlib data");
   }

@@ -305,7 +305,7 @@ ml.data = {}
 ml.data.images = function(...) end
 
 ---ml.data.table(name, { header, object })
----A table by name or from a file. Names: the data frames of R's mlbench (BostonHousing, Sonar, ...)
+---A table by name or from a file. Names: the data frames of R's mlbench (BostonHousing, Sonar ...)
 ---and ggplot2 (diamonds, mpg, ...), from Debian's r-cran-mlbench and r-cran-ggplot2, no R needed;
 ---where they are not installed they are fetched as by ml.data.images. Files: .csv (also ; and
 ---tab), .rda, .RData, .rds, and a pair .rdb and .rdx.
