@@ -206,7 +206,8 @@ static int l_expand(lua_State *L) {
 
 static const mll_fn functions[] = {
     {"expand", l_expand,
-     "ml.text.expand(s, name)\nBytes without their compression: gzip, zlib and xz are told by their "
+     "ml.text.expand(s, name)\nBytes without their compression: gzip, zlib and xz are told by "
+     "their "
      "first bytes, others come as they are.\n@param s string\n@param name string =the data what "
      "errors call it\n@return string; raises on damaged data\n@source zlib; liblzma"},
     {"bytes", l_bytes,

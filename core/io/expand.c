@@ -92,9 +92,12 @@ ml_status ml_bytes_expand(ml_text *out, const void *data, size_t bytes, const ch
   *out = (ml_text){0};
   const ml_io_source s = {data, bytes, name, NULL, ML_AS_STORED};
   const unsigned char *p = s.data;
-  const bool xz = bytes >= 6 && !memcmp(p, "\xFD" "7zXZ", 6);
-  const bool zlib = ml_io_is_gzip(&s) ||
-                    (bytes >= 2 && (p[0] & 15) == 8 && (p[0] * 256 + p[1]) % 31 == 0);
+  const bool xz = bytes >= 6 && !memcmp(p,
+                                        "\xFD"
+                                        "7zXZ",
+                                        6);
+  const bool zlib =
+      ml_io_is_gzip(&s) || (bytes >= 2 && (p[0] & 15) == 8 && (p[0] * 256 + p[1]) % 31 == 0);
   char *block = NULL;
   size_t used = 0, capacity = 0;
   ml_status status = ML_OK;
