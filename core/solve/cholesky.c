@@ -51,9 +51,11 @@ static ml_status factor(double *A, int64_t n, double *copy, ml_error *err) {
       ML_POLL(err);
       const int64_t b = k + width - j < BLOCK ? k + width - j : BLOCK, rest = n - j - b;
       double *D = A + j * n + j, *below = D + b * n;
-      if (j > k)
+      if (j > k) {
         ml_gemm(ML_F64, false, true, n - j, b, j - k, -1, A + j * n + k, n, A + j * n + k, n, 1, D,
                 n);
+        ML_POLL(err); /* a product that was cut short leaves no factor */
+      }
       ML_TRY(factor_block(D, b, n, j, err));
       if (!rest)
         break;

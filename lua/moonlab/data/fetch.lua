@@ -28,17 +28,24 @@ end
 
 -- The package unpacked in `folder`, whole or not at all; or nil and why.
 local function download(package, folder)
-  local work = ("%s.%d"):format(folder, os.time())
-  local command = ("mkdir -p %s && cd %s && apt-get download %s 2>&1 && dpkg-deb -x %s_*.deb "
-    .. "tree 2>&1"):format(quote(work), quote(work), quote(package), package)
-  local pipe = io.popen(command .. "; echo status=$?")
+  local parent = folder:match "^(.*)/"
+  local pipe = io.popen(("mkdir -p %s && mktemp -d %s 2>&1"):format(quote(parent),
+    quote(folder .. ".XXXXXX")))
+  local work = pipe:read "l"
+  pipe:close()
+  if not work or lfs.attributes(work, "mode") ~= "directory" then
+    return nil, ("%s cannot be written to"):format(parent)
+  end
+  local command = ("cd %s && apt-get download %s 2>&1 && dpkg-deb -x %s_*.deb tree 2>&1"):format(
+    quote(work), quote(package), package)
+  pipe = io.popen(command .. "; echo status=$?")
   local said = pipe:read "a"
   pipe:close()
   local ok = said:match "status=(%d+)%s*$" == "0" and (os.rename(work .. "/tree", folder)
     or lfs.attributes(folder, "mode") == "directory")
   os.execute("rm -rf " .. quote(work))
   if ok then return folder end
-  return nil, (said:gsub("status=%d+%s*$", ""):match "([^\n]*)%s*$")
+  return nil, said:match "E: [^\n]*" or said:gsub("status=%d+%s*$", ""):match "([^\n]*)%s*$"
 end
 
 --- The path of a file of a package ("/usr/..."): installed, cached, or fetched now; or nil and a
