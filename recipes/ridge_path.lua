@@ -97,7 +97,7 @@ return recipe.define {
       best, best_flow = math.min(best, excess[i]), math.min(best_flow, stopped[i])
     end
     local least = math.min(table.unpack(test))
-    print(("chosen by leaving one out: ridge %.3g trace(K)/n, test error %.4g; best on the path %.4g")
+    print(("chosen by leaving one out: ridge %.3g trace(K)/n, test error %.4g; least on path %.4g")
       :format(relative[path.best], test[path.best], least))
     print(("best without the noise: ridge %.4g, gradient flow %.4g"):format(best, best_flow))
     return { ridge = path.ridges, loo = path.loo, gcv = path.gcv, test = test, excess = excess,
