@@ -144,7 +144,15 @@ local function make(where, opts, mode, noise)
     diagonal = diagonal, noise = noise, mode = mode }, Gp)
 end
 
--- ml.gp{ kernel =, noise =, mode = }
+--- ml.gp{ kernel =, noise =, mode = }
+--- A Gaussian process with the kernel as its covariance; or the ensemble of wide networks that were
+--- trained to the end by gradient flow from random starts.
+--- @param opts.kernel function (X, X2) -> K (X2 is nil for K of X itself), or a kernel of ml.kernel
+--- @param opts.noise number =0 variance of the noise in y, >= 0
+--- @param opts.mode string ="nngp" "nngp" or "ntk", which kernel of ml.kernel is the covariance; or
+--- "ensemble", the mean and covariance of trained networks, for which noise is a ridge
+--- @return gp with fit(X, y), predict(X2, opts), log_marginal_likelihood(), save(path)
+--- @source Rasmussen & Williams 2006, Chapter 2; Lee et al. 2018; Lee et al. 2019
 local function new(_, opts)
   local where = "ml.gp"
   options.required(where, opts, { "kernel", "noise", "mode" })
