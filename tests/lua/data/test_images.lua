@@ -41,7 +41,7 @@ end
 
 function T.test_cifar_files_of_the_user()
   check.in_folder(function(dir)
-    local planes = ("\0"):rep(1024) .. ("\51"):rep(1024) .. ("\255"):rep(1024)
+    local planes = "\0\255" .. ("\0"):rep(1022) .. ("\51"):rep(1024) .. ("\255"):rep(1024)
     for i = 1, 5 do
       ml.write_file(("%s/data_batch_%d.bin"):format(dir, i), string.char(i) .. planes)
     end
@@ -52,6 +52,7 @@ function T.test_cifar_files_of_the_user()
     check.equal(set.train.images:shape(), { 5, 32, 32, 3 })
     check.equal(set.train.labels, ml.index { 2, 3, 4, 5, 6 })
     check.close(set.train.images[{ 5, 32, 1 }], { 0, 0.2, 1 }, { rtol = 1e-6 })
+    check.close(set.train.images[{ 5, 1, 2 }], { 1, 0.2, 1 }, { rtol = 1e-6 }) -- row 1, column 2
     ml.write_file(dir .. "/test_batch.bin", planes)
     check.raises("wanted records of 3073", ml.data.images, "cifar10", { path = dir })
   end)
