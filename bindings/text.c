@@ -2,6 +2,8 @@
  * C. */
 #include "mll.h"
 
+#include "io/io.h"
+
 #include <string.h>
 
 /* ml.text.bytes(s): every byte an id. */
@@ -174,7 +176,40 @@ static int l_nearest(lua_State *L) {
   return 1;
 }
 
+static int expanded_gc(lua_State *L) {
+  ml_text_clear(lua_touserdata(L, 1));
+  return 0;
+}
+
+/* ml.text.expand(s, name) */
+static int l_expand(lua_State *L) {
+  size_t n;
+  const char *s = mll_check_string(L, 1, &n);
+  lua_settop(L, 2);
+  const char *name = lua_isnil(L, 2) ? "the data" : mll_check_string(L, 2, NULL);
+  ml_text *out = lua_newuserdatauv(L, sizeof *out, 0);
+  *out = (ml_text){0};
+  if (luaL_newmetatable(L, "ml.expanded")) {
+    lua_pushcfunction(L, expanded_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  ml_error err;
+  ml_status status;
+  MLL_RUN(L, status, ml_bytes_expand(out, s, n, name, &err));
+  if (status)
+    return mll_raise(L, &err);
+  lua_pushlstring(L, out->text ? out->text : "", out->bytes);
+  ml_text_clear(out);
+  return 1;
+}
+
 static const mll_fn functions[] = {
+    {"expand", l_expand,
+     "ml.text.expand(s, name)\nBytes without their compression: gzip, zlib and xz are told by "
+     "their "
+     "first bytes, others come as they are.\n@param s string\n@param name string =the data what "
+     "errors call it\n@return string; raises on damaged data\n@source zlib; liblzma"},
     {"bytes", l_bytes,
      "ml.text.bytes(s)\nEvery byte of a string as an id, 1 to 256.\n@param s string\n@return "
      "tensor index [#s]\n@source -"},

@@ -3,6 +3,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS C)
 find_package(ZLIB REQUIRED)
+find_package(LibLZMA REQUIRED)
 pkg_check_modules(JANSSON REQUIRED jansson)
 pkg_check_modules(SQLITE REQUIRED sqlite3)
 find_package(Threads REQUIRED) # the heartbeat of leases
@@ -87,5 +88,5 @@ function(ml_simd name)
 endfunction()
 
 # What libmoonlab and the core tests link besides the rooms.
-set(ML_LINK ${OPENBLAS_LIBRARY} OpenMP::OpenMP_C ZLIB::ZLIB ${JANSSON_LINK_LIBRARIES} ${SQLITE_LINK_LIBRARIES}
+set(ML_LINK ${OPENBLAS_LIBRARY} OpenMP::OpenMP_C ZLIB::ZLIB LibLZMA::LibLZMA ${JANSSON_LINK_LIBRARIES} ${SQLITE_LINK_LIBRARIES}
   ${MICROHTTPD_LINK_LIBRARIES} Threads::Threads m dl)

@@ -64,5 +64,8 @@ typedef struct {
 } ml_text;
 ML_API ml_status ml_text_load(ml_text *out, const char *path, ml_error *err) ML_MUST_CHECK;
 ML_API void ml_text_clear(ml_text *text); /* idempotent */
+/* Bytes without their compression (gzip, zlib or xz; others come as they are); name stands in messages. No 0 follows. */
+ML_API ml_status ml_bytes_expand(ml_text *out, const void *data, size_t bytes, const char *name,
+                                 ml_error *err) ML_MUST_CHECK;
 
 #endif

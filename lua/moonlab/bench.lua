@@ -389,9 +389,60 @@ function jobs.plrf()
   return list
 end
 
+-- Kernel regression in f64, n = 4000: the factorization, a fit with a Gaussian kernel,
+-- and a path of 25 ridges with leave-one-out errors beside 25 fits (which have none).
+function jobs.krr()
+  local n, dim, outputs, ridges = 4000, 784, 10, {}
+  for i = 1, 25 do ridges[i] = 10 ^ (i / 5 - 4) end
+  local rows = {}
+  local function peer(job, figure)
+    return function(threads, round)
+      local key = ("%s %d %d"):format(job, threads, round)
+      if not rows[key] then
+        local r, why = python("krr.py", ("--job %s --n %d --reps 1"):format(job, n), threads)
+        if not r then return nil, why .. " (apt-get install python3-sklearn)" end
+        for _, q in ipairs(r) do
+          if q.dtype == "f8" and (job == "chol" or q.kernel == "rbf") then rows[key] = q end
+        end
+      end
+      return figure(rows[key], threads == 1 and "cpu_s" or "s"), nil,
+        job == "chol" and "scipy" or "sklearn"
+    end
+  end
+  local function rbf(A, B)
+    local distance = A:matmul(B:transpose()):mul_(-2):add_(A:square():sum { 2, keepdims = true })
+      :add_(B:square():sum(2))
+    return distance:mul_(-0.5):exp()
+  end
+  local X = ml.keep(ml.rng(1):normal { n, dim } / math.sqrt(dim))
+  local y = ml.keep(ml.rng(2):normal { n, outputs })
+  local function ours(fn)
+    return function(threads)
+      return ml.scope(function()
+        local K = rbf(X, X)
+        return seconds(threads, 1, function() ml.scope(fn, K) end)
+      end)
+    end
+  end
+  local function row(preset, ours_of, peer_of)
+    return { row = { job = "krr", preset = preset, batch = n, dtype = "f64", unit = "s" },
+      ours = ours_of, peer = peer_of }
+  end
+  return {
+    row("cholesky", ours(function(K) ml.solve.cholesky(K, { ridge = 1 }) end),
+      peer("chol", function(q, time) return q[time] end)),
+    row("fit", ours(function() ml.solve.krr(rbf(X, X), y, { ridge = 1e-2 }) end),
+      peer("krr", function(q, time) return q[time] end)),
+    row("path of 25 ridges", ours(function()
+      ml.solve.krr_path(rbf(X, X), y, { ridges = ridges })
+    end), peer("krr", function(q, time) return 25 * q[time] end)),
+  }
+end
+
 -- ---- the command --------------------------------------------------------------------------------
 
-local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies", "plrf" }
+local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies", "plrf",
+  "krr" }
 
 local function format_figure(x, unit)
   if not x then return "-" end
@@ -439,7 +490,7 @@ function bench.command(...)
     elseif jobs[w] then names[#names + 1] = w
     else
       local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
-        "sweep_proxies", "plrf", "all",
+        "sweep_proxies", "plrf", "krr", "all",
         "--peers", "--json", "--preset", "--batch", "--threads", "--rounds" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,
         near and ("; did you mean '" .. near .. "'?") or "", table.concat(order, ", ")))
@@ -491,7 +542,8 @@ function bench.command(...)
             format_figure(row.peer, row.unit), row.ratio and ("%.2fx"):format(row.ratio) or "-"))
         end
         if o.peers and #ratios == 0 and reason and reason ~= "one thread only" then
-          io.stderr:write("moonlab: ", reason, " (apt-get install python3-torch)\n")
+          io.stderr:write("moonlab: ", reason, reason:find("apt%-get", 1) and "\n"
+            or " (apt-get install python3-torch)\n")
           status = 1
         end
         io.stdout:flush()

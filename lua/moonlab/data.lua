@@ -1,4 +1,5 @@
---- Data sets: text with a deterministic split and batches that are pure functions of their number.
+--- Data sets: text with a deterministic split and batches that are pure functions of their number;
+--- images and tables.
 local lfs = require "lfs"
 local core = require "moonlab.core"
 local options = require "moonlab.options"
@@ -174,5 +175,7 @@ function data.text(name, opts)
   return setmetatable({ name = name, train = text:sub(1, cut), valid = text:sub(cut + 1) }, Text)
 end
 
-data.methods = { text = Text, batches = Batches }
+local images, tables = require "moonlab.data.images", require "moonlab.data.table"
+data.images, data.teacher, data.table = images.images, images.teacher, tables.table
+data.methods = { text = Text, batches = Batches, images = images.methods, table = tables.methods }
 return data

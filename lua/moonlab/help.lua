@@ -47,7 +47,7 @@ end
 local classes = { tensor = "ml.tensor", rng = "ml.rng", optimizer = "ml.optimizer",
   transformer = "ml.transformer", run = "ml.run", sweep = "ml.sweep", bar = "ml.progress.bar",
   ctx = "ml.recipe.context", parameterization = "ml.parameterization",
-  figure = "ml.plot.figure" }
+  figure = "ml.plot.figure", gp = "ml.gp" }
 
 --- Every public name with its value: "zeros", "nn.Linear", "tensor:matmul" ..., sorted.
 function help.all()
@@ -89,7 +89,7 @@ function help.all()
   local unique, seen = {}, {}
   table.sort(found, function(a, b) return a.name < b.name end)
   for _, entry in ipairs(found) do
-    if not seen[entry.name] and entry.name:find("^nn%.methods") == nil
+    if not seen[entry.name] and entry.name:find("%.methods%.") == nil
       and entry.name:find("^nn%.activations") == nil then
       seen[entry.name] = true
       unique[#unique + 1] = entry

@@ -30,6 +30,7 @@ local modules = {
   plrf = "moonlab.plrf",
   solve = "moonlab.solve",
   complete = "moonlab.repl.complete",
+  gp = "moonlab.gp",
 }
 ml.modules = modules
 

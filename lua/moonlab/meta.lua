@@ -293,6 +293,56 @@ function ctx_methods:once(...) end
 ml.cumsum = function(...) end
 ml.data = {}
 
+---ml.data.images(name, { train, test, seed, standardize, path, size })
+---Labelled images with a part to train on and one to test.
+---"digits": 1797 of 8x8 (of scikit-learn; Debian's python3-sklearn, no Python needed).
+---"fashion": Fashion-MNIST, 60,000 and 10,000 of 28x28 (Debian's dataset-fashion-mnist).
+---"mnist" and "cifar10": files that you have, in the folder `path` or in the cache.
+---"procedural": generated gratings in ten orientations, size x size x 3.
+---Debian's files are taken where they are installed; else they are fetched with apt-get download
+---into $MOONLAB_CACHE (~/.cache/moonlab), after a question at a terminal, or with --yes.
+---@param name string
+---opts.train integer how many to train on, drawn by a seeded permutation; default: all (80
+---percent of the digits, 1000 procedural ones)
+---opts.test integer how many to test on; default: all, or the rest (500 procedural ones)
+---opts.seed integer =1
+---opts.standardize string ="none": values in [0,1], procedural ones as they come; "global":
+---less the mean of all training pixels, over their standard deviation; "channel": for each channel
+---opts.path string folder of the files of mnist and cifar10
+---opts.size integer =16 pixels on a side of procedural images
+---@return set with train and test ({ images f32 [n,h,w,c], labels index [n] }), classes (names),
+---mean and deviation (numbers or lists over channels); or nil and a message that says what to
+---install or supply
+---source: Xiao, Rasul & Vollgraf 2017; Alpaydin & Kaynak 1998; LeCun et al. 1998; Krizhevsky 2009
+ml.data.images = function(...) end
+
+---ml.data.table(name, { header, object })
+---A table by name or from a file. Names: the data frames of R's mlbench (BostonHousing, Sonar ...)
+---and ggplot2 (diamonds, mpg, ...), from Debian's r-cran-mlbench and r-cran-ggplot2, no R needed;
+---where they are not installed they are fetched as by ml.data.images. Files: .csv (also ; and
+---tab), .rda, .RData, .rds, and a pair .rdb and .rdx.
+---@param name string a data frame, or the path of a file
+---opts.header boolean =when the first row has no numbers: it holds the names (csv)
+---opts.object string which object of an R file that holds several
+---@return table with names, rows, columns (name -> f64 [rows], NaN where missing, or index [rows]
+---for levels), levels (name -> list; what is missing there is the level "NA"), matrix(opts); or
+---nil and a message that says what to install or supply
+---source: Leisch & Dimitriadou 2021 (mlbench); R Core Team, R Internals 1.8
+ml.data.table = function(...) end
+
+---ml.data.teacher{ train =, test =, dim =, noise =, seed =, dtype = }
+---Regression data of a random network: x has covariance eigenvalues 1/j, y = sum over 64 units of
+---v erf(2 w.x / sqrt(dim)) / 8 plus noise.
+---opts.train integer =20000 points
+---opts.test integer =5000 points
+---opts.dim integer =30
+---opts.noise number =0.1 standard deviation
+---opts.seed integer =1
+---opts.dtype string ="f64" or "f32"
+---@return table X, y, X_test, y_test
+---source: -
+ml.data.teacher = function(...) end
+
 ---ml.data.text(name_or_path, { valid, seed })
 ---A text with a held-out part. "wordnet": the definitions of WordNet 3.0 (Debian's wordnet-base)
 ---as documents "word: definition", of which a seeded permutation holds some out. A file: its last
@@ -606,6 +656,60 @@ ml.gelu_erf = function(...) end
 ---@return tensor like x, differentiable
 ---source: -
 ml.gelu_tanh = function(...) end
+
+---ml.gp{ kernel =, noise =, mode = }
+---A Gaussian process with the kernel as its covariance; or the ensemble of wide networks that were
+---trained to the end by gradient flow from random starts.
+---opts.kernel function (X, X2) -> K (X2 is nil for K of X itself), or a kernel of ml.kernel
+---opts.noise number =0 variance of the noise in y, >= 0
+---opts.mode string ="nngp" "nngp" or "ntk", which kernel of ml.kernel is the covariance; or
+---"ensemble", the mean and covariance of trained networks, for which noise is a ridge
+---@return gp with fit(X, y), predict(X2, opts), log_marginal_likelihood(), save(path)
+---source: Rasmussen & Williams 2006, Chapter 2; Lee et al. 2018; Lee et al. 2019
+ml.gp = function(...) end
+ml.gp = {}
+
+---ml.gp.load(path, { kernel })
+---A fitted process that was saved.
+---@param path string
+---opts.kernel function or kernel the one it was fitted with
+---@return gp; or nil and a message when there is no such file
+---source: -
+ml.gp.load = function(...) end
+
+---@class ml.gp
+local gp_methods = {}
+
+---gp:fit(X, y)
+---Conditions the process on data.
+---@param X tensor [n,...], a point each
+---@param y tensor [n] or [n,c] of f32 or f64; the columns are independent processes
+---@return gp itself, with jitter: what the factorization needed beyond the noise
+---source: Rasmussen & Williams 2006, Algorithm 2.1
+function gp_methods:fit(...) end
+
+---gp:log_marginal_likelihood()
+---log p(y | X), summed over the columns of y, with the noise (and the jitter) in the kernel.
+---@return number
+---@return number the same per entry of y
+---source: Rasmussen & Williams 2006, Equation 2.30
+function gp_methods:log_marginal_likelihood(...) end
+
+---gp:predict(X2, { variance })
+---Mean and covariance of the function (without the noise) at other points.
+---@param X2 tensor [m,...], a point each
+---opts.variance boolean =false only the diagonal of the covariance
+---@return tensor mean [n2] or [n2,c] f64
+---@return tensor covariance [n2,n2], or variances [n2]; the same for every column of y
+---source: Rasmussen & Williams 2006, Equations 2.23 and 2.24
+---source: Lee et al. 2019, Equation 15 (ensemble)
+function gp_methods:predict(...) end
+
+---gp:save(path)
+---Writes what was fitted as safetensors; the kernel is given again when loading.
+---@param path string
+---source: -
+function gp_methods:save(...) end
 
 ---grad_enabled()
 ---Whether operations on parameters are recorded.
@@ -2621,12 +2725,50 @@ ml.softmax = function(...) end
 ml.softplus = function(...) end
 ml.solve = {}
 
----ml.solve.cholesky(A)
----The lower L with A = L L^T.
+---ml.solve.cg(A, b, { tol, max_steps, ridge, preconditioner, start })
+---Conjugate gradients for (A + ridge I) x = b with A symmetric positive definite, on all columns
+---of b together, so that a step is one matrix product; each column has step sizes of its own and
+---stands still once it has arrived.
+---@param A tensor [n,n] f32 or f64, or a function (x [n,c] f64) -> A x
+---@param b tensor [n] or [n,c] f32 or f64
+---opts.tol number =1e-8 of |b - A x| / |b|, the largest over the columns
+---opts.max_steps integer =10n
+---opts.ridge number =0 >= 0
+---opts.preconditioner function (r [n,c]) -> P^-1 r, or what nystrom returns
+---opts.start tensor =zeros like b
+---@return tensor x like b
+---@return table info: converged, steps, residuals (list, relative, from the start on); raises
+---where A or the preconditioner is not positive definite
+---source: Hestenes & Stiefel 1952
+ml.solve.cg = function(...) end
+
+---ml.solve.cholesky(A, { ridge })
+---The lower L with A + ridge I = L L^T.
 ---@param A tensor [n,n] f64, symmetric positive definite; the lower triangle is read
+---opts.ridge number =0 added to the diagonal, >= 0
 ---@return tensor L [n,n]; raises with the leading minor that is not positive
 ---source: Golub & Van Loan 2013, 4.2
 ml.solve.cholesky = function(...) end
+
+---ml.solve.eigenpro{ kernel =, X =, y =, epochs =, ... }
+---Kernel regression by stochastic gradient steps whose largest directions, estimated from a sample
+---of the points, are damped, so that the rest may take large steps. It has no ridge: epochs
+---regularize.
+---opts.kernel function (X, X2) -> K, or a kernel of ml.kernel
+---opts.of string ="nngp" or "ntk", of a kernel of ml.kernel
+---opts.X tensor [n,...], a point each
+---opts.y tensor [n] or [n,c]
+---opts.epochs integer =10
+---opts.batch integer =256 at most n
+---opts.sample integer =2000 points that the directions come from, at most n
+---opts.directions integer =100 how many are damped, below sample
+---opts.step number =1 multiple of the step size of the theory, in (0, 2)
+---opts.seed integer =1
+---@return model as of ml.solve.model
+---@return table info: train (mean squared error of each epoch, before each batch's step), rate,
+---speedup (largest over first undamped eigenvalue); raises when it diverges
+---source: Ma & Belkin 2019, Algorithm 1
+ml.solve.eigenpro = function(...) end
 
 ---ml.solve.eigh(A)
 ---Eigenvalues and eigenvectors of a symmetric matrix, by LAPACK's dsyevd on one thread; a long call
@@ -2638,6 +2780,79 @@ ml.solve.cholesky = function(...) end
 ---source: LAPACK, dsyevd
 ml.solve.eigh = function(...) end
 
+---ml.solve.falkon{ kernel =, X =, y =, centres =, ridge =, ... }
+---Kernel regression on some of the points as centres: beta minimizes |K_nM beta - y|^2 + ridge
+---beta^T K_MM beta, by preconditioned conjugate gradients; a step is one pass over blocks of K_nM.
+---opts.kernel function (X, X2) -> K, or a kernel of ml.kernel
+---opts.of string ="nngp" or "ntk", of a kernel of ml.kernel
+---opts.X tensor [n,...], a point each
+---opts.y tensor [n] or [n,c]
+---opts.centres integer or tensor how many, drawn from X without replacement; or the centres
+---opts.ridge number in the unit of K, > 0 (n times the lambda of the paper)
+---opts.tol number =1e-7 of cg
+---opts.max_steps integer =100 of cg
+---opts.block integer =1024 rows of K_nM at a time
+---opts.store boolean =true where it fits a quarter of the memory that is left keeps K_nM
+---opts.seed integer =1 of the draw
+---@return model as of ml.solve.model
+---@return table info of cg, with jitter (what was added to the kernel of the centres)
+---source: Rudi, Carratino & Rosasco 2017, Equations 8 to 13
+ml.solve.falkon = function(...) end
+
+---ml.solve.gradient_flow(K, y, { t })
+---Gradient flow from 0 on the loss 1/(2n) sum of squares, in function space: at time t the
+---coefficients alpha = K^-1 (I - exp(-K t / n)) y, so that predictions at other points are
+---K(those, these) alpha.
+---@param K tensor [n,n] f32 or f64, symmetric positive semidefinite; eigenvalues that rounding
+---made negative count as 0
+---@param y tensor [n] or [n,c] of the same dtype
+---opts.t number or list times, >= 0; infinity is allowed where K is positive definite
+---@return tensor alpha like y; a list of them where t is a list
+---@return table info: fitted (K alpha, in the same form), max_rate (2 n over the largest
+---eigenvalue: the learning rate above which gradient descent on this loss diverges)
+---source: Jacot, Gabriel & Hongler 2018; Lee et al. 2019, Equation 8
+ml.solve.gradient_flow = function(...) end
+
+---ml.solve.krr(K, y, { ridge, relative, jitter, condition })
+---Kernel ridge regression: alpha with (K + ridge I) alpha = y, by Cholesky in f64. Predictions at
+---other points are K(those, these) alpha.
+---@param K tensor [n,n] f32 or f64, symmetric positive semidefinite; the lower triangle counts
+---@param y tensor [n] or [n,c] of the same dtype, a column for each output
+---opts.ridge number =0 in the unit of K, >= 0; 0 needs K positive definite
+---opts.relative boolean =false ridge is multiplied by trace(K)/n
+---opts.jitter boolean =false where the factorization fails, adds the least of 1e-12
+---trace(K)/n times 1, 10, 100 ... that it takes
+---opts.condition boolean =false estimates the condition number of what was factored
+---@return tensor alpha, shape and dtype of y
+---@return table info: ridge (in the unit of K), jitter (what was added beyond it), condition;
+---raises with the failing minor and a ridge that would do
+---source: Saunders, Gammerman & Vovk 1998
+ml.solve.krr = function(...) end
+
+---ml.solve.krr_path(K, y, { ridges, relative })
+---Kernel ridge regression at many ridges from one eigendecomposition, with the exact leave-one-out
+---error and generalized cross-validation of each.
+---@param K tensor [n,n] f32 or f64, symmetric positive semidefinite; eigenvalues that rounding
+---made negative count as 0
+---@param y tensor [n] or [n,c] of the same dtype
+---opts.ridges list in the unit of K, >= 0; 0 needs K positive definite
+---opts.relative boolean =false ridges are multiplied by trace(K)/n
+---@return path with lists over the ridges: ridges (in the unit of K), loo (mean squared error of
+---the points left out, over rows and columns), gcv (the same by generalized cross-validation), dof
+---(degrees of freedom), train (mean squared error); best and best_gcv, the places of the least;
+---condition; alpha(i)
+---source: Golub, Heath & Wahba 1979; Rifkin & Lippert 2007
+ml.solve.krr_path = function(...) end
+
+---ml.solve.load_model(path, { kernel, of })
+---A model that was saved.
+---@param path string
+---opts.kernel function or kernel the one it was fitted with
+---opts.of string =what was saved; "nngp" or "ntk"
+---@return model as of ml.solve.model; or nil and a message when there is no such file
+---source: -
+ml.solve.load_model = function(...) end
+
 ---ml.solve.lstsq(A, b, { rcond })
 ---The x of least norm among those that minimize |A x - b|, by the singular value decomposition.
 ---@param A tensor [m,n] f64
@@ -2648,6 +2863,29 @@ ml.solve.eigh = function(...) end
 ---source: Golub & Van Loan 2013, 5.5
 ml.solve.lstsq = function(...) end
 
+---ml.solve.model{ centres =, alpha =, kernel =, of = }
+---A kernel regression to predict with and to save: what krr and its like gave, with their points.
+---opts.centres tensor [n,...], the points whose coefficients they are
+---opts.alpha tensor [n] or [n,c]
+---opts.kernel function (X, X2) -> K, or a kernel of ml.kernel
+---opts.of string ="nngp" or "ntk", of a kernel of ml.kernel
+---@return model with predict(X, opts) and save(path)
+---source: -
+ml.solve.model = function(...) end
+
+---ml.solve.nystrom(A, { rank, ridge, seed, n })
+---A randomized Nystrom approximation of a symmetric positive semidefinite A, A ~ U diag(l) U^T, to
+---be called as a preconditioner of A + ridge I.
+---@param A tensor [n,n] f32 or f64, or a function (x [n,k] f64) -> A x
+---opts.rank integer columns of the sketch, at most n
+---opts.ridge number of the system to be preconditioned, > 0
+---opts.seed integer =1
+---opts.n integer rows, where A is a function
+---@return nystrom with vectors U [n,rank], values [rank] (descending) and ridge; called with r
+---[n,c] it returns P^-1 r
+---source: Frangella, Tropp & Udell 2023, Algorithm 2.1 and Equation 1.3
+ml.solve.nystrom = function(...) end
+
 ---ml.solve.qr(A)
 ---A = Q R with orthonormal columns of Q and upper triangular R, by LAPACK on one thread.
 ---@param A tensor [m,n] f64, m >= n
@@ -2655,6 +2893,24 @@ ml.solve.lstsq = function(...) end
 ---@return tensor R [n,n]
 ---source: LAPACK, dgeqrf
 ml.solve.qr = function(...) end
+
+---ml.solve.ridge(Z, y, { ridge, ridges, relative, block, jitter })
+---Ridge regression on features: w with (Z^T Z + ridge I) w = Z^T y, the minimizer of |Z w - y|^2 +
+---ridge |w|^2. Products are summed in f64 over blocks of rows, whatever the dtype of Z, so that
+---features need not be stored: Z may be a function that makes them. With fewer points than
+---features the dual is solved.
+---@param Z tensor [n,m] f32 or f64; or a function (i) -> block, targets, nil after the last
+---@param y tensor [n] or [n,c] of the same dtype; nil where Z is a function
+---opts.ridge number =0 in the unit of Z Z^T, >= 0
+---opts.ridges list instead of ridge: returns a path
+---opts.relative boolean =false ridges are multiplied by trace(Z Z^T)/n
+---opts.block integer =1024 rows at a time
+---opts.jitter boolean =false as in krr
+---@return tensor w [m] or [m,c]; or a path as of krr_path, whose alpha(i) are weights; loo is
+---NaN where Z is a function
+---@return table info: ridge, jitter, dual
+---source: Hoerl & Kennard 1970
+ml.solve.ridge = function(...) end
 
 ---ml.solve.svd(A)
 ---A = U diag(s) Vt with k = min(m, n) singular values, by LAPACK on one thread.
@@ -4242,6 +4498,15 @@ ml.text.bytes = function(...) end
 ---source: -
 ml.text.characters = function(...) end
 
+---ml.text.expand(s, name)
+---Bytes without their compression: gzip, zlib and xz are told by their first bytes, others come as
+---they are.
+---@param s string
+---@param name string =the data what errors call it
+---@return string; raises on damaged data
+---source: zlib; liblzma
+ml.text.expand = function(...) end
+
 ---ml.text.from_bytes(ids)
 ---The string of those bytes.
 ---@param ids tensor index [n], 1 to 256, or a table
@@ -4312,37 +4577,6 @@ ml.tokenizer.chars = function(...) end
 ---@return tokenizer, or nil and a message when there is no such file
 ---source: -
 ml.tokenizer.load = function(...) end
-ml.tokenizer.methods = {}
-
----tok:decode(ids)
----@param ids tensor index [n], or a table of positions from 1
----@return string
----source: -
-ml.tokenizer.methods.decode = function(...) end
-
----tok:encode(s)
----@param s string
----@return tensor index [n]
----source: -
-ml.tokenizer.methods.encode = function(...) end
-
----tok:id(s)
----The id of one token, or nil.
----@param s string
----@return integer from 1
----source: -
-ml.tokenizer.methods.id = function(...) end
-
----tok:save(path)
----Writes what ml.tokenizer.load reads.
----@param path string
----source: -
-ml.tokenizer.methods.save = function(...) end
-
----tok:size()
----@return integer number of ids
----source: -
-ml.tokenizer.methods.size = function(...) end
 
 ---topk(x, k, axis)
 ---The k largest values along an axis, largest first; of equals the first; NaN counts as the

@@ -4,6 +4,14 @@ local options = require "moonlab.options"
 
 local solve = {}
 for name, value in pairs(core.solve) do solve[name] = value end
+local direct = require "moonlab.solve.direct"
+local large = require "moonlab.solve.large"
+local iterative = require "moonlab.solve.iterative"
+solve.krr, solve.krr_path = direct.krr, direct.krr_path
+solve.ridge, solve.gradient_flow = direct.ridge, direct.gradient_flow
+solve.model, solve.load_model = large.model, large.load_model
+solve.falkon, solve.eigenpro = large.falkon, large.eigenpro
+solve.cg, solve.nystrom = iterative.cg, iterative.nystrom
 
 --- ml.solve.lstsq(A, b, { rcond })
 --- The x of least norm among those that minimize |A x - b|, by the singular value decomposition.
@@ -35,4 +43,5 @@ function solve.lstsq(A, b, opts)
   return x, { rank = rank, singular_values = s }
 end
 
+solve.methods = { path = direct.path, model = large.methods }
 return solve

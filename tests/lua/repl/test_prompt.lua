@@ -58,7 +58,8 @@ function T.test_completion_at_the_keyboard()
         program.write(dir .. "/some file", "1234567")
         local out = session(dir, { { "xyz = ml.ones { 2 }" }, { keys = "xyz:cumsu\t" }, "cumsum",
           { "():sum():item()" },
-          { keys = "#io.open('some fi\t" }, "some file", { "'):read 'a' + 70" }, { keys = "ml.stats.wils\t" }, "wilson", { "(0, 10)" } },
+          { keys = "#io.open('some fi\t" }, "some file", { "'):read 'a' + 70" },
+          { keys = "ml.stats.wils\t" }, "wilson", { "(0, 10)" } },
           { MOONLAB_EDITOR = editor })
         program.has(out, "\n3.0\n")
         program.has(out, "\n77\n")

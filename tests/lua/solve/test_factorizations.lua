@@ -23,6 +23,20 @@ function T.test_products_give_the_matrix_back()
   check.close(L:matmul(L:transpose()), S, { atol = 1e-11 })
 end
 
+-- property: sizes on both sides of blocks and panels; the minor that fails is named in all of them
+function T.test_cholesky_at_every_seam()
+  for _, n in ipairs { 1, 63, 64, 65, 128, 255, 256, 257, 600 } do
+    local X = ml.rng(n):normal { n, n + 3 }
+    local K = X:matmul(X:transpose())
+    local L = ml.solve.cholesky(K, { ridge = 0.5 })
+    check.close(L:matmul(L:transpose()), K + ml.eye(n) * 0.5, { atol = 4e-15 * n * n })
+    check.equal(L:triu { diagonal = 1 }:abs():sum():item(), 0.0)
+    K[{ n, n }] = -1e6
+    check.raises(("leading minor of order %d is"):format(n), ml.solve.cholesky, K)
+  end
+  check.raises("option 'ridge': -1", ml.solve.cholesky, S, { ridge = -1 })
+end
+
 -- property
 function T.test_triangular_solves_invert_the_product()
   local b = ml.rng(3):normal { 150, 4 }
