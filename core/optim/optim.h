@@ -116,7 +116,7 @@ ML_API int64_t ml_optim_steps(const ml_optim *optim, int i);
 ML_API void ml_optim_set_steps(ml_optim *optim, int i, int64_t t);
 
 /* Euclidean norm over all (NULL and empty entries skipped); when it exceeds max_norm every one is
- * multiplied by max_norm / norm, unless one is not finite. Squares may leave the range of double. */
+ * multiplied by max_norm / norm, unless one is not finite. Squares may overflow a double. */
 ML_API ml_status ml_clip_grad_norm(double *norm, ml_tensor *const *grads, int n, double max_norm,
                                    ml_error *err) ML_MUST_CHECK;
 

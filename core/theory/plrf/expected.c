@@ -1,5 +1,4 @@
-/* The exact expected loss of SGD given W: recursion, Volterra equation, and the secular equation.
- */
+/* The exact expected loss of SGD given W: recursion, Volterra equation, the secular equation. */
 #include "kernels.h"
 
 #include <math.h>
