@@ -3,7 +3,11 @@
  *
  * Every entry point records a node when an input is on a tape (grad.h) and fills empty outputs.
  * Weights are [in, out], y = x W; images are N, H, W, C; leading axes of x ([..., K]) are free.
- * Real inputs share one dtype, f32 or f64. NULL: absent. */
+ * Real inputs share one dtype, f32 or f64. NULL: absent.
+ *
+ * Statuses, of all alike: ML_ESHAPE for shapes that do not go together, ML_EDTYPE for what is not
+ * real, mixed, or not index where ids are wanted, ML_EARG for a number or an id out of its range,
+ * ML_ESTATE for a released tensor, ML_ENOMEM, ML_ECANCELLED; outputs then stay empty. */
 #ifndef MOONLAB_NN_H
 #define MOONLAB_NN_H
 

@@ -3,7 +3,12 @@
  * Convention of every operation: `out` points to an empty tensor ({0}); on success it holds the
  * result, on failure it is still empty. Inputs may be any views (any strides, broadcast included).
  * Functions named `_into` write to a tensor that exists, and bump its storage's version.
- * In C axes and positions count from 0; the bindings translate. */
+ * In C axes and positions count from 0; the bindings translate.
+ *
+ * Statuses, of all alike: ML_ESHAPE for shapes that do not go together, ML_EDTYPE for a dtype that
+ * the operation does not take or that differs from the other's, ML_EARG for an axis, position or
+ * number out of its range, ML_ENOMEM, ML_ECANCELLED from long ones. What else there is stands at
+ * the function. */
 #ifndef MOONLAB_TENSOR_H
 #define MOONLAB_TENSOR_H
 
