@@ -1,8 +1,9 @@
 /* The one helper header of the bindings: handles, checks, options, errors, scopes, registration.
  *
- * A binding reads its arguments (Lua may raise, nothing is held), runs core (no lua_* call), and returns. Results are
- * born first: `ml_tensor *out = mll_push_result(L, n)` cuts the stack to the n arguments and pushes the empty result, so
- * that no Lua allocation stands between reading the arguments and running:
+ * A binding reads its arguments (Lua may raise, nothing is held), runs core (no lua_* call), and
+ * returns. Results are born first: `ml_tensor *out = mll_push_result(L, n)` cuts the stack to the n
+ * arguments and pushes the empty result, so that no Lua allocation stands between reading the
+ * arguments and running:
  *
  *   static int l_matmul(lua_State *L) {
  *     ml_tensor *out = mll_push_result(L, 2);
@@ -13,12 +14,13 @@
  *     return status ? mll_raise(L, &err) : 1;
  *   }
  *
- * state.h holds the insides of a tensor handle, the scopes, and the tables of functions that the tensor_*.c files
- * contribute; transformer.h what the files of ml.transformer share.
+ * state.h holds the insides of a tensor handle, the scopes, and the tables of functions that the
+ * tensor_*.c files contribute; transformer.h what the files of ml.transformer share.
  *
  * Lua values that an object keeps sit in its user values:
  *   ml.optimizer     1: array of the parameters' keys, which name the state
- *   ml.transformer   1: name -> handle of each parameter, so that they keep their identity; nil until asked for
+ *   ml.transformer   1: name -> handle of each parameter, so that they stay the same;
+ *                    nil until asked for
  * All other classes have none. */
 #ifndef MOONLAB_MLL_H
 #define MOONLAB_MLL_H
@@ -34,21 +36,23 @@
 
 /* ---- registration ---------------------------------------------------------------------------- */
 
-/* help: LuaLS tags (first line the signature, then one sentence, @param, @return, @source); NULL only for metamethods.
- * Without a @source line of its own a text gets "@source -". */
+/* help: LuaLS tags (first line the signature, then one sentence, @param, @return, @source); NULL
+ * only for metamethods. Without a @source line of its own a text gets "@source -". */
 typedef struct {
   const char *name;
   lua_CFunction function;
   const char *help;
 } mll_fn;
 
-/* Stores the functions (up to {NULL}) in the table on top, their help in core.help[f] and their names for errors. A call
- * with more arguments than the signature in the help has raises. */
+/* Stores the functions (up to {NULL}) in the table on top, their help in core.help[f] and their
+ * names for errors. A call with more arguments than the signature in the help has raises. */
 void mll_register(lua_State *L, const mll_fn *fns);
-/* Stores fn as "__call" in the metatable on top, under its own help: what is called comes before its arguments. */
+/* Stores fn as "__call" in the metatable on top, under its own help: what is called comes before
+ * its arguments. */
 void mll_register_call(lua_State *L, const mll_fn *fn);
-/* Makes the class `name`: pushes its method table (`__index` unless meta sets one), leaves it on top; the metatable is in
- * the registry, holds meta, `__name` and `__dir` (the list of method names). */
+/* Makes the class `name`: pushes its method table (`__index` unless meta sets one), leaves it on
+ * top; the metatable is in the registry, holds meta, `__name` and `__dir` (the list of method
+ * names). */
 void mll_class(lua_State *L, const char *name, const mll_fn *methods, const mll_fn *meta);
 /* More methods for the class `name`, whose method table is on top. */
 void mll_add_methods(lua_State *L, const char *name, const mll_fn *methods);
@@ -74,7 +78,8 @@ void mll_open_plrf(lua_State *L);
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
-/* Raises err as "bad argument #2 to 'krr' (message)", or "krr: message" when no argument is to blame. Never returns; the int is for `return mll_raise(L, &err);`. */
+/* Raises err as "bad argument #2 to 'krr' (message)", or "krr: message" when no argument is to
+ * blame. Never returns; the int is for `return mll_raise(L, &err);`. */
 MLL_RAISES int mll_raise(lua_State *L, const ml_error *err);
 /* The same with a message of its own. */
 MLL_RAISES int mll_arg_error(lua_State *L, int arg, const char *fmt, ...) ML_PRINTF(3, 4);
@@ -83,36 +88,38 @@ MLL_RAISES int mll_type_error(lua_State *L, int arg, const char *wanted);
 /* "f64 [3x4]", "table", "number 3" ...: what stands at idx, into buf; returns buf. */
 const char *mll_describe(lua_State *L, int idx, char buf[ML_DESCRIBE]);
 
-/* status = call; when out of memory collects once and calls again. `call` must be repeatable: its outputs are empty
- * after a failure. Raises when a finalizer released an argument meanwhile. */
-#define MLL_RUN(L, status, call)       \
-  do {                                 \
-    (status) = (call);                 \
-    if ((status) == ML_ENOMEM) {       \
-      mll_collect_for_retry(L);        \
-      (status) = (call);               \
-    }                                  \
+/* status = call; when out of memory collects once and calls again. `call` must be repeatable: its
+ * outputs are empty after a failure. Raises when a finalizer released an argument meanwhile. */
+#define MLL_RUN(L, status, call)                                                                   \
+  do {                                                                                             \
+    (status) = (call);                                                                             \
+    if ((status) == ML_ENOMEM) {                                                                   \
+      mll_collect_for_retry(L);                                                                    \
+      (status) = (call);                                                                           \
+    }                                                                                              \
   } while (0)
 void mll_collect_for_retry(lua_State *L);
 
-/* lua_pcall that keeps the traceback of where the error arose for mll_push_traceback; mll_rethrow raises the object on top. */
+/* lua_pcall that keeps the traceback of where the error arose for mll_push_traceback; mll_rethrow
+ * raises the object on top. */
 int mll_pcall(lua_State *L, int nargs, int nresults);
 MLL_RAISES int mll_rethrow(lua_State *L);
-/* Pushes the traceback kept for the error object at idx (rethrown by a scope or no_grad), or nil. */
+/* Pushes the traceback kept for the error object at idx (rethrown by a scope or no_grad) or nil. */
 void mll_push_traceback(lua_State *L, int idx);
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-/* The only doors for tensor handles. All pace the collector by live C bytes and link the handle into the innermost scope of
- * its coroutine. The handle is empty until core fills it. */
-/* Cuts the stack to the nargs arguments (missing ones become nil), then pushes an empty tensor: the first line of most
- * bindings, since it moves what stands above the arguments. */
+/* The only doors for tensor handles. All pace the collector by live C bytes and link the handle
+ * into the innermost scope of its coroutine. The handle is empty until core fills it. */
+/* Cuts the stack to the nargs arguments (missing ones become nil), then pushes an empty tensor: the
+ * first line of most bindings, since it moves what stands above the arguments. */
 ml_tensor *mll_push_result(lua_State *L, int nargs);
 /* Pushes an empty tensor on top of what is there. */
 ml_tensor *mll_push_empty(lua_State *L);
 /* Pushes an empty tensor that no scope releases (parameters, gradients, state). */
 ml_tensor *mll_push_empty_kept(lua_State *L);
-/* Pushes a tensor of this dtype and shape, not filled. Collects and retries when out of memory, then raises. */
+/* Pushes a tensor of this dtype and shape, not filled. Collects and retries when out of memory,
+ * then raises. */
 ml_tensor *mll_push_tensor(lua_State *L, ml_dtype dtype, const ml_shape *shape);
 /* Pushes a handle on t's storage and node. */
 ml_tensor *mll_push_alias(lua_State *L, const ml_tensor *t);
@@ -133,7 +140,7 @@ void mll_push_element(lua_State *L, const ml_tensor *t, int64_t i);
 /* A counted list of tensors, owned by a userdata on the stack: what must outlive lua_* calls. */
 typedef struct {
   int64_t n;
-  ml_tensor *t;       /* [n] aliases or results, empty at first */
+  ml_tensor *t;        /* [n] aliases or results, empty at first */
   const ml_tensor **p; /* [n] pointers to them, for core calls */
 } mll_list;
 mll_list *mll_push_list(lua_State *L, int64_t n);
@@ -149,15 +156,18 @@ lua_Integer mll_check_integer(lua_State *L, int arg); /* 2.0 passes, 2.5 raises 
 double mll_check_number(lua_State *L, int arg);
 const char *mll_check_string(lua_State *L, int arg, size_t *n); /* no numbers; n may be NULL */
 const char *mll_check_path(lua_State *L, int arg);              /* not empty, no zero byte */
-/* Whether there is no such file; then nil and a message are pushed, to be returned: a missing file is an outcome. */
+/* Whether there is no such file; then nil and a message are pushed, to be returned: a missing file
+ * is an outcome. */
 bool mll_no_file(lua_State *L, const char *path);
 void mll_check_table(lua_State *L, int arg);
-void mll_check_callable(lua_State *L, int arg);                        /* a function, or an object with __call */
+void mll_check_callable(lua_State *L, int arg); /* a function, or an object with __call */
 void *mll_check_object(lua_State *L, int arg, const char *name); /* a userdata of this class */
 ml_dtype mll_check_dtype(lua_State *L, int arg);
-/* Axis at arg, from 1, negative from the end -> from 0. rank + extra axes exist (unsqueeze, stack: extra 1). */
+/* Axis at arg, from 1, negative from the end -> from 0. rank + extra axes exist (unsqueeze, stack:
+ * extra 1). */
 int mll_check_axis(lua_State *L, int arg, int rank);
-int mll_axis(lua_State *L, int arg, lua_Integer axis, int rank); /* the same for a number already read */
+/* the same for a number already read */
+int mll_axis(lua_State *L, int arg, lua_Integer axis, int rank);
 /* A number, or the array part of a table; absent: 0 (all axes). */
 unsigned mll_check_axes(lua_State *L, int arg, int rank);
 /* A number, or the array part of a table; sizes >= 0. one size may be -1 when infer. */
@@ -166,11 +176,12 @@ ml_rng *mll_check_rng(lua_State *L, int arg);
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-/* The options table at arg (nil or none allowed): an unknown name raises with the nearest of names (NULL-terminated), an
- * array part raises unless array. */
+/* The options table at arg (nil or none allowed): an unknown name raises with the nearest of names
+ * (NULL-terminated), an array part raises unless array. */
 void mll_check_opts(lua_State *L, int arg, const char *const *names);
 void mll_check_opts_array(lua_State *L, int arg, const char *const *names);
-/* Fields of the table at arg; the default when the table or the field is absent. Errors name the option. */
+/* Fields of the table at arg; the default when the table or the field is absent. Errors name the
+ * option. */
 bool mll_has_opt(lua_State *L, int arg, const char *name);
 double mll_opt_number(lua_State *L, int arg, const char *name, double otherwise);
 lua_Integer mll_opt_integer(lua_State *L, int arg, const char *name, lua_Integer otherwise);
@@ -178,7 +189,8 @@ bool mll_opt_boolean(lua_State *L, int arg, const char *name, bool otherwise);
 /* The string stays valid while the table holds it. */
 const char *mll_opt_string(lua_State *L, int arg, const char *name, const char *otherwise);
 /* Position in choices (NULL-terminated); an unknown word raises with the nearest. */
-int mll_opt_choice(lua_State *L, int arg, const char *name, const char *const *choices, int otherwise);
+int mll_opt_choice(lua_State *L, int arg, const char *name, const char *const *choices,
+                   int otherwise);
 ml_dtype mll_opt_dtype(lua_State *L, int arg, ml_dtype otherwise); /* the option "dtype" */
 /* NULL when absent. The table keeps it alive: read it last, just before running. */
 ml_tensor *mll_opt_tensor(lua_State *L, int arg, const char *name);
@@ -186,6 +198,7 @@ ml_rng *mll_opt_rng(lua_State *L, int arg, const char *name);
 /* A number (both) or a table of two: kernel, stride. */
 void mll_opt_pair(lua_State *L, int arg, const char *name, int64_t pair[2], int64_t otherwise);
 /* Raises "option 'name': ...". */
-MLL_RAISES int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...) ML_PRINTF(4, 5);
+MLL_RAISES int mll_opt_error(lua_State *L, int arg, const char *name, const char *fmt, ...)
+    ML_PRINTF(4, 5);
 
 #endif

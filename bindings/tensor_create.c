@@ -256,14 +256,15 @@ static int l_linspace(lua_State *L) {
 }
 
 #define FROM_VALUE(name, what)                                                                     \
-#name                                                                                            \
-      "(values)\nA tensor of dtype " #name ": " what                                               \
-      ".\n@param values number, nested table of numbers, or tensor (converted, always a copy)\n@return tensor"
+#name "(values)\nA tensor of dtype " #name ": " what                                             \
+        ".\n@param values number, nested table of numbers, or tensor (converted, always a copy)\n" \
+        "@return tensor"
 #define FILLED(name, what)                                                                         \
 #name                                                                                            \
       "(shape, opts) " #name "(rows, columns, opts)\nA tensor filled with " what                   \
       ".\n@param shape integer or table of sizes, or two integers; "                               \
-      "options may stand in the table\n@param opts.dtype string =\"f64\" f64, f32, index or u8\n@return tensor"
+      "options may stand in the table\n@param opts.dtype string =\"f64\" f64, f32, index or u8\n"  \
+      "@return tensor"
 
 const mll_fn mll_tensor_create[] = {
     {"tensor", l_tensor,

@@ -104,9 +104,9 @@ return recipe.define {
         if began_at == 0 then began, began_at = ml.now(), r.step end
         local rate = (r.step - began_at) * p.batch * p.context / (ml.now() - began)
         if rate > 0 then
-          bar:update(r.step, ("%.3f bits/byte  %s  %s tokens/s  %.0f%% of peak"):format(
-            r.loss / math.log(2), bar.note or "",
-            ml.progress.quantity(rate), 100 * rate * flops / peak))
+          bar:update(r.step, ("%.3f bits/byte  %s tokens/s  %.0f%% of peak  %s"):format(
+            r.loss / math.log(2), ml.progress.quantity(rate), 100 * rate * flops / peak,
+            bar.note or ""))
         end
       end,
     }

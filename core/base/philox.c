@@ -216,8 +216,11 @@ void ml_rng_integers(ml_rng *g, int64_t *x, int64_t n, int64_t lo, int64_t hi) {
 
 ml_status ml_rng_permutation(ml_rng *g, int64_t *x, int64_t n, ml_error *err) {
   enum { POLL_EVERY = 1 << 16 };
-  for (int64_t i = 0; i < n; i++)
+  for (int64_t i = 0; i < n; i++) {
+    if (i % POLL_EVERY == POLL_EVERY - 1)
+      ML_POLL(err);
     x[i] = i;
+  }
   uint32_t w[4];
   for (int64_t i = n - 1; i > 0; i--) {
     uint64_t k = (uint64_t)(n - 1 - i);

@@ -1,5 +1,6 @@
-/* With simd_math.h the second public face of base, for the simd/ folders of all rooms: the type `real` and
- * the name macro of the variant being compiled, its vectors, and (simd_math.h) maths that vectorises. */
+/* With simd_math.h the second public face of base, for the simd/ folders of all rooms: the type
+ * `real` and the name macro of the variant being compiled, its vectors, and (simd_math.h) maths
+ * that vectorises. */
 #ifndef MOONLAB_SIMD_H
 #define MOONLAB_SIMD_H
 
@@ -36,9 +37,11 @@ typedef double real;
 #define ML_VECTOR_BYTES 16
 #endif
 #define ML_LANES ((int)(ML_VECTOR_BYTES / sizeof(real)))
-/* A vector of the variant's width, by GCC's vector extension; unaligned loads through memcpy or ml_vecu. */
+/* A vector of the variant's width, by GCC's vector extension; unaligned loads through memcpy or
+ * ml_vecu. */
 typedef real ml_vec __attribute__((vector_size(ML_VECTOR_BYTES)));
-typedef real ml_vecu __attribute__((vector_size(ML_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef real ml_vecu
+    __attribute__((vector_size(ML_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
 /* A whole vector at any place, and one of equal lanes. */
 static inline __attribute__((always_inline)) ml_vec ml_vget(const real *p) {

@@ -297,7 +297,7 @@ static ml_status run(engine *e, const ml_tensor *y, const ml_tensor *seed, bool 
   ml_tensor g = {0};
   if (seed && seed->storage->refs == 1) { /* nobody else holds it, so it is no leaf's gradient */
     ml_tensor_detach(&g, seed);           /* a second reference: nothing is added into it */
-  } else if (seed) { /* a copy: it may be a gradient that changes on the way */
+  } else if (seed) {                      /* a copy: it may be a gradient that changes on the way */
     ML_TRY_INNER(ml_tensor_clone(&g, seed, err), err);
   } else {
     ml_shape shape = ml_shape_of(y);

@@ -128,8 +128,7 @@ ml_status ml_grad_cast_vjp(ml_vjp *c, ml_error *err) {
   return ml_vjp_give(c, 0, &g, err);
 }
 
-/* To f64 only: differences of f32 results are too coarse; test_tape.c checks the other direction.
- */
+/* To f64 only: differences of f32 results are too coarse; test_tape.c checks the other way. */
 ml_status ml_grad_cast_check(ml_check_case *c, int variant, int *n_variants, ml_rng *g,
                              ml_error *err) {
   const ml_shape shape = {2, {4, 5}};

@@ -25,8 +25,7 @@ ml_status ml_grad_matmul_forward(ml_tensor *out, const ml_tensor *const *in, int
 
 /* ---- batches of matrices in memory ----------------------------------------------------------- */
 
-/* n matrices, step apart; element (i, j) of op(M) lies at i*ld + j, or at j*ld + i when transposed.
- */
+/* n matrices, step apart; element (i, j) of op(M) lies at i*ld + j; at j*ld + i when transposed. */
 typedef struct {
   ml_tensor held; /* keeps the memory */
   const char *data;

@@ -171,7 +171,7 @@ ml_status ml_io_parse_npy(ml_tensor *out, const ml_io_source *s, ml_error *err) 
   if (!type_of(&type, &swapped, d.descr))
     return ml_io_malformed(
         s, err, "npy dtype '%s'; known are f2 f4 f8, i and u of 1 to 8 bytes, b1", d.descr);
-  uint64_t bytes, rest = s->bytes - start - length;
+  uint64_t bytes = UINT64_MAX /* too many to count */, rest = s->bytes - start - length;
   char text[ML_DESCRIBE];
   if (!ml_io_array_bytes(&bytes, type, &d.shape) || bytes != rest)
     return ml_io_malformed(s, err, "%s %s wants %s bytes of data, the file has %llu", d.descr,

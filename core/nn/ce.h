@@ -18,8 +18,8 @@ typedef struct {
   double loss, ce, logz, logz2, logits; /* logits: unweighted */
 } ml_nn_ce_sums;
 
-/* Shapes and dtypes: targets is index and has x's shape without its last axis, mask (may be NULL) the same
- * shape in x's dtype. Statuses as nn.h has them. */
+/* Shapes and dtypes: targets is index and has x's shape without its last axis, mask (may be NULL)
+ * the same shape in x's dtype. Statuses as nn.h has them. */
 ml_status ml_nn_ce_check(const char *op, const ml_tensor *x, const ml_tensor *targets,
                          const ml_tensor *mask, double z_loss, ml_error *err) ML_MUST_CHECK;
 /* Fills r from contiguous targets and mask; a target of a counted row outside 0..V-1 is ML_EARG. */

@@ -40,8 +40,7 @@ ml_status ml_nn_take(void **p, ml_arena *arena, int64_t count, size_t item,
 /* The process's arena, with the mark to release afterwards. */
 ml_status ml_nn_scratch(ml_arena **arena, size_t *mark, ml_error *err) ML_MUST_CHECK;
 
-/* sums [n] (+)= column sums of x [rows,n], over the pool: fixed chunks of rows, combined in order.
- */
+/* sums [n] (+)= column sums of x [rows,n], over the pool: chunks of rows, combined in order. */
 ml_status ml_nn_column_sums(ml_dtype dtype, int64_t rows, int64_t n, const void *x, void *sums,
                             bool add, ml_arena *arena, ml_error *err) ML_MUST_CHECK;
 /* Rows of one chunk of a pass over [rows,n]: a multiple of 64. */

@@ -1,4 +1,4 @@
-/* Private to the nn room: attributes of its ops, the functions and descriptors that ops.def names. */
+/* Private to the nn room: attributes of its ops, functions and descriptors that ops.def names. */
 #ifndef MOONLAB_NN_OPS_H
 #define MOONLAB_NN_OPS_H
 
@@ -19,9 +19,9 @@ typedef struct {
 
 typedef struct {
   double z_loss;
-  double multiplier;  /* linear_cross_entropy: logits = multiplier (x W + b) */
-  bool transposed;    /* linear_cross_entropy: W is [V,K] */
-  ml_ce_info *info;   /* filled by forward when not NULL; never read afterwards */
+  double multiplier; /* linear_cross_entropy: logits = multiplier (x W + b) */
+  bool transposed;   /* linear_cross_entropy: W is [V,K] */
+  ml_ce_info *info;  /* filled by forward when not NULL; never read afterwards */
 } ml_nn_ce_attr;
 
 typedef struct {

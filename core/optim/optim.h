@@ -106,7 +106,9 @@ ML_API int ml_optim_count(const ml_optim *optim);
 ML_API const ml_tensor *ml_optim_tensor(const ml_optim *optim, int i);
 ML_API const ml_optim_options *ml_optim_options_of(const ml_optim *optim);
 
-/* One step with multiplier s; grads[i] like tensor i, NULL entries are skipped. */
+/* One step with multiplier s; grads[i] like tensor i, NULL entries are skipped. ML_EARG: s not
+ * finite; ML_ESHAPE: a gradient unlike its parameter; ML_ESTATE: a parameter was released;
+ * ML_ENOMEM; ML_ECANCELLED before anything changed. */
 ML_API ml_status ml_optim_step(ml_optim *optim, double s, const ml_tensor *const *grads,
                                ml_error *err) ML_MUST_CHECK;
 
@@ -116,7 +118,8 @@ ML_API int64_t ml_optim_steps(const ml_optim *optim, int i);
 ML_API void ml_optim_set_steps(ml_optim *optim, int i, int64_t t);
 
 /* Euclidean norm over all (NULL and empty entries skipped); when it exceeds max_norm every one is
- * multiplied by max_norm / norm, unless one is not finite. Squares may leave the range of double. */
+ * multiplied by max_norm / norm, unless one is not finite. Right also where squares overflow.
+ * ML_EARG: max_norm not > 0, a gradient not real or not contiguous; ML_ENOMEM. */
 ML_API ml_status ml_clip_grad_norm(double *norm, ml_tensor *const *grads, int n, double max_norm,
                                    ml_error *err) ML_MUST_CHECK;
 

@@ -123,6 +123,8 @@ ml_status ml_tensor_cumsum(ml_tensor *out, const ml_tensor *t, int axis, ml_erro
         ml_data(&x),          t->size[axis] * inner * (int64_t)ml_dtype_size(t->dtype),
         t->size[axis],        inner};
     status = ml_parallel_poll(outer, 10.0 * (double)(job.n * inner), cumsum_body, &job, err);
+    if (!status && ml_cancelled()) /* a single body may have left off */
+      status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
   }
   ml_tensor_clear(&x);
   if (status)

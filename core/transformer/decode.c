@@ -4,14 +4,18 @@
 
 #include <string.h>
 
+static int64_t over(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
 /* Two groups at least where there are rows for them, none so large that its activations leave L2.
- */
-int64_t ml_decode_group(int64_t rows) {
+ * Large ones read the weights, which have left L2 by then, less often; but no thread is to idle. */
+int64_t ml_decode_group(int64_t rows, int threads) {
   if (rows <= 4)
     return rows;
-  int64_t groups = (rows + 63) / 64;
+  int64_t groups = over(rows, ML_DECODE_GROUP), most = over(rows, ML_DECODE_GROUP / 2);
+  if (groups < threads)
+    groups = threads < most ? threads : most;
   groups += groups % 2;
-  return (rows + groups - 1) / groups;
+  return over(rows, groups);
 }
 
 /* ---- scratch --------------------------------------------------------------------------------- */

@@ -80,8 +80,9 @@ void ml_decode_scratch_init(ml_decode_scratch *s, const ml_decoding *d, int64_t 
 void ml_decode_rows(const ml_decoding *d, const ml_decode_row *rows, int64_t n,
                     ml_decode_scratch *s);
 
-/* How many rows make a group: fixed by their number. */
-int64_t ml_decode_group(int64_t rows);
+#define ML_DECODE_GROUP 128 /* rows in one pass, at most */
+/* How many rows make a group. No row knows what group it is in: its results depend on neither. */
+int64_t ml_decode_group(int64_t rows, int threads);
 
 /* ---- drawing (sample.c) ---------------------------------------------------------------------- */
 

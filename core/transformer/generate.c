@@ -83,6 +83,12 @@ static int64_t tail_positions(const ml_transformer_config *c, const ml_generate_
   return length - full_blocks(length) + room_after(c, o, length) - 1;
 }
 
+/* Rows that scratch is for: groups are halves at most. */
+static int64_t scratch_rows(int64_t rows) {
+  int64_t half = (rows + 1) / 2, most = half < ML_DECODE_GROUP ? half : ML_DECODE_GROUP;
+  return most > PREFILL_ROWS ? most : PREFILL_ROWS;
+}
+
 static uint64_t budget(void) {
   ml_memory_info info;
   ml_memory(&info);
@@ -128,12 +134,12 @@ static ml_status fits(const ml_transformer *m, const ml_samples *out, const int6
     if (i != m->tokens && i != m->positions)
       weights += ml_numel(&m->params[i].tensor);
   cache_plan p = plan_cache(&d, length, n_prompts, o, 0);
+  const int64_t some = scratch_rows(out->rows);
   double results =
       (double)out->rows * ((double)out->room * (sizeof *out->tokens + sizeof *out->logprobs) +
                            sizeof *out->length + sizeof *out->finished + ROW_HANDLES);
-  double rest =
-      (double)(weights * d.esize) + (double)p.tail_bytes + (double)p.prompt_bytes +
-      (double)((size_t)ml_threads() * ml_decode_scratch_bytes(&d, PREFILL_ROWS, PREFILL_ROWS));
+  double rest = (double)(weights * d.esize) + (double)p.tail_bytes + (double)p.prompt_bytes +
+                (double)((size_t)ml_threads() * ml_decode_scratch_bytes(&d, some, some));
   ml_memory_info info;
   ml_memory(&info);
   double vacant = info.limit > info.live ? (double)(info.limit - info.live) : 0;
@@ -399,7 +405,7 @@ static ml_status run(job *j, ml_error *err) {
       start = ml_now();
     }
     if (j->n_live > 0) {
-      j->group = ml_decode_group(j->n_live);
+      j->group = ml_decode_group(j->n_live, j->threads);
       run_groups(j, (j->n_live + j->group - 1) / j->group, cost * (double)(j->group * STEPS),
                  step_group);
       ML_TRY(compact(j, err));
@@ -510,13 +516,13 @@ static ml_status open_job(job *j, ml_transformer *m, ml_error *err) {
   j->stop = ml_alloc((size_t)j->decoding.V);
   j->prompts = ml_alloc((size_t)j->n_prompts * sizeof *j->prompts);
   j->scratch = ml_alloc((size_t)j->threads * sizeof *j->scratch);
-  size_t bytes = ml_decode_scratch_bytes(&j->decoding, PREFILL_ROWS, PREFILL_ROWS);
+  const int64_t some = scratch_rows(j->rows);
+  size_t bytes = ml_decode_scratch_bytes(&j->decoding, some, some);
   j->memory = ml_block_new(bytes * (size_t)j->threads);
   if (!j->stop || !j->prompts || !j->scratch || !j->memory)
     return ml_fail(err, ML_ENOMEM, 0, "no memory to decode %lld rows", (long long)j->rows);
   for (int w = 0; w < j->threads; w++)
-    ml_decode_scratch_init(&j->scratch[w], &j->decoding, PREFILL_ROWS, PREFILL_ROWS,
-                           j->memory + (size_t)w * bytes);
+    ml_decode_scratch_init(&j->scratch[w], &j->decoding, some, some, j->memory + (size_t)w * bytes);
   for (int64_t i = 0; i < j->options->n_stop; i++)
     j->stop[j->options->stop[i]] = true;
   return open_pool(j, err);

@@ -198,8 +198,8 @@ ML_API void ml_samples_clear(ml_samples *samples);
 
 /* A prompt has 1..context ids. Together with it a row holds at most context + 1 tokens; one that
  * gets there ends unfinished. The cache is bounded: rows beyond the bound wait for others to end,
- * which changes no result. ML_EARG; ML_ENOMEM, before anything is done when one row at a time and the results
- * exceed the memory that is free; ML_ENUMERIC when logits are NaN; ML_ECANCELLED. */
+ * which changes no result. ML_EARG; ML_ENOMEM, before anything is done when one row at a time and
+ * the results exceed the memory that is free; ML_ENUMERIC when logits are NaN; ML_ECANCELLED. */
 ML_API ml_status ml_transformer_generate(ml_samples *samples, ml_transformer *model,
                                          const int64_t *const *prompt, const int64_t *length,
                                          int64_t n_prompts, const ml_generate_options *options,

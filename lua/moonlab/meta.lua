@@ -130,8 +130,10 @@ local bar_methods = {}
 ---source: -
 function bar_methods:finish(...) end
 
----bar:line()
----The text of the bar.
+---bar:line(width)
+---The text of the bar. What does not fit is left out: first the drawing, then the rate, then what
+---update's text says, from its end; its pieces stand two spaces apart. The time left stays.
+---@param width integer =nil columns
 ---@return string
 ---source: -
 function bar_methods:line(...) end

@@ -79,30 +79,53 @@ local function rate_text(rate)
   return progress.duration(1 / rate) .. " each"
 end
 
---- bar:line()
---- The text of the bar.
+-- Leaves out of the parts { text, rank } those of the highest rank, the last first, until the line
+-- is as short as wanted; rank 0 stays.
+local function shorten(parts, width)
+  local length = -2
+  for _, part in ipairs(parts) do length = length + 2 + #part[1] end
+  while length > width do
+    local drop
+    for i, part in ipairs(parts) do
+      if part[2] > 0 and (not drop or part[2] >= parts[drop][2]) then drop = i end
+    end
+    if not drop then return end
+    length = length - 2 - #parts[drop][1]
+    table.remove(parts, drop)
+  end
+end
+
+--- bar:line(width)
+--- The text of the bar. What does not fit is left out: first the drawing, then the rate, then what
+--- update's text says, from its end; its pieces stand two spaces apart. The time left stays.
+--- @param width integer =nil columns
 --- @return string
 --- @source -
-function Bar:line()
-  local parts = { self.label }
+function Bar:line(width)
+  local head = self.label
   local share = self.total and (self.total > 0 and math.min(1, self.done / self.total) or 1)
-  if share then parts[1] = ("%s %3.0f%%"):format(self.label, math.floor(100 * share)) end
+  if share then head = ("%s %3.0f%%"):format(self.label, math.floor(100 * share)) end
+  local parts = { { head, 0 } }
+  local function add(text, rank) parts[#parts + 1] = { text, rank } end
   if share and display.terminal then
     local full = math.floor(16 * share)
-    parts[#parts + 1] = "[" .. ("#"):rep(full) .. ("."):rep(16 - full) .. "]"
+    add("[" .. ("#"):rep(full) .. ("."):rep(16 - full) .. "]", 3)
   end
-  parts[#parts + 1] = self.total and ("%s/%s"):format(self.done, self.total) or tostring(self.done)
-  if self.text and self.text ~= "" then parts[#parts + 1] = self.text end
+  add(self.total and ("%s/%s"):format(self.done, self.total) or tostring(self.done), 0)
+  for piece in ((self.text or "") .. "  "):gmatch "(.-)  +" do
+    if piece ~= "" then add(piece, 1) end
+  end
   local rate = self:rate()
   if self.total and self.done >= self.total then
-    parts[#parts + 1] = progress.duration(display.clock() - self.start)
+    add(progress.duration(display.clock() - self.start), 0)
   else
-    if rate then parts[#parts + 1] = rate_text(rate) end
+    if rate then add(rate_text(rate), 2) end
     if self.total then
-      parts[#parts + 1] = progress.duration(rate and (self.total - self.done) / rate or 1 / 0)
-        .. " left"
+      add(progress.duration(rate and (self.total - self.done) / rate or 1 / 0) .. " left", 0)
     end
   end
+  if width then shorten(parts, width) end
+  for i, part in ipairs(parts) do parts[i] = part[1] end
   return table.concat(parts, "  ")
 end
 

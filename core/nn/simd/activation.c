@@ -1,7 +1,7 @@
 /* Activations: value and derivative together, so that a pass that needs both computes what they
  * share once. */
-#include "nn/kernels.h"
 #include "base/simd_vector.h"
+#include "nn/kernels.h"
 
 #define L ML_LANES
 

@@ -60,7 +60,7 @@ static void mask_strip(const ml_attention_args *a, const int64_t *segments, bool
   }
 }
 
-/* The next run of ids equal to id in [*from, end), NULL being all alike: its length, 0 at the end.
+/* The next run of ids equal to id in [*from, end), NULL being all alike: its length; 0 at the end.
  */
 static int64_t next_run(const int64_t *ids, int64_t id, int64_t *from, int64_t end) {
   int64_t i = *from;

@@ -1,7 +1,6 @@
-/* Layer norm and RMS norm of rows, and their gradients in one visit of each row while it is in L1.
- */
-#include "nn/kernels.h"
+/* Layer norm and RMS norm of rows, and their gradients in one visit of a row while it is in L1. */
 #include "base/simd_vector.h"
+#include "nn/kernels.h"
 
 #define L ML_LANES
 #define INLINE static inline __attribute__((always_inline))

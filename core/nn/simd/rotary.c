@@ -1,6 +1,6 @@
 /* Hot loops of the rotary position embedding. */
-#include "nn/kernels.h"
 #include "base/simd.h"
+#include "nn/kernels.h"
 
 #define INLINE static inline __attribute__((always_inline))
 

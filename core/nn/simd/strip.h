@@ -181,7 +181,8 @@ static void strip(int64_t M, int64_t N, product p) {
     STRIP_OF(5)
     STRIP_OF(6)
 #undef STRIP_OF
-        default : break;
+  default:
+    break;
   }
 }
 

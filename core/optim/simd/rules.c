@@ -10,7 +10,7 @@ static inline real ml_root(real x) { return sqrtf(x); }
 static inline real ml_root(real x) { return sqrt(x); }
 #endif
 
-/* atan2(y, x) for x >= 0, branch-free in f32 (Cephes' reduction and polynomial, 2 ulp); 0 at 0/0.
+/* atan2(y, x) for x >= 0, branch-free in f32 (Cephes' reduction and polynomial, 2 ulp). 0 at 0/0.
  */
 static inline real angle_of(real y, real x) {
 #if ML_REAL_IS_F32

@@ -297,14 +297,21 @@ void ML_FN(tensor_k_arg_columns)(bool max, int64_t *out, const void *vx, int64_t
   }
 }
 
+/* Leaves off when cancelled: an axis may be long. */
 void ML_FN(tensor_k_cumsum)(void *vout, const void *vx, int64_t rows, int64_t n, int64_t columns) {
+  enum { STRETCH = 1 << 16 }; /* elements between two polls */
   real *out = vout;
   const real *x = vx;
   if (columns == 1) {
     for (int64_t r = 0; r < rows; r++, x += n, out += n) {
       double total = 0;
-      for (int64_t i = 0; i < n; i++)
-        out[i] = (real)(total += (double)x[i]);
+      for (int64_t i = 0, end; i < n; i = end) {
+        if (i > 0 && ml_cancelled())
+          return;
+        end = n - i < STRETCH ? n : i + STRETCH;
+        for (int64_t k = i; k < end; k++)
+          out[k] = (real)(total += (double)x[k]);
+      }
     }
     return;
   }
@@ -312,9 +319,12 @@ void ML_FN(tensor_k_cumsum)(void *vout, const void *vx, int64_t rows, int64_t n,
     for (int64_t c0 = 0; c0 < columns; c0 += ML_COLUMN_TILE) {
       double total[ML_COLUMN_TILE] = {0};
       int64_t m = columns - c0 < ML_COLUMN_TILE ? columns - c0 : ML_COLUMN_TILE;
-      for (int64_t i = 0; i < n; i++)
+      for (int64_t i = 0; i < n; i++) {
+        if (i % (STRETCH / ML_COLUMN_TILE) == STRETCH / ML_COLUMN_TILE - 1 && ml_cancelled())
+          return;
         for (int64_t c = 0; c < m; c++)
           out[i * columns + c0 + c] = (real)(total[c] += (double)x[i * columns + c0 + c]);
+      }
     }
   }
 }

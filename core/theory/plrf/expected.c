@@ -1,5 +1,4 @@
-/* The exact expected loss of SGD given W: recursion, Volterra equation, and the secular equation.
- */
+/* The exact expected loss of SGD given W: recursion, Volterra equation, the secular equation. */
 #include "kernels.h"
 
 #include <math.h>
@@ -110,8 +109,7 @@ ml_status ml_plrf_volterra(double *P, double *F, double *K, const double *lambda
   return cancelled ? ml_fail(err, ML_ECANCELLED, 0, "interrupted") : ML_OK;
 }
 
-/* ---- secular equation --------------------------------------------------------------------------
- */
+/* ---- secular equation ------------------------------------------------------------------------ */
 
 typedef struct {
   int64_t n;

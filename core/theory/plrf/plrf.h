@@ -30,8 +30,7 @@ ML_API double ml_plrf_kernel_norm(const double *lambda, const double *counts, in
 ML_API ml_status ml_plrf_stable(const double *lambda, const double *counts, int64_t d, double gamma,
                                 double batch, double momentum, ml_error *err) ML_MUST_CHECK;
 
-/* ---- SGD ----------------------------------------------------------------------------------------
- */
+/* ---- SGD ------------------------------------------------------------------------------------- */
 
 typedef struct {
   ml_dtype dtype;       /* of the direct mode; the eigenbasis mode is f64 */

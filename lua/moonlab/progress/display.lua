@@ -53,8 +53,13 @@ end
 local function lines()
   local list = {}
   for depth, bar in ipairs(display.bars) do
-    local line = ("  "):rep(depth - 1) .. bar:line()
-    list[depth] = display.terminal and line:sub(1, columns() - 1) or line
+    local indent = ("  "):rep(depth - 1)
+    if display.terminal then
+      local width = columns() - 1
+      list[depth] = (indent .. bar:line(width - #indent)):sub(1, width)
+    else
+      list[depth] = indent .. bar:line()
+    end
   end
   return list
 end
@@ -102,7 +107,8 @@ function display.remove(bar)
     if live == bar then at = i end
   end
   if not at then return end
-  local last = not display.quiet and bar.touched and at == 1 and bar:line() .. "\n"
+  local last = not display.quiet and bar.touched and at == 1
+    and bar:line(display.terminal and columns() - 1 or nil) .. "\n"
   for i = #display.bars, at, -1 do display.bars[i] = nil end
   if display.quiet then return end
   if display.terminal then

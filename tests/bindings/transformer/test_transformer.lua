@@ -115,6 +115,24 @@ function T.test_hidden_is_keyed_as_asked()
   check.raises("entry 1 is not", function() lm:hidden({ 1 }, { layers = { "last" } }) end)
 end
 
+-- More rows than one pass takes, which groups they fall into depending on the threads.
+function T.test_many_rows_do_not_know_each_other() -- property
+  local lm = ml.transformer { vocab = 19, context = 24, depth = 2, width = 16, heads = 2, seed = 4 }
+  local prompts, keys = { { 3, 1, 4 }, { 15 } }, { ml.rng(1), ml.rng(2) }
+  local before, first = ml.threads(), nil
+  for _, threads in ipairs { 1, 2, 5 } do
+    ml.threads(threads)
+    local out = lm:generate(prompts, { n = 150, max_new = 20, keys = keys })
+    first = first or out
+    for i = 1, 2 do
+      for j = 1, 150 do check.equal(out[i][j], first[i][j]) end
+    end
+  end
+  ml.threads(before)
+  local few = lm:generate({ prompts[2] }, { n = 40, max_new = 20, keys = { keys[2] } })[1]
+  for j = 1, 40 do check.equal(few[j], first[2][j]) end
+end
+
 function T.test_generate_rows_and_streams()
   local lm = small { dtype = "f32" }
   local long = { 5, 6, 7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }

@@ -216,7 +216,8 @@ static void test_npy_headers(void) {
   } bad[] = {
       {"{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", 15, "wants more bytes"},
       {"{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", 17, "wants fewer bytes"},
-      {"{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 0, "wants"},
+      {"{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 0,
+       "wants more bytes"},
       {"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999,), }", 0,
        "npy header"},
       {"{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }", 8, "npy header"},

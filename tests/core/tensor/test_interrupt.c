@@ -85,6 +85,8 @@ OP(logsumexp, ml_tensor_reduce(out, ML_LOGSUMEXP, &in.square, 2, false, &err))
 OP(var, ml_tensor_var(out, &in.square, 2, false, 0, &err))
 OP(argmax, ml_tensor_arg(out, true, &in.square, 1, false, &err))
 OP(cumsum, ml_tensor_cumsum(out, &in.square, 1, &err))
+OP(cumsum_line, ml_tensor_cumsum(out, &in.line, 0, &err))
+OP(cumsum_columns, ml_tensor_cumsum(out, &in.square, 0, &err))
 OP(softmax, ml_tensor_softmax(out, &in.square, 1, false, &err))
 OP(softmax_columns, ml_tensor_softmax(out, &in.square, 0, true, &err))
 OP(softmax_grad, ml_tensor_softmax_grad(out, &in.square, &in.other, 1, false, &err))
@@ -172,6 +174,8 @@ static const struct {
     ENTRY(var),
     ENTRY(argmax),
     ENTRY(cumsum),
+    ENTRY(cumsum_line),
+    ENTRY(cumsum_columns),
     ENTRY(softmax),
     ENTRY(softmax_columns),
     ENTRY(softmax_grad),

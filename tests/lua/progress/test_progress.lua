@@ -51,6 +51,25 @@ function T.test_a_terminal_is_redrawn_ten_times_a_second_at_most()
   check.is_true(written[5]:find("%[#+%.+%]") ~= nil)
 end
 
+-- Eighty columns are what most terminals have: the time left must be among what is seen.
+function T.test_a_narrow_terminal_sees_the_time_left()
+  local _, written = shown(true, function(now)
+    display.columns = 80
+    local bar = progress.bar(950, "training")
+    now[1] = 50
+    bar:update(400, "2.500 bits/byte  17k tokens/s  66% of peak  held out 2.543 bits/byte")
+    check.equal(bar:line(), "training  42%  [######..........]  400/950  2.500 bits/byte  "
+      .. "17k tokens/s  66% of peak  held out 2.543 bits/byte  8/s  1m09s left")
+    check.equal(bar:line(9), "training  42%  400/950  1m09s left")
+    bar:finish()
+  end)
+  check.equal(written[1]:match "[^\r]+$",
+    "training  42%  400/950  2.500 bits/byte  17k tokens/s  66% of peak  1m09s left")
+  for _, text in ipairs(written) do
+    for line in text:gsub("\27%[K", ""):gmatch "[^\r\n]+" do check.is_true(#line < 80) end
+  end
+end
+
 function T.test_nested_bars_stand_below_each_other()
   local text, written = shown(true, function(now)
     local outer = progress.bar(2, "outer")
