@@ -24,15 +24,16 @@ return recipe.define {
     alpha = { 0.7, "decay of the data", above = 0.5 },
     betas = { { 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2 },
       "decays of the target" },
+    low_betas = { { -0.1, 0.0, 0.1, 0.2 }, "decays of hard targets, where eta = s/(2 alpha + 1)" },
     octaves = { 21, "sizes d = 50 * 2^(k/2)", min = 5 },
     low = { 1e6, "least compute", above = 0 },
     high = { 1e8, "largest compute", above = 0 },
     points = { 21, "values of compute", min = 3 },
     seed = { 1, "unused: nothing is random", min = 0 },
   },
-  smoke = { betas = { 0.3, 0.9 }, points = 7 },
+  smoke = { betas = { 0.3, 0.9 }, low_betas = { 0.0, 0.2 }, points = 7 },
   estimate = function(p) -- a loss at one size and compute takes about 0.1 ms
-    return { bytes = 20e6, seconds = 0.6 + 1e-4 * #p.betas * p.octaves * p.points }
+    return { bytes = 20e6, seconds = 0.6 + 1e-4 * (#p.betas + #p.low_betas) * p.octaves * p.points }
   end,
   run = function(p, ctx)
     local result = { eta = 0, xi = 0, monotone = 0, reference_eta = 0, reference_xi = 0 }
@@ -55,6 +56,16 @@ return recipe.define {
         { x = p.betas, y = eta0, label = "eta predicted", markers = false, colour = "#0072B2" },
         { x = p.betas, y = xi, label = "xi measured", points = true, colour = "#D55E00" },
         { x = p.betas, y = xi0, label = "xi predicted", markers = false, colour = "#D55E00" } } })
+    result.low_eta, result.falls = 0, 0
+    local before = -math.huge
+    for _, beta in ipairs(p.low_betas) do
+      local f = ml.plrf.front { alpha = p.alpha, beta = beta, sizes = sizes, flops = flops }
+      local wanted = (2 * p.alpha + 2 * beta - 1) / (2 * p.alpha + 1)
+      result.low_eta = math.max(result.low_eta, math.abs(f.eta - wanted))
+      if f.eta <= before then result.falls = result.falls + 1 end
+      before = f.eta
+      ctx:log { beta = beta, phase = f.predicted.name, eta = f.eta, eta_table = wanted }
+    end
     local small, budget = grid(25, 17, 1e5, 1e7, 21)
     for _, q in ipairs(references) do
       local f = ml.plrf.front { alpha = q[1], beta = q[2], sizes = small, flops = budget }
@@ -75,6 +86,12 @@ return recipe.define {
       at_most = 0.045, measure = function(r) return r.xi end },
     { name = "best size grows with compute (steps where it does not)", kind = "calibrated",
       seeds = 1, expected = 0, tolerance = 0, measure = function(r) return r.monotone end },
+    { name = "eta at beta <= 0.2 follows (2 alpha + 2 beta - 1)/(2 alpha + 1) (largest difference)",
+      kind = "paper", source = "Paquette et al. 2024, Table 2", at_most = 0.045,
+      measure = function(r) return r.low_eta end },
+    { name = "eta rises with beta <= 0.2 (steps where it does not)", kind = "paper",
+      source = "Paquette et al. 2024, Table 2", expected = 0, tolerance = 0,
+      measure = function(r) return r.falls end },
     { name = "eta at ten reference points (largest difference)", kind = "calibrated", seeds = 1,
       at_most = 0.003, measure = function(r) return r.reference_eta end },
     { name = "xi at ten reference points (largest difference)", kind = "calibrated", seeds = 1,
