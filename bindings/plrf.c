@@ -77,16 +77,18 @@ static int l_spectrum(lua_State *L) {
   ml_shape shape = ml_shape_make(1, A->size[1]);
   ml_tensor *lambda = mll_push_tensor(L, ML_F64, &shape);
   ml_tensor *t = mll_push_tensor(L, ML_F64, &shape);
-  double norm2 = 0;
+  ml_tensor *rho = mll_push_tensor(L, ML_F64, &shape);
+  double norm2 = 0, null = 0;
   ml_error err;
   ml_status status;
   MLL_RUN(L, status,
-          ml_plrf_spectrum(ML_DATA(double, lambda), ML_DATA(double, t), &norm2, a, u, A->size[0],
-                           A->size[1], &err));
+          ml_plrf_spectrum(ML_DATA(double, lambda), ML_DATA(double, t), ML_DATA(double, rho), &null,
+                           &norm2, a, u, A->size[0], A->size[1], &err));
   if (status)
     return mll_raise(L, &err);
+  lua_pushnumber(L, null);
   lua_pushnumber(L, norm2);
-  return 3;
+  return 5;
 }
 
 static const char *const sgd_names[] = {"gamma",    "batch",     "steps", "runs", "rng",

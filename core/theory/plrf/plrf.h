@@ -13,11 +13,16 @@
 
 #include "solve/solve.h"
 
-/* Eigenvalues (ascending) and t from A [v,d] and u [v]; norm2 = u.u, the loss at theta = 0. Takes
- * d*d doubles and v d^2 + (4/3) d^3 flops. */
-ML_API ml_status ml_plrf_spectrum(double *lambda, double *t, double *norm2, const double *A,
-                                  const double *u, int64_t v, int64_t d,
-                                  ml_error *err) ML_MUST_CHECK;
+/* Eigenvalues (ascending), t, rho and null from A [v,d] and u [v]; norm2 = u.u, the loss at theta =
+ * 0. By way of H: d*d doubles and v d^2 + (4/3) d^3 flops. H holds digits of the smallest
+ * eigenvalue and of null to about 1e-16 of the largest and of norm2 only, so that below 1e-10 and
+ * 1e-8 of them null is the residual of least squares by QR, and lambda and rho come from the
+ * singular values of A = QR: 2 v d + 6 d^2 doubles, about 4 v d^2 + 22 d^3 flops. Modes below
+ * rounding (v 2^-52 of the largest singular value) have lambda = t = rho = 0 and count in null:
+ * they do not learn. */
+ML_API ml_status ml_plrf_spectrum(double *lambda, double *t, double *rho, double *null,
+                                  double *norm2, const double *A, const double *u, int64_t v,
+                                  int64_t d, ml_error *err) ML_MUST_CHECK;
 
 /* Every mode contracts iff `modes` of the largest eigenvalue is below 2: gamma (B+1) lambda without
  * momentum. The loss stays bounded iff in addition the kernel norm, sum of gamma lambda/(2 - gamma

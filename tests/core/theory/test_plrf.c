@@ -25,12 +25,7 @@ static void open_problem(double alpha, double beta) {
     for (int k = 0; k < D; k++)
       p.A[j * D + k] = sigma * p.W[j * D + k];
   }
-  CHECK_OK(ml_plrf_spectrum(p.lambda, p.t, &p.loss0, p.A, p.u, V, D, &err), &err);
-  p.null = p.loss0;
-  for (int k = 0; k < D; k++) {
-    p.rho[k] = p.t[k] * p.t[k] / p.lambda[k];
-    p.null -= p.rho[k];
-  }
+  CHECK_OK(ml_plrf_spectrum(p.lambda, p.t, p.rho, &p.null, &p.loss0, p.A, p.u, V, D, &err), &err);
 }
 
 static double *zeros(int64_t n) {
@@ -104,6 +99,41 @@ static void test_spectrum(void) { /* property */
   CHECK_CLOSE(sum2, squares, 1e-14);
   CHECK_CLOSE(t2, y2, 1e-14);
   CHECK(p.null > 0 && p.null < p.loss0);
+}
+
+/* A = D^1/2 [Q; 0] with Q orthogonal, where everything is known however small: lambda = j^-2alpha,
+ * rho = u_j^2 and null = the rest of u^2; `deaf` features of Q are 0, and their energy is lost. */
+static void known_spectrum(double alpha, int deaf, double rtol) {
+  double A[V * D] = {0}, u[V], null = 0, got = 0, norm2, Q[D], l[D], t[D], rho[D], length = 0;
+  for (int k = 0; k < D; k++)
+    Q[k] = sin(k + 1.0), length += Q[k] * Q[k];
+  for (int j = 0; j < V; j++) { /* I - 2 q q^T / q^2, or I where features are missing */
+    u[j] = pow(j + 1, -alpha - 0.5);
+    for (int k = 0; k < D && j < D; k++)
+      A[j * D + k] = pow(j + 1, -alpha) *
+                     (deaf ? (k == j && k < D - deaf) : (k == j) - 2 * Q[j] * Q[k] / length);
+    if (j >= D - deaf)
+      null += u[j] * u[j];
+  }
+  CHECK_OK(ml_plrf_spectrum(l, t, rho, &got, &norm2, A, u, V, D, &err), &err);
+  CHECK_CLOSE(got, null, rtol);
+  for (int j = 0; j < D; j++) {
+    const int k = D - 1 - j;
+    const bool there = j < D - deaf;
+    CHECK_CLOSE(l[k], there ? pow(j + 1, -2 * alpha) : 0, rtol);
+    CHECK_CLOSE(rho[k], there ? u[j] * u[j] : 0, rtol);
+    CHECK_CLOSE(fabs(t[k]), there ? pow(j + 1, -alpha) * u[j] : 0, rtol);
+  }
+}
+
+/* analytic; by way of H the last ones would have no digit at alpha = 9, and NaN where deaf. A's
+ * small singular values have 1e-16 of the largest. */
+static void test_small_eigenvalues(void) {
+  known_spectrum(1, 0, 1e-12);
+  known_spectrum(6, 0, 1e-9);
+  known_spectrum(9, 0, 1e-6);
+  known_spectrum(1, 3, 1e-12);
+  known_spectrum(1, D, 1e-12);
 }
 
 /* analytic: the second moments, advanced without eigenvectors; rounding of a few hundred steps */
@@ -481,8 +511,8 @@ static void test_masses(void) { /* property: sum rules; both fall in x */
 /* ---- threads, memory, interrupts --------------------------------------------------------------
  */
 
-enum { CALLS = 11, OUT = 400 };
-static double out[OUT], spare[2][OUT], *samples;
+enum { CALLS = 12, OUT = 400 };
+static double out[OUT], spare[2][OUT], *samples, graded[V * D];
 static const double late[] = {0, 5, 100, 1e4, 1e8};
 static const int64_t far[] = {2000};
 
@@ -491,7 +521,10 @@ static ml_status call(int i) {
   double norm2;
   switch (i) {
   case 0:
-    return ml_plrf_spectrum(out, out + D, &norm2, p.A, p.u, V, D, &err);
+    return ml_plrf_spectrum(out, out + D, out + 2 * D, out + 3 * D, &norm2, p.A, p.u, V, D, &err);
+  case 11:
+    return ml_plrf_spectrum(out, out + D, out + 2 * D, out + 3 * D, &norm2, graded, p.u, V, D,
+                            &err);
   case 1:
     return ml_plrf_recursion(out, p.lambda, p.rho, NULL, p.null, D, 1, &one_rate, 1, 0, far, 1,
                              &err);
@@ -522,6 +555,9 @@ static void open_calls(void) {
   open_problem(0.7, 0.6);
   open_population(0.7, 0.6, 20);
   samples = zeros(513 * V);
+  for (int j = 0; j < V; j++) /* its spectrum wants factors */
+    for (int k = 0; k < D; k++)
+      graded[j * D + k] = p.W[j * D + k] * pow(j + 1, -8);
   ml_rng g = ml_rng_seed(6);
   ml_rng_normal_f64(&g, samples, 513 * V, 0, 0.3);
 }
@@ -575,7 +611,8 @@ static void test_interrupts(void) {
   ml_free(samples);
 }
 
-CHECK_MAIN(test_spectrum, test_expected_loss, test_multiplicities, test_divergence_is_said,
-           test_momentum_of_the_expected_loss, test_runs_that_diverge, test_runs_are_deterministic,
-           test_means, test_given_samples, test_fixed_point, test_curves, test_masses,
-           test_threads_change_no_bit, test_memory_that_runs_out, test_interrupts)
+CHECK_MAIN(test_spectrum, test_small_eigenvalues, test_expected_loss, test_multiplicities,
+           test_divergence_is_said, test_momentum_of_the_expected_loss, test_runs_that_diverge,
+           test_runs_are_deterministic, test_means, test_given_samples, test_fixed_point,
+           test_curves, test_masses, test_threads_change_no_bit, test_memory_that_runs_out,
+           test_interrupts)

@@ -49,6 +49,38 @@ function T.test_digits_at_large_sizes()
   check.close(F, { 4.61669054621e-11 }, { rtol = 1e-7 })
 end
 
+-- analytic: a feature that is 0, or that another one is, has nothing to learn; the curves are those
+-- of the problem without it
+function T.test_features_that_depend_on_each_other()
+  local W = ml.rng(3):normal({ 12, 4 })
+  local base = ml.plrf.problem { alpha = 0.8, beta = 0.6, W = W }
+  local with_0 = ml.plrf.problem { alpha = 0.8, beta = 0.6,
+    W = ml.concat({ W, ml.zeros { 12, 1 } }, 2) }
+  check.close(with_0.lambda[1], 0)
+  check.close(with_0.lambda[{ { 2, 5 } }], base.lambda, { rtol = 1e-12 })
+  check.close({ with_0.null, with_0.loss0 }, { base.null, base.loss0 }, { rtol = 1e-12 })
+  local steps = { 0, 3, 50, 1e6, 1e12 }
+  local gamma = base:rate { norm = 0.3 }
+  check.close(with_0:rate { norm = 0.3 }, gamma, { rtol = 1e-12 })
+  check.close(with_0:expected { gamma = gamma, steps = steps },
+    base:expected { gamma = gamma, steps = steps }, { rtol = 1e-11 })
+  local theta = with_0:minimiser()
+  check.close(theta[{ { 1, 4 } }], base:minimiser(), { rtol = 1e-10 })
+  check.close(theta[5], 0, { atol = 1e-12 })
+  local runs = with_0:sgd { gamma = gamma, steps = 50, runs = 400 }
+  local mean = runs.risk:mean(1)[#runs.steps]
+  local se = math.sqrt(runs.risk:var(1)[#runs.steps] / 400)
+  check.is_true(math.abs(mean - base:expected { gamma = gamma, steps = { 50 } }[1]) < 4.5 * se)
+  local twice = ml.plrf.problem { alpha = 0.8, beta = 0.6,
+    W = ml.concat({ W, W[{ {}, { 1, 1 } }] }, 2) }
+  check.close(twice.null, base.null, { rtol = 1e-12 })
+  local t = twice:minimiser()
+  check.close(t[5], t[1], { rtol = 1e-10 })
+  local nothing = ml.plrf.problem { alpha = 0.8, beta = 0.6, W = ml.zeros { 6, 2 } }
+  check.close(nothing:expected { gamma = 0.1, steps = { 0, 10, 1e9 } },
+    { nothing.loss0, nothing.loss0, nothing.loss0 }, { rtol = 1e-14 })
+end
+
 -- property: sum rules, and the limit of late times
 function T.test_sum_rules()
   local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 200, v = 800 }
