@@ -1882,7 +1882,8 @@ ml.plrf.phase_map = function(...) end
 ---ml.plrf.problem{ alpha =, beta =, v =, d =, seed = | W = }
 ---One draw of the model: data x_j = j^-alpha z_j, target sum_j j^-beta x_j, features W^T x; the
 ---loss E (features.theta - target)^2 without a factor 1/2. Takes d^2 + 2 v d doubles and v d^2 +
----(4/3) d^3 flops.
+---(4/3) d^3 flops. Where the least eigenvalue is below 1e-10 of the largest or the least loss
+---below 1e-8 of loss0 they come from factors of the features, for about ten times as many.
 ---opts.alpha number >= 0
 ---opts.beta number may be negative
 ---opts.v integer data dimension, >= d

@@ -90,6 +90,16 @@ ML_API ml_status ml_plrf_secular(double *P, const double *lambda, const double *
                                  double gamma, const double *steps, int64_t records,
                                  ml_error *err) ML_MUST_CHECK;
 
+/* P after each of n steps in time from rho, at the rates gamma [n]. h[i] = 0 is one update of the
+ * recursion; h[i] > 0 that many updates at once, by implicit Euler of d rho/dt = -a rho + c P whose
+ * coefficients give what the updates would (a = -log q, c in the same ratio): for rates that change
+ * over more steps than can be taken. O(d) a step. ML_ENUMERIC with the word "diverges" where a step
+ * has no solution. */
+ML_API ml_status ml_plrf_in_time(double *P, const double *lambda, const double *rho,
+                                 const double *counts, double null, int64_t d, double batch,
+                                 const double *gamma, const double *h, int64_t n,
+                                 ml_error *err) ML_MUST_CHECK;
+
 /* ---- deterministic equivalent
  * ------------------------------------------------------------------------ */
 
@@ -98,7 +108,7 @@ ML_API ml_status ml_plrf_secular(double *P, const double *lambda, const double *
 typedef struct {
   const double *a, *na, *e, *count;
   int64_t n;
-  double d;
+  double d, modes; /* modes: the sum of count */
 } ml_plrf_population;
 
 /* m(z) = 1 / (1 + (1/d) sum a/(a m - z)), z outside the spectrum. ML_ENUMERIC when no solution is

@@ -81,6 +81,52 @@ function T.test_features_that_depend_on_each_other()
     { nothing.loss0, nothing.loss0, nothing.loss0 }, { rtol = 1e-14 })
 end
 
+-- property: the spectrum in cells gives the contour's curve, to second order in their width
+function T.test_cells()
+  local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 100, v = 400 }
+  local gamma = det:rate()
+  local steps = { 0, 1, 10, 100, 1000, 1e5, 1e9 }
+  local want = det:risk { gamma = gamma, steps = steps }
+  for n, error in pairs { [160] = 1e-3, [600] = 3e-5 } do
+    local cells = det:cells { n = n }
+    check.close(cells.counts:sum():item(), 100, { rtol = 1e-7 })
+    check.close(cells.rho:sum():item() + cells.null, det.loss0, { rtol = 1e-6 })
+    check.close(cells:expected { gamma = gamma, steps = steps }, want, { rtol = error })
+  end
+  local square = ml.plrf.deterministic { alpha = 0.7, beta = 0.7, d = 50, v = 50 }
+  local late = { 1e10, 1e12, 1e14 } -- the edge at 0: the loss falls as r^-1/2
+  local P = square:risk { gamma = square:rate(), steps = late }
+  check.close({ P[2] / P[1], P[3] / P[2] }, { 0.1, 0.1 }, { rtol = 1e-3 })
+  check.raises("'n' is 3", det.cells, det, { n = 3 })
+end
+
+-- property: over many steps at once the curves are the recursion's and the secular form's
+function T.test_steps_in_log_time()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.6, v = 120, d = 30 }
+  local gamma = p:rate { norm = 0.3 }
+  local function falling(r) return gamma * (1 + r / 100) ^ -0.3 end
+  local steps = { 0, 500, 1000, 1500, 20000, 100000 }
+  check.close(p:expected { gamma = falling, steps = steps, method = "ode" },
+    p:expected { gamma = falling, steps = steps }, { rtol = 2e-3 })
+  check.close(p:expected { gamma = gamma, steps = { 0, 2000, 1e6, 9e15 }, method = "ode" },
+    p:expected { gamma = gamma, steps = { 0, 2000, 1e6, 9e15 } }, { rtol = 2e-3 })
+  local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 100, v = 400 }
+  local late = det:cells { n = 200 }:expected { gamma = falling, steps = { 1e12, 1e13 },
+    method = "ode" }
+  check.is_true(late[2] > det.F0 and late[2] < late[1])
+  check.close(late[2], det.F0, { rtol = 0.01 }) -- a rate that falls takes its noise with it
+  local function refused(what, rate, more)
+    local o = { gamma = rate, steps = { 1e6 }, method = "ode" }
+    for key, value in pairs(more or {}) do o[key] = value end
+    check.raises(what, p.expected, p, o)
+  end
+  refused("expected: SGD diverges", p:rate { norm = 1.2 })
+  refused("expected: SGD diverges", function() return 50 end)
+  refused("'gamma' is -1", function(r) return r < 2000 and 0.1 or -1 end)
+  refused("'step' is 0", 0.1, { step = 0 })
+  refused("momentum", 0.1, { momentum = 0.5 })
+end
+
 -- property: sum rules, and the limit of late times
 function T.test_sum_rules()
   local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 200, v = 800 }
