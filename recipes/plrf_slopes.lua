@@ -48,21 +48,21 @@ return recipe.define {
     for i = 1, p.points do
       steps[i] = math.floor(30 * (1e7 / 30) ^ ((i - 1) / (p.points - 1)) + 0.5)
     end
-    local P, F, K = det:risk { gamma = p.gamma, steps = steps }
+    local P = det:risk { gamma = p.gamma, steps = steps }
+    local refined = det:refined { gamma = p.gamma, steps = steps }
     local c = ml.plrf.components { alpha = 0.7, beta = 1.2, v = 4 * p.size, d = p.size,
       gamma = p.gamma, steps = steps }
-    local norm = det:kernel_norm { gamma = p.gamma }
     result.low, result.high, result.refined = math.huge, 0, 0
     for i = 1, p.points do
       local ratio = P[i] / c.estimate[i]
-      local refined = F[i] / (1 - norm) + c.c_beta * K[i] / (2 * p.gamma * (1 - norm) ^ 2)
       result.low, result.high = math.min(result.low, ratio), math.max(result.high, ratio)
-      result.refined = math.max(result.refined, math.abs(refined / P[i] - 1))
+      result.refined = math.max(result.refined, math.abs(refined[i] / P[i] - 1))
     end
     ctx:figure("components", ml.plot.lines { title = "parts of the loss, alpha 0.7, beta 1.2",
       xlabel = "update", ylabel = "loss", log = "xy", series = {
         { x = steps, y = P, label = "deterministic" }, { x = steps, y = c.estimate,
-          label = "estimate" }, { x = steps, y = c.Fpp, label = "F_pp", thin = true },
+          label = "estimate" }, { x = steps, y = refined, label = "refined", dash = true },
+        { x = steps, y = c.Fpp, label = "F_pp", thin = true },
         { x = steps, y = c.Fac, label = "F_ac", thin = true },
         { x = steps, y = c.Kpp, label = "K_pp / gamma", thin = true },
         { x = steps, y = c.F0, label = "F_0", thin = true } } })

@@ -1788,7 +1788,7 @@ ml.plrf = {}
 ---opts.batch integer =1
 ---opts.steps table of numbers > 0
 ---@return table { F0, Fpp, Fac, Kpp, estimate, dominant (lists over steps), c, c_beta, crossover =
----{ from, to, step } list }
+---{ from, to, step } list: where the largest part changes, at whatever step from 1 on }
 ---source: Paquette et al. 2024
 ml.plrf.components = function(...) end
 
@@ -1813,7 +1813,8 @@ ml.plrf.convert = function(...) end
 ---opts.d integer parameters
 ---opts.bins boolean =v > 20000 the modes beyond 300 in 60 cells per e-fold, relative error
 ---1.4e-5
----@return deterministic with kappa, F0, loss0; methods risk, kernel_norm, mass, m
+---@return deterministic with kappa, F0, loss0; methods risk, refined,
+---kernel_norm, rate, mass, m, cells
 ---source: Paquette et al. 2024
 ml.plrf.deterministic = function(...) end
 

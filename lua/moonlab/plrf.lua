@@ -504,7 +504,8 @@ end
 --- @param opts.d integer parameters
 --- @param opts.bins boolean =v > 20000 the modes beyond 300 in 60 cells per e-fold, relative error
 --- 1.4e-5
---- @return deterministic with kappa, F0, loss0; methods risk, kernel_norm, mass, m
+--- @return deterministic with kappa, F0, loss0; methods risk, refined,
+--- kernel_norm, rate, mass, m, cells
 --- @source Paquette et al. 2024
 function plrf.deterministic(opts)
   local where = "plrf.deterministic"
@@ -540,6 +541,26 @@ function Deterministic:risk(opts)
   local steps = records("risk", opts.steps)
   return core.plrf.curve(self.population, self.d, { gamma = positive("risk", opts, "gamma"),
     batch = batch_of("risk", opts), steps = f64(steps), nodes = opts.nodes })
+end
+
+--- deterministic:refined{ gamma =, batch =, steps = }
+--- The loss from F and K alone, without their convolution: F/(1-k) + c_beta K/(2 gamma B (1-k)^2)
+--- with the kernel norm k and c_beta = sum j^(-2 beta), the last term for beta > 1/2 only. Within
+--- 2 % from step 30 on at (0.7, 1.2) and (1, 0.8) with d = 1e4; 19 % too high at beta = 0.6.
+--- @param opts.gamma number > 0
+--- @param opts.batch integer =1
+--- @param opts.steps integer or list
+--- @return tensor [records]
+--- @source Paquette et al. 2024, Section 3
+function Deterministic:refined(opts)
+  options.required("refined", opts, { "gamma", "batch", "steps" })
+  local gamma, batch = positive("refined", opts, "gamma"), batch_of("refined", opts)
+  local steps = records("refined", opts.steps)
+  local _, F, K = core.plrf.curve(self.population, self.d, { gamma = gamma, batch = batch,
+    steps = f64(steps) })
+  local rest = 1 - core.plrf.norm(self.population, self.d, { gamma = gamma, batch = batch })
+  if not (self.beta > 0.5) then return F / rest end
+  return F / rest + K * (theory.power_sum(2 * self.beta, self.v) / (2 * gamma * batch * rest ^ 2))
 end
 
 --- deterministic:kernel_norm{ gamma =, batch = }

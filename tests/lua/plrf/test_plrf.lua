@@ -127,6 +127,30 @@ function T.test_steps_in_log_time()
   refused("momentum", 0.1, { momentum = 0.5 })
 end
 
+-- property: the largest part changes where two of them are equal, at every size of step
+function T.test_crossovers()
+  local o = { alpha = 0.7, beta = 1.2, v = 400000000, d = 100000000, gamma = 0.01, steps = { 1 } }
+  local names = {}
+  for i, x in ipairs(ml.plrf.components(o).crossover) do
+    names[i] = x.from .. " " .. x.to
+    o.steps = { x.step * 0.99, x.step, x.step * 1.01 }
+    local there = ml.plrf.components(o)
+    check.close(there[x.from][2], there[x.to][2], { rtol = 1e-9 })
+    check.equal({ there.dominant[1], there.dominant[3] }, { x.from, x.to })
+  end
+  check.equal(names, { "Fpp Kpp", "Kpp Fac", "Fac F0" })
+end
+
+-- property: the refined estimate near the loss where it is said to be
+function T.test_refined()
+  for _, q in ipairs { { 0.7, 1.2, 0.02 }, { 1.0, 0.8, 0.02 }, { 0.7, 0.3, 0.02 } } do
+    local det = ml.plrf.deterministic { alpha = q[1], beta = q[2], d = 10000, v = 40000 }
+    local steps = q[2] > 0.5 and { 30, 1000, 1e5, 1e7 } or { 1e8, 1e10 }
+    local o = { gamma = 0.1, steps = steps }
+    check.close(det:refined(o), det:risk(o), { rtol = q[3] })
+  end
+end
+
 -- property: sum rules, and the limit of late times
 function T.test_sum_rules()
   local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 200, v = 800 }
