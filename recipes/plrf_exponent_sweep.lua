@@ -32,6 +32,7 @@ return recipe.define {
     seed = { 1, "unused: nothing is random", min = 0 },
   },
   smoke = { betas = { 0.3, 0.9 }, low_betas = { 0.0, 0.2 }, points = 7 },
+  full = { points = 81, seeds = { 1 } },
   estimate = function(p) -- a loss at one size and compute takes about 0.1 ms
     return { bytes = 20e6, seconds = 0.6 + 1e-4 * (#p.betas + #p.low_betas) * p.octaves * p.points }
   end,

@@ -23,6 +23,7 @@ return recipe.define {
     seed = { 1, "unused: nothing is random", min = 0 },
   },
   smoke = { points = 40 },
+  full = { points = 400, seeds = { 1 } },
   estimate = function(p)
     return { bytes = 10e6 + 500 * p.points ^ 2, seconds = 0.1 + 1e-5 * p.points ^ 2 }
   end,

@@ -19,6 +19,7 @@ return recipe.define {
     seed = { 1, "unused: nothing is random", min = 0 },
   },
   smoke = { points = 10 },
+  full = { points = 200, seeds = { 1 } },
   estimate = function(p) return { bytes = 20e6, seconds = 0.2 + 1e-3 * p.points } end,
   run = function(p, ctx)
     local result = { slopes = {} }
