@@ -500,7 +500,7 @@ end
 --- The deterministic equivalent: the loss curve without a draw of W, at any step up to 1e15.
 --- @param opts.alpha number >= 0
 --- @param opts.beta number may be negative
---- @param opts.v integer data dimension, >= d, up to 1e9
+--- @param opts.v integer data dimension, >= d, up to 1e12
 --- @param opts.d integer parameters
 --- @param opts.bins boolean =v > 20000 the modes beyond 300 in 60 cells per e-fold, relative error
 --- 1.4e-5
@@ -514,7 +514,7 @@ function plrf.deterministic(opts)
   local self = { alpha = opts.alpha, beta = opts.beta,
     v = options.field(where, opts, "v", "integer"), d = options.field(where, opts, "d", "integer") }
   sizes(where, self.v, self.d)
-  options.range(where, "v", self.v, 1, 1000000000)
+  options.range(where, "v", self.v, 1, 1000000000000)
   local bins = options.optional(where, opts, "bins", "boolean")
   if bins == nil then bins = self.v > 20000 end
   if not bins then room(where, 96.0 * self.v, "%d modes without bins", self.v) end

@@ -364,7 +364,7 @@ function T.test_out_of_reach()
   check.raises("GiB", problem, { alpha = 1, beta = 1, v = 10000000000, d = 10000000000 })
   check.raises("take 14901.2 GiB", problem, { alpha = 1, beta = 1, v = 1000000000, d = 1000 })
   check.raises("at most 46340", problem, { alpha = 1, beta = 1, v = 50000, d = 50000 })
-  check.raises("to 1000000000", det, { alpha = 1, beta = 1, v = 10000000000, d = 10 })
+  check.raises("to 1000000000000", det, { alpha = 1, beta = 1, v = 10000000000000, d = 10 })
   check.raises("GiB", det, { alpha = 1, beta = 1, v = 1000000000, d = 10, bins = false })
   local p = problem { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
   local q = det { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
