@@ -108,7 +108,7 @@ return recipe.define {
       xlabel = "exponent predicted", ylabel = "exponent measured",
       series = { { x = predicted[1], y = measured[1], label = "eta", points = true },
         { x = predicted[2], y = measured[2], label = "xi", points = true },
-        { x = { 0.2, 0.7 }, y = { 0.2, 0.7 }, label = "equal", dash = true } } })
+        { x = { 0.18, 0.72 }, y = { 0.18, 0.72 }, label = "equal", dash = true } } })
     return result
   end,
   claims = {
