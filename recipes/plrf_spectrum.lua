@@ -56,6 +56,19 @@ return recipe.define {
       ylabel = "energy", log = "xy", ylim = { 1e-4, 3 }, series = {
         { x = grid, y = above, label = ("mean of %d draws"):format(p.draws), points = true },
         { x = grid, y = det:mass(grid), label = "deterministic" } } })
+    -- energy per unit of log x, in cells of the grid, which ends where the spectrum does
+    local at, drawn, predicted, theirs = {}, {}, {}, det:mass(grid):totable()
+    for i = 2, #grid do
+      local width = math.log(grid[i - 1] / grid[i])
+      at[i - 1] = math.sqrt(grid[i - 1] * grid[i])
+      drawn[i - 1] = (above[i] - above[i - 1]) / width
+      predicted[i - 1] = (theirs[i] - theirs[i - 1]) / width
+    end
+    ctx:figure("density", ml.plot.lines { title = "where the energy lies in the spectrum",
+      xlabel = "eigenvalue", ylabel = "energy per unit of log", log = "xy", ylim = { 1e-5, 10 },
+      series = {
+        { x = at, y = drawn, label = ("mean of %d draws"):format(p.draws), points = true },
+        { x = at, y = predicted, label = "deterministic" } } })
     return { z = worst, total = math.abs(total / (det.loss0 - det.F0) - 1),
       count = math.abs(count / p.d - 1) }
   end,

@@ -1907,7 +1907,7 @@ ml.plrf = {}
 ---opts.batch integer =1
 ---opts.steps table of numbers > 0
 ---@return table { F0, Fpp, Fac, Kpp, estimate, dominant (lists over steps), c, c_beta, crossover =
----{ from, to, step } list }
+---{ from, to, step } list: where the largest part changes, at whatever step from 1 on }
 ---source: Paquette et al. 2024
 ml.plrf.components = function(...) end
 
@@ -1928,11 +1928,12 @@ ml.plrf.convert = function(...) end
 ---The deterministic equivalent: the loss curve without a draw of W, at any step up to 1e15.
 ---opts.alpha number >= 0
 ---opts.beta number may be negative
----opts.v integer data dimension, >= d, up to 1e9
+---opts.v integer data dimension, >= d, up to 1e12
 ---opts.d integer parameters
 ---opts.bins boolean =v > 20000 the modes beyond 300 in 60 cells per e-fold, relative error
 ---1.4e-5
----@return deterministic with kappa, F0, loss0; methods risk, kernel_norm, mass, m
+---@return deterministic with kappa, F0, loss0; methods risk, refined,
+---kernel_norm, rate, mass, m, cells
 ---source: Paquette et al. 2024
 ml.plrf.deterministic = function(...) end
 
@@ -2001,7 +2002,8 @@ ml.plrf.phase_map = function(...) end
 ---ml.plrf.problem{ alpha =, beta =, v =, d =, seed = | W = }
 ---One draw of the model: data x_j = j^-alpha z_j, target sum_j j^-beta x_j, features W^T x; the
 ---loss E (features.theta - target)^2 without a factor 1/2. Takes d^2 + 2 v d doubles and v d^2 +
----(4/3) d^3 flops.
+---(4/3) d^3 flops. Where the least eigenvalue is below 1e-10 of the largest or the least loss
+---below 1e-8 of loss0 they come from factors of the features, for about ten times as many.
 ---opts.alpha number >= 0
 ---opts.beta number may be negative
 ---opts.v integer data dimension, >= d

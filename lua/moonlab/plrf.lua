@@ -12,7 +12,9 @@ local Problem = { __name = "moonlab.plrf.problem" }
 Problem.__index = Problem
 local Deterministic = { __name = "moonlab.plrf.deterministic" }
 Deterministic.__index = Deterministic
-plrf.methods = { Problem, Deterministic }
+local Cells = { __name = "moonlab.plrf.cells" }
+Cells.__index = Cells
+plrf.methods = { Problem, Deterministic, Cells }
 
 local function f64(list) return core.tensor(list, { dtype = "f64" }) end
 
@@ -89,7 +91,8 @@ end
 --- ml.plrf.problem{ alpha =, beta =, v =, d =, seed = | W = }
 --- One draw of the model: data x_j = j^-alpha z_j, target sum_j j^-beta x_j, features W^T x; the
 --- loss E (features.theta - target)^2 without a factor 1/2. Takes d^2 + 2 v d doubles and v d^2 +
---- (4/3) d^3 flops.
+--- (4/3) d^3 flops. Where the least eigenvalue is below 1e-10 of the largest or the least loss
+--- below 1e-8 of loss0 they come from factors of the features, for about ten times as many.
 --- @param opts.alpha number >= 0
 --- @param opts.beta number may be negative
 --- @param opts.v integer data dimension, >= d
@@ -133,10 +136,9 @@ function plrf.problem(opts)
   self.b = core.keep(powers(self.v, self.beta))
   self.A = core.keep(W * self.sigma:reshape { self.v, 1 })
   self.u = core.keep(self.sigma * self.b)
-  local lambda, t, loss0 = core.plrf.spectrum(self.A, self.u)
-  self.lambda, self.t, self.loss0 = core.keep(lambda), core.keep(t), loss0
-  self.rho = core.keep(t * t / lambda)
-  self.null = math.max(0, loss0 - self.rho:sum():item())
+  local lambda, t, rho
+  lambda, t, rho, self.null, self.loss0 = core.plrf.spectrum(self.A, self.u)
+  self.lambda, self.t, self.rho = core.keep(lambda), core.keep(t), core.keep(rho)
   return setmetatable(self, Problem)
 end
 
@@ -282,35 +284,86 @@ function Problem:sgd(opts)
   return { steps = steps, risk = risk, theta = theta }
 end
 
---- problem:expected{ gamma =, batch =, steps =, method =, momentum =, diverging = }
---- The exact expectation of the loss over the data, given W. Instability raises with the word
---- "diverges".
---- @param opts.gamma number > 0; a function of the step or a tensor [steps] with the recursion
---- @param opts.batch integer =1
---- @param opts.steps integer or list, whole numbers up to 9e15
---- @param opts.method string =secular any step at O(d) | recursion O(d) a step, for momentum, rates
---- that change and divergence | volterra
---- @param opts.momentum number =0
---- @param opts.diverging boolean =false an expectation that runs away is a result, up to inf
---- @return tensor P [records]
---- @return table the steps
---- @source Paquette et al. 2024
-function Problem:expected(opts)
-  local where = "expected"
-  options.required(where, opts, { "gamma", "batch", "steps", "method", "momentum", "diverging" })
+-- Times and rates of steps up to the last record: single updates up to 1000, then equal ratios
+-- `step` in log time. Returns lengths (0 for one update), rates, and the place of each record.
+local function times(where, gamma, steps, step)
+  local lengths, rates_, places = {}, {}, {}
+  local function add(length, r)
+    local rate = type(gamma) == "number" and gamma or gamma(math.tointeger(r) or r)
+    if type(rate) ~= "number" or not (rate >= 0 and rate < math.huge) then
+      options.bad(where, 0, "option 'gamma' is %s at step %.0f, wanted a number >= 0",
+        options.describe(rate), r)
+    end
+    lengths[#lengths + 1], rates_[#rates_ + 1] = length, rate
+  end
+  local now = 0
+  for i, r in ipairs(steps) do
+    while now < math.min(r, 1000) do
+      now = now + 1
+      add(0, now)
+    end
+    if r > now then
+      local n = math.ceil(math.log(r / now) / step)
+      local first = now
+      for k = 1, n do
+        local next_ = k == n and r or first * (r / first) ^ (k / n)
+        add(next_ - now, math.ceil(0.5 * (now + next_)))
+        now = next_
+      end
+    end
+    places[i] = #lengths
+  end
+  return lengths, rates_, places
+end
+
+-- The expected loss of whatever has modes: lambda, rho and, for cells, counts.
+local function expected(where, self, opts)
+  options.required(where, opts, { "gamma", "batch", "steps", "method", "momentum", "diverging",
+    "step" })
   local momentum = momentum_of(where, opts)
   local diverging = options.field(where, opts, "diverging", "boolean", false)
-  local method = options.choice(where, opts, "method", { "secular", "recursion", "volterra" },
-    type(opts.gamma) == "number" and momentum == 0 and not diverging and "secular" or "recursion")
-  if method ~= "recursion" and (type(opts.gamma) ~= "number" or momentum ~= 0 or diverging) then
+  local method = options.choice(where, opts, "method",
+    { "secular", "recursion", "volterra", "ode" }, type(opts.gamma) == "number" and momentum == 0
+      and not diverging and "secular" or "recursion")
+  if method ~= "recursion" and (momentum ~= 0 or diverging
+    or method ~= "ode" and type(opts.gamma) ~= "number") then
     options.bad(where, 0, "momentum, a rate that changes and divergence need method = "
       .. "\"recursion\", got \"%s\"", method)
   end
+  local step = options.field(where, opts, "step", "number", 0.01)
+  if not (step >= 1e-5 and step <= 1) then
+    options.bad(where, 0, "option 'step' is %g, wanted a number in 1e-5..1", step)
+  end
   local steps = records(where, opts.steps)
   local last = steps[#steps]
-  local o = { batch = batch_of(where, opts), steps = f64(steps), method = method, null = self.null,
-    momentum = momentum, diverging = diverging }
-  if method == "recursion" then in_reach(where, last, self.d) end
+  local batch = batch_of(where, opts)
+  if method == "ode" then
+    local gamma = type(opts.gamma) == "function" and opts.gamma or positive(where, opts, "gamma")
+    if type(gamma) == "number" then -- raises where it diverges
+      core.plrf.expected(self.lambda, self.rho, { gamma = gamma, batch = batch, steps = f64 { 0 },
+        counts = self.counts, null = self.null })
+    end
+    for i, r in ipairs(steps) do
+      if not (r <= 9e15) or r ~= math.floor(r) then
+        options.bad(where, 0, "option 'steps': value %d is %g, wanted whole numbers up to 9e15", i,
+          r)
+      end
+    end
+    local lengths, rates_, places = times(where, gamma, steps, step)
+    local P = #lengths == 0 and {} or core.plrf.expected(self.lambda, self.rho, {
+      method = "ode", rates = f64(rates_), h = f64(lengths), batch = batch, counts = self.counts,
+      null = self.null }):totable()
+    local list, start = {}, self.null + self.rho:sum():item()
+    for i in ipairs(steps) do list[i] = places[i] == 0 and start or P[places[i]] end
+    if not (list[#list] <= 1e3 * start) then
+      options.raise("%s: SGD diverges: the expected loss is %g after %.0f steps (%g at the start)",
+        where, list[#list], last, start)
+    end
+    return f64(list), steps
+  end
+  local o = { batch = batch, steps = f64(steps), method = method, null = self.null,
+    counts = self.counts, momentum = momentum, diverging = diverging }
+  if method == "recursion" then in_reach(where, last, self.lambda:size(1)) end
   local gamma, constant = rates(where, opts, last)
   if constant then o.gamma = constant else o.rates = gamma end
   local P = core.plrf.expected(self.lambda, self.rho, o)
@@ -319,6 +372,25 @@ function Problem:expected(opts)
   for i, r in ipairs(steps) do list[i] = P[math.tointeger(r) + 1] end
   return f64(list), steps
 end
+
+--- problem:expected{ gamma =, batch =, steps =, method =, momentum =, diverging =, step = }
+--- The exact expectation of the loss over the data, given W. Instability raises with the word
+--- "diverges". The method ode is for rates that change over more steps than can be taken: the first
+--- 1000 updates by the recursion, then implicit Euler in log time, whose error is of the order of
+--- its step (under 1 % at 0.01).
+--- @param opts.gamma number > 0; a function of the step with the recursion and ode, or a tensor
+--- [steps] with the recursion
+--- @param opts.batch integer =1
+--- @param opts.steps integer or list, whole numbers up to 9e15
+--- @param opts.method string =secular any step at O(d) | recursion O(d) a step, for momentum, rates
+--- that change and divergence | volterra | ode
+--- @param opts.momentum number =0
+--- @param opts.diverging boolean =false an expectation that runs away is a result, up to inf
+--- @param opts.step number =0.01 of ode, in log time
+--- @return tensor P [records]
+--- @return table the steps
+--- @source Paquette et al. 2024
+function Problem:expected(opts) return expected("expected", self, opts) end
 
 local function kernel_norm(where, self, opts)
   options.required(where, opts, { "gamma", "batch", "momentum" })
@@ -378,9 +450,10 @@ function Problem:rate(opts)
 end
 
 --- problem:minimiser()
---- @return tensor theta [d] of least loss
+--- @return tensor theta [d] of least loss; the shortest where features depend on each other
 --- @source Paquette et al. 2024
 function Problem:minimiser()
+  if self.lambda[1] == 0 then return (require "moonlab.solve".lstsq(self.A, self.u)) end
   local Q, R = core.solve.qr(self.A)
   local y = Q:transpose():matmul(self.u)
   local lower = R:transpose():clone()
@@ -427,11 +500,12 @@ end
 --- The deterministic equivalent: the loss curve without a draw of W, at any step up to 1e15.
 --- @param opts.alpha number >= 0
 --- @param opts.beta number may be negative
---- @param opts.v integer data dimension, >= d, up to 1e9
+--- @param opts.v integer data dimension, >= d, up to 1e12
 --- @param opts.d integer parameters
 --- @param opts.bins boolean =v > 20000 the modes beyond 300 in 60 cells per e-fold, relative error
 --- 1.4e-5
---- @return deterministic with kappa, F0, loss0; methods risk, kernel_norm, mass, m
+--- @return deterministic with kappa, F0, loss0; methods risk, refined,
+--- kernel_norm, rate, mass, m, cells
 --- @source Paquette et al. 2024
 function plrf.deterministic(opts)
   local where = "plrf.deterministic"
@@ -440,7 +514,7 @@ function plrf.deterministic(opts)
   local self = { alpha = opts.alpha, beta = opts.beta,
     v = options.field(where, opts, "v", "integer"), d = options.field(where, opts, "d", "integer") }
   sizes(where, self.v, self.d)
-  options.range(where, "v", self.v, 1, 1000000000)
+  options.range(where, "v", self.v, 1, 1000000000000)
   local bins = options.optional(where, opts, "bins", "boolean")
   if bins == nil then bins = self.v > 20000 end
   if not bins then room(where, 96.0 * self.v, "%d modes without bins", self.v) end
@@ -467,6 +541,26 @@ function Deterministic:risk(opts)
   local steps = records("risk", opts.steps)
   return core.plrf.curve(self.population, self.d, { gamma = positive("risk", opts, "gamma"),
     batch = batch_of("risk", opts), steps = f64(steps), nodes = opts.nodes })
+end
+
+--- deterministic:refined{ gamma =, batch =, steps = }
+--- The loss from F and K alone, without their convolution: F/(1-k) + c_beta K/(2 gamma B (1-k)^2)
+--- with the kernel norm k and c_beta = sum j^(-2 beta), the last term for beta > 1/2 only. Within
+--- 2 % from step 30 on at (0.7, 1.2) and (1, 0.8) with d = 1e4; 19 % too high at beta = 0.6.
+--- @param opts.gamma number > 0
+--- @param opts.batch integer =1
+--- @param opts.steps integer or list
+--- @return tensor [records]
+--- @source Paquette et al. 2024, Section 3
+function Deterministic:refined(opts)
+  options.required("refined", opts, { "gamma", "batch", "steps" })
+  local gamma, batch = positive("refined", opts, "gamma"), batch_of("refined", opts)
+  local steps = records("refined", opts.steps)
+  local _, F, K = core.plrf.curve(self.population, self.d, { gamma = gamma, batch = batch,
+    steps = f64(steps) })
+  local rest = 1 - core.plrf.norm(self.population, self.d, { gamma = gamma, batch = batch })
+  if not (self.beta > 0.5) then return F / rest end
+  return F / rest + K * (theory.power_sum(2 * self.beta, self.v) / (2 * gamma * batch * rest ^ 2))
 end
 
 --- deterministic:kernel_norm{ gamma =, batch = }
@@ -523,5 +617,53 @@ function Deterministic:mass(x)
   if type(x) == "number" then return mass[1], count[1] end
   return mass, count
 end
+
+--- deterministic:cells{ n = }
+--- The spectrum of the deterministic equivalent as atoms: energy and number of eigenvalues of each
+--- of n cells in log x. With them curves are those of a problem: rates that change, momentum. Where
+--- v = d the spectrum reaches 0, and the cells end at 1e-4 of v^(-2 alpha).
+--- @param opts.n integer =600 relative error of curves about 3e-5 at 600, 3e-4 at 160
+--- @return cells with lambda [m] ascending, rho [m] energies, counts [m] eigenvalues in each, null
+--- (F0), loss0; method expected
+--- @source Paquette et al. 2024
+function Deterministic:cells(opts)
+  local where = "cells"
+  opts = opts or {}
+  options.required(where, opts, { "n" })
+  local n = options.range(where, "n", options.field(where, opts, "n", "integer", 600), 8, 100000)
+  -- the spectrum lies above a few percent of kappa where v > d; else it reaches 0
+  local top = 1.1 * (1 + math.sqrt(self.trace / self.d)) ^ 2
+  local low = self.kappa > 0 and self.kappa / 50 or 1e-4 * self.v ^ (-2 * self.alpha)
+  local edges = {}
+  for i = 0, n do edges[i + 1] = top * (low / top) ^ (i / n) end
+  local mass, count = self:mass(edges)
+  mass, count = mass:totable(), count:totable()
+  -- what is left below belongs to the last cell
+  mass[n + 1], count[n + 1] = self.loss0 - self.F0, math.min(self.d, self.v)
+  local lambda, rho, counts = {}, {}, {}
+  for i = n + 1, 2, -1 do
+    local m, c = mass[i] - mass[i - 1], count[i] - count[i - 1]
+    if c > 1e-9 then
+      local k = #lambda + 1
+      lambda[k], rho[k], counts[k] = math.sqrt(edges[i] * edges[i - 1]), math.max(0, m), c
+    end
+  end
+  return setmetatable({ lambda = core.keep(f64(lambda)), rho = core.keep(f64(rho)),
+    counts = core.keep(f64(counts)), null = self.F0, loss0 = self.loss0 }, Cells)
+end
+
+--- cells:expected{ gamma =, batch =, steps =, method =, momentum =, diverging =, step = }
+--- The loss of the deterministic equivalent at rates that change; see problem:expected.
+--- @param opts.gamma number > 0; a function of the step; a tensor [steps]
+--- @param opts.batch integer =1
+--- @param opts.steps integer or list
+--- @param opts.method string =secular | recursion | volterra | ode
+--- @param opts.momentum number =0
+--- @param opts.diverging boolean =false
+--- @param opts.step number =0.01 of ode, in log time
+--- @return tensor P [records]
+--- @return table the steps
+--- @source Paquette et al. 2024
+function Cells:expected(opts) return expected("expected", self, opts) end
 
 return plrf

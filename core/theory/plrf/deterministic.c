@@ -25,6 +25,12 @@ static point at(const ml_plrf_population *p, cplx w) {
   q.slope = q.m - w / p->d * CPLX(s[2], s[3]);
   q.energy = CPLX(s[4], s[5]);
   q.count = CPLX(s[6], s[7]);
+  if (p->modes ==
+      p->d) { /* the spectrum reaches 0, where 1 - s1/d = -(w/d) count loses its digits */
+    q.m = -w / p->d * q.count;
+    q.z = w * q.m;
+    q.slope = -w / p->d * (q.count + CPLX(s[2], s[3]));
+  }
   return q;
 }
 

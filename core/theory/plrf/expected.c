@@ -79,6 +79,64 @@ ml_status ml_plrf_recursion(double *P, const double *lambda, const double *rho,
   return cancelled ? ml_fail(err, ML_ECANCELLED, 0, "interrupted") : ML_OK;
 }
 
+/* One implicit step: (1 + h a) rho' = rho + h c P', P' = null + sum rho', solved for P' first (a
+ * matrix of rank one). Returns P', NaN where there is none. [any thread] */
+static double implicit(double *restrict rho, double *restrict shrink, double *restrict gain,
+                       const double *restrict lambda, const double *restrict counts, double null,
+                       int64_t d, double gamma, double B, double h) {
+  double back = 0, kept = null;
+  for (int64_t k = 0; k < d; k++) {
+    const double x = gamma * lambda[k], decay = B * x * (2 - (B + 1) * x), a = -log1p(-decay);
+    const double c = B * x * x * (counts ? counts[k] : 1) * (decay != 0 ? a / decay : 1);
+    if (!(1 + h * a > 0))
+      return NAN;
+    shrink[k] = 1 / (1 + h * a);
+    gain[k] = h * c;
+    back += gain[k] * shrink[k];
+    kept += rho[k] * shrink[k];
+  }
+  if (!(back < 1))
+    return NAN;
+  const double P = kept / (1 - back);
+  for (int64_t k = 0; k < d; k++)
+    rho[k] = (rho[k] + gain[k] * P) * shrink[k];
+  return P;
+}
+
+ml_status ml_plrf_in_time(double *P, const double *lambda, const double *rho, const double *counts,
+                          double null, int64_t d, double batch, const double *gamma,
+                          const double *h, int64_t n, ml_error *err) {
+  double *work = take(3 * d, err);
+  if (!work)
+    return ML_ENOMEM;
+  double *now = work, *q = work + d, *c = work + 2 * d, total = null, last = NAN;
+  for (int64_t k = 0; k < d; k++)
+    total += rho[k];
+  memcpy(now, rho, (size_t)d * sizeof *now);
+  const ml_plrf_kernels *kernels = ml_plrf_kernels_of(ML_F64);
+  ml_status status = ML_OK;
+  for (int64_t i = 0; i < n && !status; i++) {
+    if (h[i] > 0) {
+      total = implicit(now, q, c, lambda, counts, null, d, gamma[i], batch, h[i]);
+      last = NAN;
+      if (!isfinite(total))
+        status = ml_fail(err, ML_ENUMERIC, 0,
+                         "SGD diverges: the loss has no bound over %g updates at gamma %g", h[i],
+                         gamma[i]);
+    } else {
+      if (gamma[i] != last)
+        coefficients(q, NULL, c, lambda, counts, d, gamma[i], batch);
+      last = gamma[i];
+      total = null + kernels->recur(now, q, c, total, d);
+    }
+    P[i] = total;
+    if (i % 64 == 0 && ml_cancelled())
+      status = ml_fail(err, ML_ECANCELLED, 0, "interrupted");
+  }
+  ml_block_free(work);
+  return status;
+}
+
 ml_status ml_plrf_volterra(double *P, double *F, double *K, const double *lambda, const double *rho,
                            const double *counts, double null, int64_t d, double batch, double gamma,
                            int64_t n, ml_error *err) {

@@ -13,11 +13,16 @@
 
 #include "solve/solve.h"
 
-/* Eigenvalues (ascending) and t from A [v,d] and u [v]; norm2 = u.u, the loss at theta = 0. Takes
- * d*d doubles and v d^2 + (4/3) d^3 flops. */
-ML_API ml_status ml_plrf_spectrum(double *lambda, double *t, double *norm2, const double *A,
-                                  const double *u, int64_t v, int64_t d,
-                                  ml_error *err) ML_MUST_CHECK;
+/* Eigenvalues (ascending), t, rho and null from A [v,d] and u [v]; norm2 = u.u, the loss at theta =
+ * 0. By way of H: d*d doubles and v d^2 + (4/3) d^3 flops. H holds digits of the smallest
+ * eigenvalue and of null to about 1e-16 of the largest and of norm2 only, so that below 1e-10 and
+ * 1e-8 of them null is the residual of least squares by QR, and lambda and rho come from the
+ * singular values of A = QR: 2 v d + 6 d^2 doubles, about 4 v d^2 + 22 d^3 flops. Modes below
+ * rounding (v 2^-52 of the largest singular value) have lambda = t = rho = 0 and count in null:
+ * they do not learn. */
+ML_API ml_status ml_plrf_spectrum(double *lambda, double *t, double *rho, double *null,
+                                  double *norm2, const double *A, const double *u, int64_t v,
+                                  int64_t d, ml_error *err) ML_MUST_CHECK;
 
 /* Every mode contracts iff `modes` of the largest eigenvalue is below 2: gamma (B+1) lambda without
  * momentum. The loss stays bounded iff in addition the kernel norm, sum of gamma lambda/(2 - gamma
@@ -84,6 +89,16 @@ ML_API ml_status ml_plrf_secular(double *P, const double *lambda, const double *
                                  double gamma, const double *steps, int64_t records,
                                  ml_error *err) ML_MUST_CHECK;
 
+/* P after each of n steps in time from rho, at the rates gamma [n]. h[i] = 0 is one update of the
+ * recursion; h[i] > 0 that many updates at once, by implicit Euler of d rho/dt = -a rho + c P whose
+ * coefficients give what the updates would (a = -log q, c in the same ratio): for rates that change
+ * over more steps than can be taken. O(d) a step. ML_ENUMERIC with the word "diverges" where a step
+ * has no solution. */
+ML_API ml_status ml_plrf_in_time(double *P, const double *lambda, const double *rho,
+                                 const double *counts, double null, int64_t d, double batch,
+                                 const double *gamma, const double *h, int64_t n,
+                                 ml_error *err) ML_MUST_CHECK;
+
 /* ---- deterministic equivalent
  * ------------------------------------------------------------------------ */
 
@@ -92,7 +107,7 @@ ML_API ml_status ml_plrf_secular(double *P, const double *lambda, const double *
 typedef struct {
   const double *a, *na, *e, *count;
   int64_t n;
-  double d;
+  double d, modes; /* modes: the sum of count */
 } ml_plrf_population;
 
 /* m(z) = 1 / (1 + (1/d) sum a/(a m - z)), z outside the spectrum. ML_ENUMERIC when no solution is

@@ -194,6 +194,10 @@ local function power_sum(s, v)
   return sum
 end
 
+local names = { "F0", "Fpp", "Fac", "Kpp" }
+
+theory.power_sum = power_sum
+
 --- ml.plrf.components{ alpha =, beta =, v =, d =, gamma =, batch =, steps = }
 --- Asymptotics of the parts of the loss at large d, their sum (right up to constants), and which is
 --- largest at each step. Fac is 0 unless 2 alpha > 1 and 2 beta > 1; Kpp is the noise part K_pp /
@@ -206,7 +210,7 @@ end
 --- @param opts.batch integer =1
 --- @param opts.steps table of numbers > 0
 --- @return table { F0, Fpp, Fac, Kpp, estimate, dominant (lists over steps), c, c_beta, crossover =
---- { from, to, step } list }
+--- { from, to, step } list: where the largest part changes, at whatever step from 1 on }
 --- @source Paquette et al. 2024
 function theory.components(opts)
   local where = "plrf.components"
@@ -238,23 +242,49 @@ function theory.components(opts)
     c_beta = c_beta, crossover = {} }
   local e = (2 * alpha + 2 * beta - 1) / (2 * alpha)
   local half = 1 / (2 * alpha)
+  -- each part is coefficient * T^-power with T = 2 gamma B r
+  local parts = { F0 = { F0, 0 }, Fpp = { half * gamma_function(e), e } }
+  if alpha > 0.5 and beta > 0.5 then
+    parts.Fac = { c_beta / d * half * gamma_function(1 - half), 1 - half }
+  end
+  if alpha > 0.25 then parts.Kpp = { gamma * half * gamma_function(2 - half), 2 - half } end
+  local function largest_at(T)
+    local largest, most, sum = "F0", 0, 0
+    for _, name in ipairs(names) do
+      local value = parts[name] and parts[name][1] * T ^ -parts[name][2] or 0
+      sum = sum + value
+      if value > most then largest, most = name, value end
+    end
+    return largest, sum
+  end
   for i, r in ipairs(steps) do
     local T = 2 * gamma * batch * r
-    local terms = { F0 = F0, Fpp = half * gamma_function(e) * T ^ -e,
-      Fac = alpha > 0.5 and beta > 0.5
-        and c_beta / d * half * gamma_function(1 - half) * T ^ (half - 1) or 0,
-      Kpp = alpha > 0.25 and gamma * half * gamma_function(2 - half) * T ^ (half - 2) or 0 }
-    local largest, sum = "F0", 0
-    for _, name in ipairs { "F0", "Fpp", "Fac", "Kpp" } do
-      out[name][i] = terms[name]
-      sum = sum + terms[name]
-      if terms[name] > terms[largest] then largest = name end
+    for _, name in ipairs(names) do
+      out[name][i] = parts[name] and parts[name][1] * T ^ -parts[name][2] or 0
     end
-    out.estimate[i], out.dominant[i] = sum, largest
-    if i > 1 and largest ~= out.dominant[i - 1] then
-      out.crossover[#out.crossover + 1] = { from = out.dominant[i - 1], to = largest,
-        step = math.sqrt(steps[i - 1] * r) }
+    out.dominant[i], out.estimate[i] = largest_at(T)
+  end
+  -- In log T the parts are lines, and the largest is a convex chain of them: from the steepest on,
+  -- the next one is the one met first.
+  local now
+  for _, name in ipairs(names) do
+    if parts[name] and (not now or parts[name][2] > parts[now][2]) then now = name end
+  end
+  while true do
+    local first, at = nil, math.huge
+    for _, name in ipairs(names) do
+      local p, q = parts[now], parts[name]
+      if q and q[2] < p[2] then
+        local T = (p[1] / q[1]) ^ (1 / (p[2] - q[2]))
+        if T < at then first, at = name, T end
+      end
     end
+    if not first then break end
+    local step = at / (2 * gamma * batch)
+    if step >= 1 then
+      out.crossover[#out.crossover + 1] = { from = now, to = first, step = step }
+    end
+    now = first
   end
   return out
 end

@@ -25,12 +25,7 @@ static void open_problem(double alpha, double beta) {
     for (int k = 0; k < D; k++)
       p.A[j * D + k] = sigma * p.W[j * D + k];
   }
-  CHECK_OK(ml_plrf_spectrum(p.lambda, p.t, &p.loss0, p.A, p.u, V, D, &err), &err);
-  p.null = p.loss0;
-  for (int k = 0; k < D; k++) {
-    p.rho[k] = p.t[k] * p.t[k] / p.lambda[k];
-    p.null -= p.rho[k];
-  }
+  CHECK_OK(ml_plrf_spectrum(p.lambda, p.t, p.rho, &p.null, &p.loss0, p.A, p.u, V, D, &err), &err);
 }
 
 static double *zeros(int64_t n) {
@@ -106,6 +101,41 @@ static void test_spectrum(void) { /* property */
   CHECK(p.null > 0 && p.null < p.loss0);
 }
 
+/* A = D^1/2 [Q; 0] with Q orthogonal, where everything is known however small: lambda = j^-2alpha,
+ * rho = u_j^2 and null = the rest of u^2; `deaf` features of Q are 0, and their energy is lost. */
+static void known_spectrum(double alpha, int deaf, double rtol) {
+  double A[V * D] = {0}, u[V], null = 0, got = 0, norm2, Q[D], l[D], t[D], rho[D], length = 0;
+  for (int k = 0; k < D; k++)
+    Q[k] = sin(k + 1.0), length += Q[k] * Q[k];
+  for (int j = 0; j < V; j++) { /* I - 2 q q^T / q^2, or I where features are missing */
+    u[j] = pow(j + 1, -alpha - 0.5);
+    for (int k = 0; k < D && j < D; k++)
+      A[j * D + k] = pow(j + 1, -alpha) *
+                     (deaf ? (k == j && k < D - deaf) : (k == j) - 2 * Q[j] * Q[k] / length);
+    if (j >= D - deaf)
+      null += u[j] * u[j];
+  }
+  CHECK_OK(ml_plrf_spectrum(l, t, rho, &got, &norm2, A, u, V, D, &err), &err);
+  CHECK_CLOSE(got, null, rtol);
+  for (int j = 0; j < D; j++) {
+    const int k = D - 1 - j;
+    const bool there = j < D - deaf;
+    CHECK_CLOSE(l[k], there ? pow(j + 1, -2 * alpha) : 0, rtol);
+    CHECK_CLOSE(rho[k], there ? u[j] * u[j] : 0, rtol);
+    CHECK_CLOSE(fabs(t[k]), there ? pow(j + 1, -alpha) * u[j] : 0, rtol);
+  }
+}
+
+/* analytic; by way of H the last ones would have no digit at alpha = 9, and NaN where deaf. A's
+ * small singular values have 1e-16 of the largest. */
+static void test_small_eigenvalues(void) {
+  known_spectrum(1, 0, 1e-12);
+  known_spectrum(6, 0, 1e-9);
+  known_spectrum(9, 0, 1e-6);
+  known_spectrum(1, 3, 1e-12);
+  known_spectrum(1, D, 1e-12);
+}
+
 /* analytic: the second moments, advanced without eigenvectors; rounding of a few hundred steps */
 static void test_expected_loss(void) {
   enum { STEPS = 60 };
@@ -160,6 +190,58 @@ static void test_multiplicities(void) {
   for (int i = 0; i < 4; i++)
     CHECK_CLOSE(P[i], R[i], 1e-12);
   CHECK_CLOSE(P[5], 0.26 / (1 - ml_plrf_kernel_norm(merged, counts, 3, 0.3, 2, 0)), 1e-13);
+}
+
+/* property: single updates are the recursion's; steps of many come near it in proportion to their
+ * length, and reach its limit in one */
+static void test_steps_in_time(void) {
+  enum { STEPS = 4000, SINGLE = 400, N = SINGLE + 256 };
+  open_problem(0.7, 0.6);
+  double rate[STEPS], h[N] = {0}, gamma[N], P[N], want[2], last = INFINITY;
+  const int64_t steps[] = {SINGLE, STEPS};
+  for (int s = 0; s < STEPS; s++)
+    rate[s] = 0.2 / sqrt(1 + s / 200.0);
+  CHECK_OK(
+      ml_plrf_recursion(want, p.lambda, p.rho, NULL, p.null, D, 2, rate, STEPS, 0, steps, 2, &err),
+      &err);
+  memcpy(gamma, rate, SINGLE * sizeof *rate);
+  for (int n = 32; n <= 256; n *= 2) {
+    double now = SINGLE;
+    for (int i = 0; i < n; i++) {
+      const double next = SINGLE * pow((double)STEPS / SINGLE, (i + 1.0) / n);
+      h[SINGLE + i] = next - now;
+      gamma[SINGLE + i] = 0.2 / sqrt(1 + (0.5 * (now + next) - 1) / 200);
+      now = next;
+    }
+    CHECK_OK(ml_plrf_in_time(P, p.lambda, p.rho, NULL, p.null, D, 2, gamma, h, SINGLE + n, &err),
+             &err);
+    CHECK_CLOSE(P[SINGLE - 1], want[0], 1e-13);
+    const double off = fabs(P[SINGLE + n - 1] / want[1] - 1);
+    CHECK(off < 0.6 * last);
+    last = off;
+  }
+  CHECK(last > 1e-9 && last < 1e-3);
+  const double far_away = 1e18, one = 0.15, sum = ml_plrf_kernel_norm(p.lambda, NULL, D, one, 2, 0);
+  CHECK_OK(ml_plrf_in_time(P, p.lambda, p.rho, NULL, p.null, D, 2, &one, &far_away, 1, &err), &err);
+  CHECK_CLOSE(P[0], p.null / (1 - sum), 1e-10);
+  double twice[2][D], two[D];
+  for (int k = 0; k < D; k++) /* counts */
+    two[k] = 2, twice[0][k] = p.lambda[k], twice[1][k] = 2 * p.rho[k];
+  double l[2 * D], r[2 * D], once;
+  for (int k = 0; k < 2 * D; k++)
+    l[k] = p.lambda[k / 2], r[k] = p.rho[k / 2];
+  const double long_step = 300, slow = 0.05;
+  CHECK_OK(ml_plrf_in_time(P, twice[0], twice[1], two, p.null, D, 1, &slow, &long_step, 1, &err),
+           &err);
+  CHECK_OK(ml_plrf_in_time(&once, l, r, NULL, p.null, 2 * D, 1, &slow, &long_step, 1, &err), &err);
+  CHECK_CLOSE(P[0], once, 1e-13);
+  const double top = p.lambda[D - 1], wild[] = {1.5 / top, 2.2 / top};
+  for (int i = 0; i < 2; i++) { /* kernel norm above 1; a mode that grows */
+    CHECK_FAIL(
+        ml_plrf_in_time(P, p.lambda, p.rho, NULL, p.null, D, 1, &wild[i], &far_away, 1, &err),
+        ML_ENUMERIC);
+    CHECK_HAS(err.message, "diverges");
+  }
 }
 
 static void test_divergence_is_said(void) {
@@ -394,7 +476,7 @@ static void open_population(double alpha, double beta, double d) {
     q.e[j] = pow(j + 1, -2 * alpha - 2 * beta);
     q.count[j] = 1;
   }
-  q.p = (ml_plrf_population){q.a, q.na, q.e, q.count, MODES_V, d};
+  q.p = (ml_plrf_population){q.a, q.na, q.e, q.count, MODES_V, d, MODES_V};
 }
 
 static void test_fixed_point(void) { /* property: put back into its equation */
@@ -424,6 +506,13 @@ static void test_fixed_point(void) { /* property: put back into its equation */
     sum += q.a[j] / (q.a[j] + kappa);
   CHECK_CLOSE(sum, 20, 1e-13);
   open_population(0.7, 0.6, MODES_V); /* as many parameters as modes: nothing is out of reach */
+  double inverse = 0;                 /* near 0 z = -w^2/d sum of 1/a, m = z/w */
+  for (int j = 0; j < MODES_V; j++)
+    inverse += 1 / q.a[j] / MODES_V;
+  for (double x = 1e-10; x > 1e-30; x /= 100) {
+    CHECK_OK(ml_plrf_m(m, &q.p, -x, 0, &err), &err);
+    CHECK_CLOSE(m[0], sqrt(x * inverse), 2e-2 * sqrt(x / 1e-10) + 1e-12);
+  }
   ml_plrf_floor(&kappa, &F0, &q.p);
   CHECK(kappa == 0 && F0 == 0);
 }
@@ -481,8 +570,9 @@ static void test_masses(void) { /* property: sum rules; both fall in x */
 /* ---- threads, memory, interrupts --------------------------------------------------------------
  */
 
-enum { CALLS = 11, OUT = 400 };
-static double out[OUT], spare[2][OUT], *samples;
+enum { CALLS = 13, OUT = 400 };
+static double out[OUT], spare[2][OUT], *samples, graded[V * D];
+static double spare_rates[130], spare_steps[130];
 static const double late[] = {0, 5, 100, 1e4, 1e8};
 static const int64_t far[] = {2000};
 
@@ -491,7 +581,13 @@ static ml_status call(int i) {
   double norm2;
   switch (i) {
   case 0:
-    return ml_plrf_spectrum(out, out + D, &norm2, p.A, p.u, V, D, &err);
+    return ml_plrf_spectrum(out, out + D, out + 2 * D, out + 3 * D, &norm2, p.A, p.u, V, D, &err);
+  case 12:
+    return ml_plrf_in_time(out, p.lambda, p.rho, NULL, p.null, D, 1, spare_rates, spare_steps, 130,
+                           &err);
+  case 11:
+    return ml_plrf_spectrum(out, out + D, out + 2 * D, out + 3 * D, &norm2, graded, p.u, V, D,
+                            &err);
   case 1:
     return ml_plrf_recursion(out, p.lambda, p.rho, NULL, p.null, D, 1, &one_rate, 1, 0, far, 1,
                              &err);
@@ -522,6 +618,11 @@ static void open_calls(void) {
   open_problem(0.7, 0.6);
   open_population(0.7, 0.6, 20);
   samples = zeros(513 * V);
+  for (int i = 0; i < 130; i++)
+    spare_rates[i] = one_rate / (1 + i), spare_steps[i] = i < 30 ? 0 : i;
+  for (int j = 0; j < V; j++) /* its spectrum wants factors */
+    for (int k = 0; k < D; k++)
+      graded[j * D + k] = p.W[j * D + k] * pow(j + 1, -8);
   ml_rng g = ml_rng_seed(6);
   ml_rng_normal_f64(&g, samples, 513 * V, 0, 0.3);
 }
@@ -575,7 +676,8 @@ static void test_interrupts(void) {
   ml_free(samples);
 }
 
-CHECK_MAIN(test_spectrum, test_expected_loss, test_multiplicities, test_divergence_is_said,
-           test_momentum_of_the_expected_loss, test_runs_that_diverge, test_runs_are_deterministic,
-           test_means, test_given_samples, test_fixed_point, test_curves, test_masses,
-           test_threads_change_no_bit, test_memory_that_runs_out, test_interrupts)
+CHECK_MAIN(test_spectrum, test_small_eigenvalues, test_expected_loss, test_multiplicities,
+           test_steps_in_time, test_divergence_is_said, test_momentum_of_the_expected_loss,
+           test_runs_that_diverge, test_runs_are_deterministic, test_means, test_given_samples,
+           test_fixed_point, test_curves, test_masses, test_threads_change_no_bit,
+           test_memory_that_runs_out, test_interrupts)

@@ -49,6 +49,108 @@ function T.test_digits_at_large_sizes()
   check.close(F, { 4.61669054621e-11 }, { rtol = 1e-7 })
 end
 
+-- analytic: a feature that is 0, or that another one is, has nothing to learn; the curves are those
+-- of the problem without it
+function T.test_features_that_depend_on_each_other()
+  local W = ml.rng(3):normal({ 12, 4 })
+  local base = ml.plrf.problem { alpha = 0.8, beta = 0.6, W = W }
+  local with_0 = ml.plrf.problem { alpha = 0.8, beta = 0.6,
+    W = ml.concat({ W, ml.zeros { 12, 1 } }, 2) }
+  check.close(with_0.lambda[1], 0)
+  check.close(with_0.lambda[{ { 2, 5 } }], base.lambda, { rtol = 1e-12 })
+  check.close({ with_0.null, with_0.loss0 }, { base.null, base.loss0 }, { rtol = 1e-12 })
+  local steps = { 0, 3, 50, 1e6, 1e12 }
+  local gamma = base:rate { norm = 0.3 }
+  check.close(with_0:rate { norm = 0.3 }, gamma, { rtol = 1e-12 })
+  check.close(with_0:expected { gamma = gamma, steps = steps },
+    base:expected { gamma = gamma, steps = steps }, { rtol = 1e-11 })
+  local theta = with_0:minimiser()
+  check.close(theta[{ { 1, 4 } }], base:minimiser(), { rtol = 1e-10 })
+  check.close(theta[5], 0, { atol = 1e-12 })
+  local runs = with_0:sgd { gamma = gamma, steps = 50, runs = 400 }
+  local mean = runs.risk:mean(1)[#runs.steps]
+  local se = math.sqrt(runs.risk:var(1)[#runs.steps] / 400)
+  check.is_true(math.abs(mean - base:expected { gamma = gamma, steps = { 50 } }[1]) < 4.5 * se)
+  local twice = ml.plrf.problem { alpha = 0.8, beta = 0.6,
+    W = ml.concat({ W, W[{ {}, { 1, 1 } }] }, 2) }
+  check.close(twice.null, base.null, { rtol = 1e-12 })
+  local t = twice:minimiser()
+  check.close(t[5], t[1], { rtol = 1e-10 })
+  local nothing = ml.plrf.problem { alpha = 0.8, beta = 0.6, W = ml.zeros { 6, 2 } }
+  check.close(nothing:expected { gamma = 0.1, steps = { 0, 10, 1e9 } },
+    { nothing.loss0, nothing.loss0, nothing.loss0 }, { rtol = 1e-14 })
+end
+
+-- property: the spectrum in cells gives the contour's curve, to second order in their width
+function T.test_cells()
+  local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 100, v = 400 }
+  local gamma = det:rate()
+  local steps = { 0, 1, 10, 100, 1000, 1e5, 1e9 }
+  local want = det:risk { gamma = gamma, steps = steps }
+  for n, error in pairs { [160] = 1e-3, [600] = 3e-5 } do
+    local cells = det:cells { n = n }
+    check.close(cells.counts:sum():item(), 100, { rtol = 1e-7 })
+    check.close(cells.rho:sum():item() + cells.null, det.loss0, { rtol = 1e-6 })
+    check.close(cells:expected { gamma = gamma, steps = steps }, want, { rtol = error })
+  end
+  local square = ml.plrf.deterministic { alpha = 0.7, beta = 0.7, d = 50, v = 50 }
+  local late = { 1e10, 1e12, 1e14 } -- the edge at 0: the loss falls as r^-1/2
+  local P = square:risk { gamma = square:rate(), steps = late }
+  check.close({ P[2] / P[1], P[3] / P[2] }, { 0.1, 0.1 }, { rtol = 1e-3 })
+  check.raises("'n' is 3", det.cells, det, { n = 3 })
+end
+
+-- property: over many steps at once the curves are the recursion's and the secular form's
+function T.test_steps_in_log_time()
+  local p = ml.plrf.problem { alpha = 0.7, beta = 0.6, v = 120, d = 30 }
+  local gamma = p:rate { norm = 0.3 }
+  local function falling(r) return gamma * (1 + r / 100) ^ -0.3 end
+  local steps = { 0, 500, 1000, 1500, 20000, 100000 }
+  check.close(p:expected { gamma = falling, steps = steps, method = "ode" },
+    p:expected { gamma = falling, steps = steps }, { rtol = 2e-3 })
+  check.close(p:expected { gamma = gamma, steps = { 0, 2000, 1e6, 9e15 }, method = "ode" },
+    p:expected { gamma = gamma, steps = { 0, 2000, 1e6, 9e15 } }, { rtol = 2e-3 })
+  local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 100, v = 400 }
+  local late = det:cells { n = 200 }:expected { gamma = falling, steps = { 1e12, 1e13 },
+    method = "ode" }
+  check.is_true(late[2] > det.F0 and late[2] < late[1])
+  check.close(late[2], det.F0, { rtol = 0.01 }) -- a rate that falls takes its noise with it
+  local function refused(what, rate, more)
+    local o = { gamma = rate, steps = { 1e6 }, method = "ode" }
+    for key, value in pairs(more or {}) do o[key] = value end
+    check.raises(what, p.expected, p, o)
+  end
+  refused("expected: SGD diverges", p:rate { norm = 1.2 })
+  refused("expected: SGD diverges", function() return 50 end)
+  refused("'gamma' is -1", function(r) return r < 2000 and 0.1 or -1 end)
+  refused("'step' is 0", 0.1, { step = 0 })
+  refused("momentum", 0.1, { momentum = 0.5 })
+end
+
+-- property: the largest part changes where two of them are equal, at every size of step
+function T.test_crossovers()
+  local o = { alpha = 0.7, beta = 1.2, v = 400000000, d = 100000000, gamma = 0.01, steps = { 1 } }
+  local names = {}
+  for i, x in ipairs(ml.plrf.components(o).crossover) do
+    names[i] = x.from .. " " .. x.to
+    o.steps = { x.step * 0.99, x.step, x.step * 1.01 }
+    local there = ml.plrf.components(o)
+    check.close(there[x.from][2], there[x.to][2], { rtol = 1e-9 })
+    check.equal({ there.dominant[1], there.dominant[3] }, { x.from, x.to })
+  end
+  check.equal(names, { "Fpp Kpp", "Kpp Fac", "Fac F0" })
+end
+
+-- property: the refined estimate near the loss where it is said to be
+function T.test_refined()
+  for _, q in ipairs { { 0.7, 1.2, 0.02 }, { 1.0, 0.8, 0.02 }, { 0.7, 0.3, 0.02 } } do
+    local det = ml.plrf.deterministic { alpha = q[1], beta = q[2], d = 10000, v = 40000 }
+    local steps = q[2] > 0.5 and { 30, 1000, 1e5, 1e7 } or { 1e8, 1e10 }
+    local o = { gamma = 0.1, steps = steps }
+    check.close(det:refined(o), det:risk(o), { rtol = q[3] })
+  end
+end
+
 -- property: sum rules, and the limit of late times
 function T.test_sum_rules()
   local det = ml.plrf.deterministic { alpha = 0.7, beta = 0.6, d = 200, v = 800 }
@@ -262,7 +364,7 @@ function T.test_out_of_reach()
   check.raises("GiB", problem, { alpha = 1, beta = 1, v = 10000000000, d = 10000000000 })
   check.raises("take 14901.2 GiB", problem, { alpha = 1, beta = 1, v = 1000000000, d = 1000 })
   check.raises("at most 46340", problem, { alpha = 1, beta = 1, v = 50000, d = 50000 })
-  check.raises("to 1000000000", det, { alpha = 1, beta = 1, v = 10000000000, d = 10 })
+  check.raises("to 1000000000000", det, { alpha = 1, beta = 1, v = 10000000000000, d = 10 })
   check.raises("GiB", det, { alpha = 1, beta = 1, v = 1000000000, d = 10, bins = false })
   local p = problem { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
   local q = det { alpha = 0.7, beta = 0.7, v = 80, d = 20 }
