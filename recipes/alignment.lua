@@ -1,6 +1,7 @@
 --- How aligned are weights and their changes with what flows through them, over width and time?
 local ml, recipe = require "moonlab", require "moonlab.recipe"
 local contexts = require "moonlab.proxies.contexts"
+local inputs = require "moonlab.proxies.inputs"
 
 -- ---- the two models: layers() lists name, weight and input of the watched layers ----------------
 
@@ -25,25 +26,13 @@ local function mlp(p, width)
     loss = function() return (ml.nn.cross_entropy(net(x), y)) end }
 end
 
--- Two blocks; queries and values read the norm of the block's input, the head that of the last.
+-- Two blocks: every matrix of them, and the head.
 local function decoder(p, width)
   local source = ml.proxies.source { batch = 8, valid = 16, seed = p.seed }
   local lm = ml.transformer { vocab = source.vocab, context = source.length, depth = 2,
     width = width, heads = math.max(1, width // 16), seed = p.seed }
-  local probe, eps = source.valid[{ {}, { 1, -2 } }], lm:config().norm_eps
-  local function layers()
-    local weights, h, found = lm:named_parameters(), lm:hidden(probe), {}
-    for l = 1, 2 do
-      local name = ("blocks.%d."):format(l)
-      local z = ml.nn.layer_norm(h[l - 1], { gain = weights[name .. "norm1.gain"], eps = eps })
-      for _, part in ipairs { "attn.wq", "attn.wv" } do
-        found[#found + 1] = { name = name .. part, W = weights[name .. part], z = z }
-      end
-    end
-    found[#found + 1] = { name = "head", W = weights.head, z = h.final }
-    return found
-  end
-  return { net = lm, layers = layers,
+  local probe = source.valid[{ {}, { 1, -2 } }]
+  return { net = lm, layers = function() return (inputs(lm, probe)) end,
     loss = function(step) return (lm:loss(source:batch(step))) end }
 end
 

@@ -112,6 +112,25 @@ function T.test_alignment_of_known_pairs() -- analytic
   check.raises("columns", ml.alignment, { W = W0, z = z })
 end
 
+-- The forward pass in Lua, from which the inputs of the matrices are taken, is the decoder's own.
+function T.test_the_inputs_of_the_matrices_give_the_outputs_of_the_blocks() -- property
+  local inputs, ids = require "moonlab.proxies.inputs", ml.rng(3):integers(1, 64, { 2, 32 })
+  for _, o in ipairs { {}, { qk_norm = true, qk_norm_order = "after_rotary", norm = "rms" },
+    { attention_scale = "1/d_head", positions = "learned", parameterization = "mup" } } do
+    local config = { vocab = 64, context = 32, depth = 2, width = 32, heads = 2, dtype = "f64" }
+    for key, value in pairs(o) do config[key] = key ~= "parameterization" and value or nil end
+    local lm = ml.transformer(config)
+    if o.parameterization then
+      ml.parameterization(lm, { name = o.parameterization, base_width = 8 })
+    end
+    local found, outputs = inputs(lm, ids)
+    local hidden = lm:hidden(ids)
+    check.equal(#found, 13)
+    -- the first block's input is the same; what differs is the order of the sums
+    for l = 1, 2 do check.close(outputs[l], hidden[l], { rtol = 1e-12, atol = 1e-12 }) end
+  end
+end
+
 function T.test_coordinate_check_finds_the_gradient_slopes() -- property
   local c = ml.coord_check { name = "mup", widths = { 64, 128, 256 }, steps = 2 }
   check.close({ c.slope["gradient hidden 1"], c.slope["initial logits"] }, { -1, -0.5 },
