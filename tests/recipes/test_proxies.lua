@@ -15,7 +15,7 @@ do -- the program that runs this test
 end
 
 for _, name in ipairs { "proxy", "lr_sensitivity", "logit_growth", "grad_norm", "output_logits",
-  "warmup", "epsilon", "depth_vs_width", "coord_check", "alignment",
+  "warmup", "epsilon", "depth_vs_width", "kappa", "interventions", "coord_check", "alignment",
   "alignment model=decoder", "lr_transfer", "constants", "equivalence" } do
   T["test_smoke_run_of_" .. name:gsub("%W", "_")] = function()
     check.in_folder(function(dir)
