@@ -80,8 +80,7 @@ end
 -- ---- claims -------------------------------------------------------------------------------------
 
 -- The least and the largest of a ratio over layers and widths, and their mean.
-local function range_of(r, model, step, field)
-  if r.model ~= model then error("this claim is about the model " .. model, 0) end
+local function range_of(r, step, field)
   local least, most, sum, n = math.huge, -math.huge, 0, 0
   for _, row in ipairs(r.rows) do
     if row.step == step then
@@ -95,13 +94,16 @@ local function range_of(r, model, step, field)
 end
 
 local function least(field)
-  return function(r) return (range_of(r, "mlp", 4, field)) end
+  return function(r) return (range_of(r, 4, field)) end
 end
 local function most(field)
-  return function(r) return (select(2, range_of(r, "mlp", 4, field))) end
+  return function(r) return (select(2, range_of(r, 4, field))) end
 end
-local function at_the_end(model, field)
-  return function(r, p) return (select(3, range_of(r, model, p.steps[#p.steps], field))) end
+local function at_the_end(field)
+  return function(r, p) return (select(3, range_of(r, p.steps[#p.steps], field))) end
+end
+local function is(model)
+  return function(p) return p.model == model end
 end
 
 local source = "Everett et al. 2024, section 3.3"
@@ -109,7 +111,7 @@ local source = "Everett et al. 2024, section 3.3"
 local claims = {
   { name = "A before training, farthest from 1/2", kind = "calibrated", seeds = 1, source = source,
     at_most = 0.05, measure = function(r)
-      local a, b = range_of(r, "mlp", 0, "A")
+      local a, b = range_of(r, 0, "A")
       return math.max(math.abs(a - 0.5), math.abs(b - 0.5))
     end },
   { name = "alpha after 4 steps, least", kind = "calibrated", seeds = 1, source = source,
@@ -121,10 +123,11 @@ local claims = {
   { name = "omega after 4 steps, largest", kind = "calibrated", seeds = 1, source = source,
     at_most = 0.7, measure = most "omega" },
 }
+for _, claim in ipairs(claims) do claim.when = is "mlp" end
 for _, model in ipairs { "mlp", "decoder" } do
   for _, field in ipairs { "alpha", "omega", "u" } do
     claims[#claims + 1] = { name = ("%s: mean %s at the end"):format(model, field),
-      kind = "exploratory", source = source, measure = at_the_end(model, field) }
+      kind = "exploratory", source = source, when = is(model), measure = at_the_end(field) }
   end
 end
 

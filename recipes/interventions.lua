@@ -125,7 +125,7 @@ return recipe.define {
     lr = { { 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1 }, "peak learning rates, ascending",
       above = 0 },
     steps = { 400, "updates", min = 2 },
-    text = { "synthetic", "the synthetic source, or wordnet, or the path of a text file" },
+    text = grid.text,
     seed = { 1, "every stream derives from it" },
   },
   smoke = { size = "S0", lr = { 1e-2, 1e-1 }, steps = 10, arms = { "baseline", "1/d_head",

@@ -18,7 +18,7 @@ return recipe.define {
       above = 0 },
     lr = { 1e-2, "peak learning rate", above = 0 },
     steps = { 400, "updates", min = 1 },
-    text = { "synthetic", "the synthetic source, or wordnet, or the path of a text file" },
+    text = grid.text,
     seed = { 1, "every stream derives from it" },
   },
   smoke = { size = "S0", kappa = { 1.0, 1e4 }, steps = 20 },
