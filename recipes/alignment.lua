@@ -1,6 +1,7 @@
 --- How aligned are weights and their changes with what flows through them, over width and time?
 local ml, recipe = require "moonlab", require "moonlab.recipe"
 local contexts = require "moonlab.proxies.contexts"
+local inputs = require "moonlab.proxies.inputs"
 
 -- ---- the two models: layers() lists name, weight and input of the watched layers ----------------
 
@@ -25,25 +26,13 @@ local function mlp(p, width)
     loss = function() return (ml.nn.cross_entropy(net(x), y)) end }
 end
 
--- Two blocks; queries and values read the norm of the block's input, the head that of the last.
+-- Two blocks: every matrix of them, and the head.
 local function decoder(p, width)
   local source = ml.proxies.source { batch = 8, valid = 16, seed = p.seed }
   local lm = ml.transformer { vocab = source.vocab, context = source.length, depth = 2,
     width = width, heads = math.max(1, width // 16), seed = p.seed }
-  local probe, eps = source.valid[{ {}, { 1, -2 } }], lm:config().norm_eps
-  local function layers()
-    local weights, h, found = lm:named_parameters(), lm:hidden(probe), {}
-    for l = 1, 2 do
-      local name = ("blocks.%d."):format(l)
-      local z = ml.nn.layer_norm(h[l - 1], { gain = weights[name .. "norm1.gain"], eps = eps })
-      for _, part in ipairs { "attn.wq", "attn.wv" } do
-        found[#found + 1] = { name = name .. part, W = weights[name .. part], z = z }
-      end
-    end
-    found[#found + 1] = { name = "head", W = weights.head, z = h.final }
-    return found
-  end
-  return { net = lm, layers = layers,
+  local probe = source.valid[{ {}, { 1, -2 } }]
+  return { net = lm, layers = function() return (inputs(lm, probe)) end,
     loss = function(step) return (lm:loss(source:batch(step))) end }
 end
 
@@ -91,8 +80,7 @@ end
 -- ---- claims -------------------------------------------------------------------------------------
 
 -- The least and the largest of a ratio over layers and widths, and their mean.
-local function range_of(r, model, step, field)
-  if r.model ~= model then error("this claim is about the model " .. model, 0) end
+local function range_of(r, step, field)
   local least, most, sum, n = math.huge, -math.huge, 0, 0
   for _, row in ipairs(r.rows) do
     if row.step == step then
@@ -106,13 +94,16 @@ local function range_of(r, model, step, field)
 end
 
 local function least(field)
-  return function(r) return (range_of(r, "mlp", 4, field)) end
+  return function(r) return (range_of(r, 4, field)) end
 end
 local function most(field)
-  return function(r) return (select(2, range_of(r, "mlp", 4, field))) end
+  return function(r) return (select(2, range_of(r, 4, field))) end
 end
-local function at_the_end(model, field)
-  return function(r, p) return (select(3, range_of(r, model, p.steps[#p.steps], field))) end
+local function at_the_end(field)
+  return function(r, p) return (select(3, range_of(r, p.steps[#p.steps], field))) end
+end
+local function is(model)
+  return function(p) return p.model == model end
 end
 
 local source = "Everett et al. 2024, section 3.3"
@@ -120,7 +111,7 @@ local source = "Everett et al. 2024, section 3.3"
 local claims = {
   { name = "A before training, farthest from 1/2", kind = "calibrated", seeds = 1, source = source,
     at_most = 0.05, measure = function(r)
-      local a, b = range_of(r, "mlp", 0, "A")
+      local a, b = range_of(r, 0, "A")
       return math.max(math.abs(a - 0.5), math.abs(b - 0.5))
     end },
   { name = "alpha after 4 steps, least", kind = "calibrated", seeds = 1, source = source,
@@ -132,10 +123,11 @@ local claims = {
   { name = "omega after 4 steps, largest", kind = "calibrated", seeds = 1, source = source,
     at_most = 0.7, measure = most "omega" },
 }
+for _, claim in ipairs(claims) do claim.when = is "mlp" end
 for _, model in ipairs { "mlp", "decoder" } do
   for _, field in ipairs { "alpha", "omega", "u" } do
     claims[#claims + 1] = { name = ("%s: mean %s at the end"):format(model, field),
-      kind = "exploratory", source = source, measure = at_the_end(model, field) }
+      kind = "exploratory", source = source, when = is(model), measure = at_the_end(field) }
   end
 end
 

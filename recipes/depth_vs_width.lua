@@ -3,7 +3,8 @@ local ml, recipe = require "moonlab", require "moonlab.recipe"
 local grid = require "moonlab.proxies.grid"
 
 local function ladder(ctx, p, sizes)
-  local runs = grid.run(ctx, { size = sizes, lr = p.lr, steps = { p.steps }, qk_norm = { true } })
+  local runs = grid.run(ctx, { size = sizes, lr = p.lr, steps = { p.steps },
+      text = { p.text }, qk_norm = { true } })
   local found = { N = {}, sensitivity = {}, best = {} }
   for i, size in ipairs(sizes) do
     local lr, loss = runs:curve { size = size }
@@ -27,6 +28,7 @@ return recipe.define {
     joint = { { "S0", "S1", "S2", "S3" }, "the joint ladder" },
     lr = { { 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1 }, "peak learning rates", above = 0 },
     steps = { 400, "updates", min = 1 },
+    text = grid.text,
     seed = { 1, "every stream derives from it" },
   },
   smoke = { depth = { "1x16", "2x16" }, width = { "1x16", "1x32" }, joint = { "1x16", "2x32" },

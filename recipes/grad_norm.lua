@@ -10,13 +10,14 @@ return recipe.define {
     lr = { { 3e-3, 1e-2, 3e-2, 1e-1, 3e-1 }, "peak learning rates, ascending", above = 0 },
     eps = { 1e-8, "of Adam", above = 0 },
     steps = { 400, "updates", min = 1 },
+    text = grid.text,
     seed = { 1, "every stream derives from it" },
   },
   smoke = { sizes = { "S0", "1x32" }, lr = { 1e-2, 1e-1 }, steps = 20 },
   full = { sizes = { "S0", "S1", "S2", "S3", "S4" }, seeds = { 1, 2, 3 } },
   run = function(p, ctx)
     local runs = grid.run(ctx, { size = p.sizes, lr = p.lr, eps = { p.eps }, steps = { p.steps },
-      qk_norm = { true } })
+      text = { p.text }, qk_norm = { true } })
     local n, lr, rms, series = {}, {}, {}, {}
     for _, size in ipairs(p.sizes) do
       local line = { x = p.lr, y = runs:column({ size = size }, "grad_rms"), label = size }

@@ -33,6 +33,7 @@ return recipe.define {
     steps = { 100, "updates of a run", min = 2 },
     look = { 50, "the step whose largest logit is taken (block 1, training batch)", min = 1 },
     warmup = { 20, "updates", min = 0 },
+    text = grid.text,
     seed = { 1, "every stream derives from it" },
   },
   smoke = { sizes = { "S0", "S1", "1x32", "2x16" }, lr = { 1e-2 }, steps = 10, look = 5,
@@ -40,7 +41,7 @@ return recipe.define {
   full = { seeds = { 1, 2, 3 } },
   run = function(p, ctx)
     local runs = grid.run(ctx, { size = p.sizes, lr = p.lr, steps = { p.steps },
-      qk_norm = { false }, warmup = { p.warmup / p.steps }, every = { p.look } })
+      text = { p.text }, qk_norm = { false }, warmup = { p.warmup / p.steps }, every = { p.look } })
     local sizes, by_lr, series = {}, {}, {}
     for i, size in ipairs(p.sizes) do sizes[i] = runs:column({ size = size }, "N")[1] end
     print(("%-10s %s  foretold at the last"):format("lr", table.concat(p.sizes, "        ")))
@@ -78,7 +79,8 @@ return recipe.define {
     return { sizes = sizes, rows = by_lr }
   end,
   claims = {
-    { name = "breaks in the rise with size, S0 to S2, all learning rates", kind = "calibrated",
+    { name = "breaks in the rise with size, S0 to S2, all learning rates",
+      kind = "calibrated", when = grid.synthetic,
       seeds = 2, source = "Wortsman et al. 2023, Figure 9", at_most = 0,
       measure = function(r)
         local count = 0
@@ -87,7 +89,8 @@ return recipe.define {
         end
         return count
       end },
-    { name = "breaks in the rise with the learning rate at S1 and S2", kind = "calibrated",
+    { name = "breaks in the rise with the learning rate at S1 and S2",
+      kind = "calibrated", when = grid.synthetic,
       seeds = 2, source = "Wortsman et al. 2023, Figure 9", at_most = 0,
       measure = function(r)
         local count = 0

@@ -11,13 +11,14 @@ return recipe.define {
     decay = { 0.0, "weight decay", min = 0 },
     steps = { 20000, "updates", min = 1 },
     z_loss = { { 0.0, 1e-4 }, "weights of (log Z)^2", min = 0 },
+    text = grid.text,
     seed = { 1, "every stream derives from it" },
   },
   smoke = { steps = 40 },
   full = { size = "S1", steps = 40000, seeds = { 1, 2, 3 } },
   run = function(p, ctx)
     local runs = grid.run(ctx, { size = { p.size }, lr = { p.lr }, decay = { p.decay },
-      steps = { p.steps }, z_loss = p.z_loss, qk_norm = { true },
+      steps = { p.steps }, z_loss = p.z_loss, text = { p.text }, qk_norm = { true },
       every = { math.max(1, p.steps // 100) } })
     local found, log_z, mean = {}, {}, {}
     for i, r in ipairs(runs) do

@@ -2177,7 +2177,8 @@ ml.proxies.source = function(...) end
 ---q_rms and k_rms (block 1, training batch), grad_rms, update_rms, below_eps, param_rms
 ---(blocks.1.mlp.w1, the gradient before clipping), logit_mean, mean_logz }, max_logit,
 ---max_abs_logit, entropy, block_rms, q_rms, k_rms (lists by block, validation batch at the end;
----see lm:loss), grad_rms (mean of the last twentieth) }
+---see lm:loss), grad_rms (mean of the last twentieth), tensors = name -> { mean, param_rms,
+---grad_rms, update_rms, below_eps } after the last step }
 ---source: Wortsman et al. 2023, section 2
 ml.proxies.train = function(...) end
 ml.recipe = {}
@@ -2199,7 +2200,8 @@ ml.recipe = {}
 ---@param definition.claims table list of { name =, kind = "exact" | "theory" | "paper" |
 ---"calibrated" | "exploratory", source =, tolerance =, measure = function(r, p) -> value, stderr }
 ---with one of expected, at_most, at_least: a number or function(p, r); seeds = how many a
----calibrated claim needs
+---calibrated claim needs; when = function(p): whether the claim speaks about a run with these
+---parameters, else it is left out
 ---@param definition.minimize string the result that a sweep compares points by; or maximize
 ---@param definition.source string where the question comes from
 ---@return recipe

@@ -64,7 +64,8 @@ end
 --- @param definition.claims table list of { name =, kind = "exact" | "theory" | "paper" |
 --- "calibrated" | "exploratory", source =, tolerance =, measure = function(r, p) -> value, stderr }
 --- with one of expected, at_most, at_least: a number or function(p, r); seeds = how many a
---- calibrated claim needs
+--- calibrated claim needs; when = function(p): whether the claim speaks about a run with these
+--- parameters, else it is left out
 --- @param definition.minimize string the result that a sweep compares points by; or maximize
 --- @param definition.source string where the question comes from
 --- @return recipe

@@ -4,6 +4,11 @@ local sweep = require "moonlab.sweep"
 
 local grid = {}
 
+--- Parameter of recipes that train proxies, and whether a run's text is the one that calibrated
+--- claims speak about.
+grid.text = { "synthetic", "the synthetic source, or wordnet, or the path of a text file" }
+function grid.synthetic(p) return p.text == "synthetic" end
+
 local Runs = {}
 Runs.__index = Runs
 

@@ -23,6 +23,8 @@ run.params = {
     choices = { "adamw", "adam_atan2", "adam_ps", "adafactor", "lion", "sgd" } },
   momentum = { 0.9, "of sgd", min = 0, below = 1 },
   beta2 = { 0.95, "of Adam", min = 0, below = 1 },
+  atan2 = { "pi", "a and b of adam_atan2: unit 1 and 1, pi 4/pi and 1, wide 32/pi and 8",
+    choices = { "unit", "pi", "wide" } },
   eps = { 1e-8, "of Adam", min = 0 },
   epsilon = { "constant", "what epsilon does with the width", choices = { "constant",
     "per_layer" } },
@@ -104,12 +106,15 @@ local function groups_of(p, lm, log)
   return groups
 end
 
+local atan2 = { unit = { 1, 1 }, pi = { 4 / math.pi, 1 }, wide = { 32 / math.pi, 8 } }
+
 local function optimizer_of(p, groups)
   local o = { lr = p.lr, weight_decay = p.decay, decay = p.decay_form }
   local adam = p.optimizer == "adamw" or p.optimizer == "adam_ps"
   if adam then o.eps = p.eps end
   if adam or p.optimizer == "adam_atan2" then o.betas = { 0.9, p.beta2 } end
   if p.optimizer == "adamw" and p.update_clip then o.update_clip = true end
+  if p.optimizer == "adam_atan2" then o.a, o.b = table.unpack(atan2[p.atan2]) end
   if p.optimizer == "sgd" then o.momentum = p.momentum end
   if p.optimizer == "lion" then o.decay = nil end
   return core.optim[p.optimizer](groups, o)
@@ -130,18 +135,31 @@ end
 
 local watched = "blocks.1.mlp.w1"
 
-local function measure_step(p, opt, parameters, record, at)
-  local w = parameters[watched]
-  if not w then return end
+-- What one tensor and the last step of it are: RMS of gradient (before clipping), unscaled update
+-- and value.
+local function measure_tensor(p, opt, name, w, record, at)
   local norm = record.grad_norm or 0 / 0
   local clipped = p.clip > 0 and norm > p.clip and norm / p.clip or 1
   at.grad_rms = rms(w:grad()) * clipped
   local eps = p.eps
-  for name, scales in pairs(opt:options().parameters) do
-    if name:find(watched, 1, true) then eps = p.eps * scales.eps_scale end
+  for key, scales in pairs(opt:options().parameters) do
+    if key == name then eps = p.eps * scales.eps_scale end
   end
-  at.update_rms, at.below_eps = update_of(p, opt:state(), watched, eps)
+  at.update_rms, at.below_eps = update_of(p, opt:state(), name, eps)
   at.param_rms = rms(w:detach())
+end
+
+-- The same of every tensor, with its mean, after the last step.
+local function measure_all(p, opt, parameters, record)
+  local found = {}
+  for name, w in pairs(parameters) do
+    if w:grad() then
+      local at = { mean = w:detach():mean():item() }
+      measure_tensor(p, opt, name, w, record, at)
+      found[name] = at
+    end
+  end
+  return found
 end
 
 --- ml.proxies.train(p, { dir, log, source })
@@ -156,7 +174,8 @@ end
 --- q_rms and k_rms (block 1, training batch), grad_rms, update_rms, below_eps, param_rms
 --- (blocks.1.mlp.w1, the gradient before clipping), logit_mean, mean_logz }, max_logit,
 --- max_abs_logit, entropy, block_rms, q_rms, k_rms (lists by block, validation batch at the end;
---- see lm:loss), grad_rms (mean of the last twentieth) }
+--- see lm:loss), grad_rms (mean of the last twentieth), tensors = name -> { mean, param_rms,
+--- grad_rms, update_rms, below_eps } after the last step }
 --- @source Wortsman et al. 2023, section 2
 function run.train(p, opts)
   local where = "ml.proxies.train"
@@ -214,7 +233,7 @@ function run.train(p, opts)
     log = function(record)
       local look = record.step % p.every == 0 or record.step == p.steps
       if record.grad_norm and parameters[watched] and (look or record.step > tail) then
-        core.scope(measure_step, p, opt, parameters, record, at)
+        core.scope(measure_tensor, p, opt, watched, parameters[watched], record, at)
         if record.step > tail then tail_sum, tail_n = tail_sum + at.grad_rms, tail_n + 1 end
       end
       if look then
@@ -223,6 +242,9 @@ function run.train(p, opts)
         for name, list in pairs(s) do
           if name ~= "step" then list[#list + 1] = at[name] or 0 / 0 end
         end
+      end
+      if record.step == p.steps and record.grad_norm then
+        out.tensors = core.scope(measure_all, p, opt, parameters, record)
       end
       if opts.log then opts.log(record) end
     end,

@@ -6,7 +6,7 @@ local claims = {}
 
 local kinds = { "exact", "theory", "paper", "calibrated", "exploratory" }
 local fields = { "name", "source", "kind", "expected", "tolerance", "at_most", "at_least",
-  "measure", "seeds" }
+  "measure", "seeds", "when" }
 local bounds = { "expected", "at_most", "at_least" }
 
 local function bad(where, i, text, ...)
@@ -56,6 +56,9 @@ function claims.check(where, list)
     check_bounds(where, i, claim)
     if type(claim.measure) ~= "function" then
       bad(where, i, "has measure = %s, wanted function(r, p)", options.describe(claim.measure))
+    end
+    if claim.when ~= nil and type(claim.when) ~= "function" then
+      bad(where, i, "has when = %s, wanted function(p)", options.describe(claim.when))
     end
     if claim.seeds ~= nil and not (math.type(claim.seeds) == "integer" and claim.seeds >= 1) then
       bad(where, i, "has seeds = %s, wanted an integer >= 1", options.describe(claim.seeds))
@@ -160,6 +163,17 @@ function claims.line(c)
     end
   end
   return ("  %-13s %s: %s (%s)"):format(c.verdict, c.name, text, table.concat(about, "; "))
+end
+
+--- The claims that speak about a run with these parameters, measured.
+function claims.evaluate_all(list, results, ps)
+  local found = {}
+  for _, claim in ipairs(list) do
+    if not claim.when or claim.when(ps[1]) then
+      found[#found + 1] = claims.evaluate(claim, results, ps)
+    end
+  end
+  return found
 end
 
 --- Prints all claims.

@@ -115,9 +115,7 @@ local function run_all(job)
     list[i] = run_seed(job, seed)
     if diverged(list[i]) then state = "diverged" end
   end
-  local found = {}
-  local ps = seed_params(job)
-  for i, claim in ipairs(job.recipe.claims) do found[i] = claims.evaluate(claim, list, ps) end
+  local found = claims.evaluate_all(job.recipe.claims, list, seed_params(job))
   if not job.quiet then claims.print(found) end
   job.run:results(table_of(job, list, found))
   return state, list

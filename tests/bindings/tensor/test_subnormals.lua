@@ -1,10 +1,14 @@
 -- Numbers below the least normal one in products.
 local ml = require "moonlab"
 local check = require "check"
+local lu = require "luaunit"
 local T = {}
 
 -- Every shape of product: few and many rows, long sums, transposed operands.
 function T.test_f32_products_take_subnormals_as_zero() -- property
+  if not ml.version().cpu_features:find "sse" then -- elsewhere they are what they are
+    lu.skip "subnormals are taken as zero on x86 only"
+  end
   for _, shape in ipairs { { 16, 64, 48 }, { 256, 128, 512 }, { 13, 4096, 17 } } do
     local m, k, n = table.unpack(shape)
     local a = ml.ones { m, k, dtype = "f32" } * 1e-40

@@ -35,6 +35,11 @@ function T.test_a_run_is_measured_and_repeats_itself() -- property
   check.close(a.initial, math.log(64) + 0.5, { atol = 0.1 })
   check.is_true(a.final < a.initial and a.grad_rms > 0 and a.update_rms > 0)
   check.is_true(a.below_eps >= 0 and a.below_eps < 0.5)
+  check.equal(a.tensors["blocks.1.mlp.w1"].update_rms, a.update_rms)
+  for _, name in ipairs { "head", "tokens", "norm.gain", "blocks.1.attn.q_norm.gain" } do
+    local t = a.tensors[name]
+    check.is_true(t.grad_rms > 0 and t.update_rms > 0 and t.param_rms >= math.abs(t.mean))
+  end
   check.equal({ a.N, a.N_all }, { 3072 + 32 + 32 + 16, 3152 + 2048 })
 end
 
@@ -47,6 +52,16 @@ function T.test_normalised_queries_bound_the_first_logits() -- analytic
     local _, info = lm:loss(ml.proxies.source { train = 64 }.train, { probes = true })
     for _, z in ipairs(info.max_abs_logit) do check.is_true(z <= 4 * (1 + 1e-5)) end
   end
+end
+
+-- Constants of atan2: the same network parts with each of them.
+function T.test_presets_of_atan2_differ() -- property
+  local finals = {}
+  for i, name in ipairs { "unit", "pi", "wide" } do
+    finals[i] = ml.proxies.train({ size = "S0", steps = 10, optimizer = "adam_atan2",
+      atan2 = name }).final
+  end
+  check.is_true(finals[1] ~= finals[2] and finals[2] ~= finals[3] and finals[1] ~= finals[3])
 end
 
 function T.test_a_diverged_run_is_a_result() -- property
@@ -110,6 +125,25 @@ function T.test_alignment_of_known_pairs() -- analytic
   check.is_true(ml.alignment { W = W0 * 0, z = z0 }.A ~= ml.alignment { W = W0 * 0, z = z0 }.A)
   check.raises("go together", ml.alignment, { W = W0, z = z0, W0 = W0 })
   check.raises("columns", ml.alignment, { W = W0, z = z })
+end
+
+-- The forward pass in Lua, from which the inputs of the matrices are taken, is the decoder's own.
+function T.test_the_inputs_of_the_matrices_give_the_outputs_of_the_blocks() -- property
+  local inputs, ids = require "moonlab.proxies.inputs", ml.rng(3):integers(1, 64, { 2, 32 })
+  for _, o in ipairs { {}, { qk_norm = true, qk_norm_order = "after_rotary", norm = "rms" },
+    { attention_scale = "1/d_head", positions = "learned", parameterization = "mup" } } do
+    local config = { vocab = 64, context = 32, depth = 2, width = 32, heads = 2, dtype = "f64" }
+    for key, value in pairs(o) do config[key] = key ~= "parameterization" and value or nil end
+    local lm = ml.transformer(config)
+    if o.parameterization then
+      ml.parameterization(lm, { name = o.parameterization, base_width = 8 })
+    end
+    local found, outputs = inputs(lm, ids)
+    local hidden = lm:hidden(ids)
+    check.equal(#found, 13)
+    -- the first block's input is the same; what differs is the order of the sums
+    for l = 1, 2 do check.close(outputs[l], hidden[l], { rtol = 1e-12, atol = 1e-12 }) end
+  end
 end
 
 function T.test_coordinate_check_finds_the_gradient_slopes() -- property

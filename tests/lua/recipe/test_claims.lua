@@ -15,6 +15,16 @@ local function evaluate(fields, values, errors)
   return claims.evaluate(claim, results, ps)
 end
 
+function T.test_what_does_not_speak_about_a_run_is_left_out() -- property
+  local list = {}
+  for i, limit in ipairs { 1, 3 } do
+    list[i] = { name = "up to " .. limit, kind = "theory", at_most = 5,
+      measure = function(r) return r end, when = function(p) return p.n <= limit end }
+  end
+  local found = claims.evaluate_all(list, { 4 }, { { n = 2 } })
+  check.equal({ #found, found[1].name, found[1].verdict }, { 1, "up to 3", "shown" })
+end
+
 local function verdict(...) return evaluate(...).verdict end
 
 function T.test_mean_and_standard_error_over_seeds() -- analytic
@@ -76,6 +86,7 @@ function T.test_claims_that_are_not_well_formed()
   raises("tolerance = -1", { kind = "exact", expected = 1, tolerance = -1 })
   raises("unknown option 'expcted'; did you mean 'expected'?", { kind = "exact", expcted = 1 })
   raises("wanted function(r, p)", { kind = "exact", expected = 1, measure = 3 })
+  raises("wanted function(p)", { kind = "exact", expected = 1, when = true })
 end
 
 return T
