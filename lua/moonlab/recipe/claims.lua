@@ -165,22 +165,28 @@ function claims.line(c)
   return ("  %-13s %s: %s (%s)"):format(c.verdict, c.name, text, table.concat(about, "; "))
 end
 
---- The claims that speak about a run with these parameters, measured.
+--- The claims that speak about a run with these parameters, measured; and how many do not.
 function claims.evaluate_all(list, results, ps)
-  local found = {}
+  local found, others = {}, 0
   for _, claim in ipairs(list) do
     if not claim.when or claim.when(ps[1]) then
       found[#found + 1] = claims.evaluate(claim, results, ps)
+    else
+      others = others + 1
     end
   end
-  return found
+  return found, others
 end
 
---- Prints all claims.
-function claims.print(list)
-  if #list == 0 then return end
+--- Prints all claims, and how many more there are that speak about other parameters.
+function claims.print(list, others, name)
+  if #list == 0 and (others or 0) == 0 then return end
   print "\nclaims"
   for _, c in ipairs(list) do print(claims.line(c)) end
+  if (others or 0) > 0 then
+    print(("  %d %sabout other parameters than these; ./moonlab help %s lists them"):format(others,
+      #list > 0 and "more " or "", name))
+  end
 end
 
 return claims

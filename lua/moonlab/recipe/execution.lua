@@ -115,8 +115,8 @@ local function run_all(job)
     list[i] = run_seed(job, seed)
     if diverged(list[i]) then state = "diverged" end
   end
-  local found = claims.evaluate_all(job.recipe.claims, list, seed_params(job))
-  if not job.quiet then claims.print(found) end
+  local found, others = claims.evaluate_all(job.recipe.claims, list, seed_params(job))
+  if not job.quiet then claims.print(found, others, job.recipe.name) end
   job.run:results(table_of(job, list, found))
   return state, list
 end
