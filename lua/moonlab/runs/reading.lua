@@ -85,6 +85,15 @@ function Run:state()
   return word, message, status
 end
 
+--- The sessions of a run that nothing ended: of a process that is at work, or was killed.
+function reading.open_sessions(run)
+  local sessions, open = select(3, run:state()).sessions, {}
+  for _, session in ipairs(type(sessions) == "table" and sessions or {}) do
+    if type(session) == "table" and session.ended == nil then open[#open + 1] = session end
+  end
+  return open
+end
+
 --- run:records(where)
 --- The metrics as they were logged. A torn last line is left out.
 --- @param where table =nil only records with these values, e.g. { kind = "eval" }
