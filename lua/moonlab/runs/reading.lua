@@ -42,7 +42,7 @@ end
 
 --- run:config()
 --- What the run is: id, recipe, size, params, seed, seeds, config, started, version, revision,
---- dirty, host, threads, cpu, cpu_features, simd, blas.
+--- dirty, code (a hash of the recipe), host, threads, cpu, cpu_features, simd, blas.
 --- @return table
 --- @source -
 function Run:config()
@@ -92,6 +92,15 @@ function reading.open_sessions(run)
     if type(session) == "table" and session.ended == nil then open[#open + 1] = session end
   end
   return open
+end
+
+--- Whether a run, of which state.json says status, was computed or begun with code of another hash.
+function reading.has_other_code(status, code)
+  for _, session in ipairs(type(status.sessions) == "table" and status.sessions or {}) do
+    local its = type(session) == "table" and session.code
+    if type(its) == "string" and its ~= code then return true end
+  end
+  return false
 end
 
 --- run:records(where)

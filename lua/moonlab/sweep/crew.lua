@@ -76,7 +76,8 @@ local function give_up(self, point, how)
     if run then return run:finish("failed", message) end
     if word ~= "busy" then return end
     local ok, holder = interrupt.try(core.system.lease_holder, points.folder_of(self, point))
-    if ok and holder and holder.live and not files.mode(queue.mark(self.queue.path, holder.pid)) then
+    local mark = ok and holder and holder.live and queue.mark(self.queue.path, holder.pid)
+    if mark and not files.mode(mark) then
       return -- another sweep's, which tries it for itself
     end
     core.system.wait_any({}, 0.01)

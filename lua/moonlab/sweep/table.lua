@@ -199,6 +199,15 @@ local function counts_text(self)
   return ("%d runs: %s"):format(#self.runs, table.concat(parts, ", "))
 end
 
+-- Nothing that other code computed passes for what the recipe says now.
+local function changed_text(self)
+  local n = 0
+  for _, run in ipairs(self.runs) do n = n + (run.changed and 1 or 0) end
+  if n == 0 then return nil end
+  return ("%s has changed since %d of them ran, which count as they are; --rerun-changed runs them "
+    .. "anew"):format(self.recipe, n)
+end
+
 --- sweep:text()
 --- The table as it is printed: a row per run, how many ended how, the best point.
 --- @return string
@@ -215,6 +224,7 @@ function Sweep:text()
     end
   end
   lines[#lines + 1] = counts_text(self)
+  lines[#lines + 1] = changed_text(self)
   lines[#lines + 1] = best_text(self)
   for _, found in ipairs(self.search or {}) do
     local name = {}
@@ -292,7 +302,7 @@ function table_of.new(d, points, outcome)
   for i, point in ipairs(points) do
     self.runs[i] = { id = point.id, dir = d.store .. "/" .. point.id, params = point.params,
       state = point.state, message = point.message, results = point.results,
-        seconds = point.seconds }
+      seconds = point.seconds, changed = point.changed }
     self.counts[point.state] = (self.counts[point.state] or 0) + 1
   end
   objective_of(self)
