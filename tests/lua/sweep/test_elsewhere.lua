@@ -102,7 +102,8 @@ function T.test_slurm_asks_for_the_memory_that_the_recipe_estimates()
       return program.read(dir .. "/" .. out:match "wrote (%S+job.slurm);")
     end
     local text = [[return require "moonlab.recipe".define { name = "big",
-      params = { x = { 1, "x" } }, run = function() end, estimate = function(p) return { bytes = p.x * 2 ^ 30 } end }]]
+      params = { x = { 1, "x" } }, run = function() end,
+      estimate = function(p) return { bytes = p.x * 2 ^ 30 } end }]]
     program.has(script(text), "\n#SBATCH --mem=4096M\n") -- 3 GiB, a quarter more, 256 MiB
     local without = script((text:gsub("estimate = .* end }", "}")))
     check.is_nil(without:find "#SBATCH %-%-mem")
