@@ -2381,7 +2381,7 @@ function run_methods:close(...) end
 
 ---run:config()
 ---What the run is: id, recipe, size, params, seed, seeds, config, started, version, revision,
----dirty, host, threads, cpu, cpu_features, simd, blas.
+---dirty, code (a hash of the recipe), host, threads, cpu, cpu_features, simd, blas.
 ---@return table
 ---source: -
 function run_methods:config(...) end
@@ -2511,6 +2511,7 @@ ml.runs.claim = function(...) end
 ---@param store string =ml.runs.store()
 ---@param tags table list of words
 ---@param config table whatever else tells this run from others
+---@param code string a hash of the code that computes it; noted, and no part of what the run is
 ---@return run open for writing: run.id, run.dir
 ---Raises when the folder holds a run already.
 ---source: -
@@ -3331,9 +3332,12 @@ ml.sum = function(...) end
 ---@param tries integer =3 times that a point may take its worker with it before it counts as
 ---failed
 ---@param retry boolean =false failed points of before are run again
+---@param rerun_changed boolean =false runs that other code of the recipe has computed or begun are
+---set aside under another id and run anew; else they count as they are, and the table says so
 ---@param store string =ml.runs.store() folder of the runs
 ---@param quiet boolean =false
----@return sweep { id, dir, runs = list of { id, dir, params, state, message, results, seconds },
+---@return sweep { id, dir, runs = list of { id, dir, params, state, message, results, seconds,
+---changed },
 ---counts, best = { params, value, stderr, runs }, search } with sweep:column(name), a tensor, and
 ---sweep:text(); printing it shows the table
 ---source: -

@@ -8,7 +8,7 @@ local recipe_command = require "moonlab.recipe.command"
 local table_of = require "moonlab.sweep.table"
 
 local names = { "recipe", "grid", "workers", "threads", "size", "random", "random_seed", "adapt",
-  "extend", "minimize", "maximize", "tries", "retry", "store", "quiet", "command" }
+  "extend", "minimize", "maximize", "tries", "retry", "rerun_changed", "store", "quiet", "command" }
 
 local function integer(o, name, default, least)
   local value = options.field("ml.sweep", o, name, "integer", default)
@@ -54,9 +54,12 @@ end
 --- @param tries integer =3 times that a point may take its worker with it before it counts as
 --- failed
 --- @param retry boolean =false failed points of before are run again
+--- @param rerun_changed boolean =false runs that other code of the recipe has computed or begun are
+--- set aside under another id and run anew; else they count as they are, and the table says so
 --- @param store string =ml.runs.store() folder of the runs
 --- @param quiet boolean =false
---- @return sweep { id, dir, runs = list of { id, dir, params, state, message, results, seconds },
+--- @return sweep { id, dir, runs = list of { id, dir, params, state, message, results, seconds,
+--- changed },
 --- counts, best = { params, value, stderr, runs }, search } with sweep:column(name), a tensor, and
 --- sweep:text(); printing it shows the table
 --- @source -
@@ -66,6 +69,9 @@ local function sweep(_, o)
   options.field("ml.sweep", o, "grid", "table", {})
   for _, name in ipairs { "size", "adapt", "minimize", "maximize", "store", "command" } do
     if o[name] ~= nil then options.field("ml.sweep", o, name, "string") end
+  end
+  for _, name in ipairs { "retry", "rerun_changed", "quiet" } do
+    if o[name] ~= nil then options.field("ml.sweep", o, name, "boolean") end
   end
   if o.random ~= nil then integer(o, "random", nil, 1) end
   if o.random_seed ~= nil then integer(o, "random_seed", nil, 0) end
@@ -78,7 +84,7 @@ local function sweep(_, o)
   workers = fitting(d, workers)
   local threads = integer(o, "threads", math.max(1, cores // workers), 1)
   local state, outcome = manager.run(d, { workers = workers, threads = threads, tries = tries,
-    retry = o.retry, quiet = o.quiet, command = o.command })
+    retry = o.retry, rerun_changed = o.rerun_changed, quiet = o.quiet, command = o.command })
   return table_of.new(d, state.points, outcome)
 end
 

@@ -1,4 +1,5 @@
 --- Where recipes are: by name beside moonlab and in the current folder, or by the path of a file.
+local core = require "moonlab.core"
 local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local options = require "moonlab.options"
@@ -73,6 +74,24 @@ function catalogue.looks_like_one(path)
   return text ~= nil and text:find("recipe%s*%.%s*define") ~= nil
 end
 
+-- A hash of a recipe's code: of its file, and of what else lies in the folder of an init.lua.
+local function code_of(path)
+  local paths, texts = { path }, {}
+  local dir = path:match "^(.*)/init%.lua$"
+  if dir then
+    for file in lfs.dir(dir) do
+      if file:find "%.lua$" and file ~= "init.lua" then paths[#paths + 1] = dir .. "/" .. file end
+    end
+    table.sort(paths)
+  end
+  for i, one in ipairs(paths) do
+    local file = is_file(one) and io.open(one, "r")
+    texts[i] = file and file:read "a" or ""
+    if file then file:close() end
+  end
+  return core.system.hash(table.concat(texts, "\0")):sub(1, 16)
+end
+
 -- The first sentence of the --- block that a file begins with.
 local function question_of(path)
   local file = io.open(path, "r")
@@ -111,6 +130,7 @@ function catalogue.load(name)
   end
   if name == "-" then return result end
   result.path = path:sub(1, 1) == "/" and path or lfs.currentdir() .. "/" .. path
+  result.code = code_of(path)
   result.question = question_of(path) or result.summary
   return result
 end

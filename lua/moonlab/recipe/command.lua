@@ -7,6 +7,7 @@ local execution = require "moonlab.recipe.execution"
 local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local params = require "moonlab.recipe.params"
+local reading = require "moonlab.runs.reading"
 local progress = require "moonlab.progress"
 local sorted = require "moonlab.sorted"
 local values = require "moonlab.recipe.values"
@@ -147,7 +148,9 @@ end
 local function continues(run, identity)
   local config = run:config()
   for key, value in pairs(identity) do
-    if config[key] == nil or not same(config[key], value) then return false end
+    if key ~= "code" and (config[key] == nil or not same(config[key], value)) then
+      return false
+    end
   end
   local state = run:state()
   return state == "interrupted" or state == "failed"
@@ -201,6 +204,15 @@ local function show_finished(dir, state)
   return 0
 end
 
+-- A run that goes on, or is finished, may have been computed with what the recipe was before.
+local function tell_change(r, dir)
+  local status = select(3, require("moonlab.runs").open(dir):state())
+  if r.code and reading.has_other_code(status, r.code) then
+    io.stderr:write(("moonlab: %s has changed since this run began; without --resume it is run "
+      .. "anew\n"):format(r.name))
+  end
+end
+
 local function tell_end(job, state, failure, figures)
   local dir = job.run.dir
   if state == "interrupted" then
@@ -252,6 +264,7 @@ function command.run(name, ...)
     return complain(errors.plain(run))
   end
   if not run and word == "refused" then return complain(text) end
+  if not run or not run.fresh then tell_change(r, run and run.dir or text) end
   if not run then return show_finished(text, word) end
   job.run = run
   return tell_end(job, execution.execute(job))

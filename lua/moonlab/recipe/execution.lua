@@ -10,10 +10,11 @@ local results = require "moonlab.recipe.results"
 
 local execution = {}
 
---- What makes two runs the same, as ml.runs.create and ml.runs.claim take it.
+--- What makes two runs the same, as ml.runs.create and ml.runs.claim take it; and the code, which
+--- they note.
 function execution.identity(r, size, p, seeds)
   return { recipe = r.name, size = size, params = p, seeds = seeds,
-    seed = #seeds == 1 and seeds[1] or nil }
+    seed = #seeds == 1 and seeds[1] or nil, code = r.code }
 end
 
 -- ---- what is printed --------------------------------------------------------------------------

@@ -37,7 +37,7 @@ end
 --- Notes that this process works on the run from now on; state is what state.json held.
 function folder.begin_session(self, state)
   local session = files.machine()
-  session.started = files.now()
+  session.started, session.code = files.now(), self.code
   state.sessions = type(state.sessions) == "table" and state.sessions or {}
   table.insert(state.sessions, session)
   state.started = state.started or session.started

@@ -14,11 +14,11 @@ local finished = { done = true, diverged = true }
 local function fail(where, text, ...) options.raise("%s: " .. text, where, ...) end
 
 local fields = { "id", "dir", "store", "recipe", "size", "params", "seed", "seeds", "tags",
-  "config", "retry" }
+  "config", "retry", "code" }
 
 -- What tells this run from others, as it is read back.
 local function identity_of(where, o)
-  for _, key in ipairs { "recipe", "size", "store", "dir" } do
+  for _, key in ipairs { "recipe", "size", "store", "dir", "code" } do
     if o[key] ~= nil then options.field(where, o, key, "string") end
   end
   for _, key in ipairs { "params", "seeds", "config", "tags" } do
@@ -55,11 +55,11 @@ end
 -- With the lease in hand: goes on with the run that is there, or begins the one wanted.
 local function settle(where, self, wanted, o)
   local dir = self.dir
-  self.fresh = not files.is_run(dir)
+  self.fresh, self.code = not files.is_run(dir), o.code
   local status = {}
   if self.fresh then
     if not wanted then fail(where, "%s holds no run (it has no config.json)", dir) end
-    local config = { id = self.id, started = files.now() }
+    local config = { id = self.id, started = files.now(), code = o.code }
     for _, part in ipairs { wanted, files.code_version(), files.machine() } do
       for key, value in pairs(part) do config[key] = value end
     end
@@ -121,6 +121,7 @@ end
 --- @param store string =ml.runs.store()
 --- @param tags table list of words
 --- @param config table whatever else tells this run from others
+--- @param code string a hash of the code that computes it; noted, and no part of what the run is
 --- @return run open for writing: run.id, run.dir
 --- Raises when the folder holds a run already.
 --- @source -

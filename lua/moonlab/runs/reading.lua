@@ -42,7 +42,7 @@ end
 
 --- run:config()
 --- What the run is: id, recipe, size, params, seed, seeds, config, started, version, revision,
---- dirty, host, threads, cpu, cpu_features, simd, blas.
+--- dirty, code (a hash of the recipe), host, threads, cpu, cpu_features, simd, blas.
 --- @return table
 --- @source -
 function Run:config()
@@ -83,6 +83,24 @@ function Run:state()
   local status = files.read(self.dir, "state.json") or {}
   local word, message = reading.state_of(self.dir, status)
   return word, message, status
+end
+
+--- The sessions of a run that nothing ended: of a process that is at work, or was killed.
+function reading.open_sessions(run)
+  local sessions, open = select(3, run:state()).sessions, {}
+  for _, session in ipairs(type(sessions) == "table" and sessions or {}) do
+    if type(session) == "table" and session.ended == nil then open[#open + 1] = session end
+  end
+  return open
+end
+
+--- Whether a run, of which state.json says status, was computed or begun with code of another hash.
+function reading.has_other_code(status, code)
+  for _, session in ipairs(type(status.sessions) == "table" and status.sessions or {}) do
+    local its = type(session) == "table" and session.code
+    if type(its) == "string" and its ~= code then return true end
+  end
+  return false
 end
 
 --- run:records(where)

@@ -7,6 +7,7 @@ local errors = require "moonlab.recipe.errors"
 local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local params = require "moonlab.recipe.params"
+local points = require "moonlab.sweep.points"
 local progress = require "moonlab.progress"
 local queue = require "moonlab.sweep.queue"
 local recipe_command = require "moonlab.recipe.command"
@@ -17,7 +18,8 @@ local words = require "moonlab.recipe.words"
 local command = {}
 
 local flags = { ["--smoke"] = true, ["--full"] = true, ["--dry-run"] = true, ["--yes"] = true,
-  ["--resume"] = true, ["--retry"] = true, ["--list"] = true, ["--slurm"] = true,
+  ["--resume"] = true, ["--retry"] = true, ["--rerun-changed"] = true, ["--list"] = true,
+  ["--slurm"] = true,
   ["--workers"] = "count", ["--threads"] = "count", ["--random"] = "count", ["--tries"] = "count",
   ["--random-seed"] = "integer", ["--seed"] = "integer", ["--adapt"] = "text",
   ["--extend"] = "integer", ["--minimize"] = "text", ["--maximize"] = "text", ["--out"] = "text" }
@@ -33,6 +35,7 @@ usage: ./moonlab sweep NAME key=values ... [--workers N] [--threads N] [--smoke 
                        at most --extend N values either way; --minimize NAME or --maximize NAME
        --workers N     processes, each with --threads N; --tries N crashes make a point fail
        --retry         failed points are run again
+       --rerun-changed sets aside what other code of the recipe computed, and runs it anew
        --out DIR       keeps the runs there, not in MOONLAB_RUNS or ./runs
        --dry-run       shows the points, memory, time
        --list          prints a command for each point:
@@ -74,6 +77,7 @@ local function read(name, r, list)
     threads = given.threads, random = given.random, random_seed = given.random_seed,
     adapt = given.adapt, extend = given.extend, minimize = given.minimize,
     maximize = given.maximize, tries = given.tries, retry = given.retry,
+    rerun_changed = given.rerun_changed,
     store = given.out }, given
 end
 
@@ -117,7 +121,7 @@ local script = [[
 #SBATCH --job-name=moonlab-@RECIPE@
 #SBATCH --array=1-@WORKERS@
 #SBATCH --cpus-per-task=@THREADS@
-#SBATCH --signal=B:INT@60
+@MEMORY@#SBATCH --signal=B:INT@60
 #SBATCH --output="@DIR@/slurm-%a.log"
 #SBATCH --open-mode=append
 MOONLAB_THREADS=${SLURM_CPUS_PER_TASK:-@THREADS@}
@@ -128,12 +132,33 @@ exec @PROGRAM@ sweep --work @QUEUE@
 -- A path as it stands between the quotes of an option of sbatch.
 local function slurm_path(path) return (path:gsub('"', '\\"'):gsub("%%", "%%%%")) end
 
+-- The most that a point needs by the recipe's estimate, in bytes; 0 where it gives none.
+local function most_bytes(d)
+  local most = 0
+  for _, point in ipairs(d.points) do
+    local estimate = recipe_command.estimate(d.recipe, point.params)
+    most = math.max(most, estimate and estimate.bytes or 0)
+  end
+  return most
+end
+
+-- What a task asks for: the estimate with a quarter more, and the program itself.
+local function memory_line(d)
+  local bytes = most_bytes(d)
+  if not (bytes > 0 and bytes < 2 ^ 60) then
+    return "# The recipe gives no estimate of its memory: add --mem=... where the default is too "
+      .. "little.\n"
+  end
+  return ("#SBATCH --mem=%dM\n"):format(math.ceil(1.25 * bytes / 2 ^ 20) + 256)
+end
+
 local function write_slurm(d, program, given, text)
   if absolute(d.dir):find "[%c\\]" then -- Slurm takes its names apart at these
     return complain("a script for Slurm cannot name the folder ", absolute(d.dir))
   end
   d.command = text
   definition.save(d, text)
+  if given.rerun_changed then points.set_changed_aside { d = d, points = d.points } end
   local path = d.dir .. "/queue.jsonl"
   local q = queue.create(path, d)
   q:add(d.points)
@@ -141,7 +166,8 @@ local function write_slurm(d, program, given, text)
   q:close(true)
   local workers = math.min(#d.points, given.workers or #d.points)
   local blanks = { POINTS = #d.points, SWEEP = d.id, RECIPE = d.recipe.name, WORKERS = workers,
-    THREADS = given.threads or 1, DIR = slurm_path(absolute(d.dir)), PROGRAM = words.quote(program),
+    THREADS = given.threads or 1, MEMORY = memory_line(d),
+    DIR = slurm_path(absolute(d.dir)), PROGRAM = words.quote(program),
     QUEUE = words.quote(absolute(path)) }
   local file = d.dir .. "/job.slurm"
   core.write_file(file, (script:gsub("@(%u+)@", function(name)

@@ -1,10 +1,12 @@
 --- The workers of a sweep: processes that are started, watched, and replaced when they die.
 local core = require "moonlab.core"
+local files = require "moonlab.runs.files"
 local folder = require "moonlab.runs.folder"
 local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local points = require "moonlab.sweep.points"
 local queue = require "moonlab.sweep.queue"
+local reading = require "moonlab.runs.reading"
 
 local crew = {}
 
@@ -44,31 +46,51 @@ function crew.start(self)
     env = { MOONLAB_THREADS = tostring(self.threads) },
   }
   if not child then error("ml.sweep: " .. why, 0) end
-  self.workers[slot] = { child = child, log = log, done = self.done }
+  self.workers[slot] = { child = child, pid = child:pid(), log = log, done = self.done,
+    started = files.now() }
   self.alive = self.alive + 1
 end
 
--- Whether a process was at work on a point and did not end it.
-local function held_by(self, point, pid)
-  local dir = points.folder_of(self, point)
-  local ok, holder = interrupt.try(core.system.lease_holder, dir)
-  if not ok or not holder or holder.pid ~= pid then return false end
+-- Whether a worker was at work on a point and did not end it. Its folder says so also when a fellow
+-- has claimed the point since.
+local function held_by(self, point, worker)
+  local dir, pid = points.folder_of(self, point), worker.pid
   local run = folder.at(dir, point.id)
-  return run == nil or select(3, run:state()).state == "running"
+  for _, session in ipairs(run and reading.open_sessions(run) or {}) do
+    if session.pid == pid and session.host == core.system.process().host
+      and tostring(session.started) >= worker.started then -- else one of that number long ago
+      return true
+    end
+  end
+  if run then return false end -- the lease comes first
+  local ok, holder = interrupt.try(core.system.lease_holder, dir)
+  return ok and holder ~= nil and holder.pid == pid and not holder.released
+end
+
+-- Records a point that has taken enough workers with it as failed. A fellow who has claimed it in
+-- between gives it back at once, since the dead worker's mark still stands.
+local function give_up(self, point, how)
+  local message = ("its worker died (%s), %d times"):format(how, point.crashes)
+  while true do
+    local run, word = points.claim(self, point)
+    if run then return run:finish("failed", message) end
+    if word ~= "busy" then return end
+    local ok, holder = interrupt.try(core.system.lease_holder, points.folder_of(self, point))
+    local mark = ok and holder and holder.live and queue.mark(self.queue.path, holder.pid)
+    if mark and not files.mode(mark) then
+      return -- another sweep's, which tries it for itself
+    end
+    core.system.wait_any({}, 0.01)
+  end
 end
 
 -- What a worker that died held is tried again, at most self.tries times in the life of this sweep.
-local function after_crash(self, pid, how)
+local function after_crash(self, worker, how)
   for _, point in ipairs(self.open) do
-    if held_by(self, point, pid) then
+    if held_by(self, point, worker) then
       point.crashes = (point.crashes or 0) + 1
       self.crashes = self.crashes + 1
-      if point.crashes >= self.tries then
-        local run = points.claim(self, point)
-        if run then
-          run:finish("failed", ("its worker died (%s), %d times"):format(how, point.crashes))
-        end
-      end
+      if point.crashes >= self.tries then give_up(self, point, how) end
       return true
     end
   end
@@ -79,14 +101,13 @@ end
 local function end_worker(self, slot)
   local worker = self.workers[slot]
   local kind, code = worker.child:wait(0)
-  local pid = worker.child:pid()
   self.workers[slot] = nil
   self.alive = self.alive - 1
   worker.child:close()
   points.look_around(self)
   local how = kind == "signal" and ("signal %d"):format(code) or ("exit status %d"):format(code)
-  local moved = after_crash(self, pid, how) or self.done > worker.done or self.running > 0
-  os.remove(queue.mark(self.queue.path, pid))
+  local moved = after_crash(self, worker, how) or self.done > worker.done or self.running > 0
+  os.remove(queue.mark(self.queue.path, worker.pid))
   self.barren = moved and 0 or self.barren + 1
   if self.barren >= self.tries and not (kind == "exit" and code == 0) then
     error(("ml.sweep: the workers die (%s); %s ends with\n%s"):format(how, worker.log,
@@ -124,7 +145,7 @@ function crew.stop(self)
       worker.child:kill "kill"
       worker.child:wait()
     end
-    os.remove(queue.mark(self.queue.path, worker.child:pid()))
+    os.remove(queue.mark(self.queue.path, worker.pid))
     worker.child:close()
   end
   self.workers = {}

@@ -68,6 +68,7 @@ end
 
 local function loop(self)
   points.add(self, self.d.points)
+  if self.rerun_changed then points.set_changed_aside(self) end
   if self.retry then points.reopen_failed(self) end
   points.look_around(self, true)
   self.bar = progress.bar(#self.points, "sweep " .. self.d.recipe.name,
@@ -98,7 +99,8 @@ function manager.run(d, o)
     counts = {}, workers = {}, alive = 0, running = 0, claimable = 0, crashes = 0,
     barren = 0, -- workers in a row that ended without having done anything
     count = o.workers, threads = o.threads, memory = core.memory().limit // o.workers,
-    tries = o.tries, retry = o.retry, quiet = o.quiet, queue = queue.create(path, d) }
+    tries = o.tries, retry = o.retry,
+    rerun_changed = o.rerun_changed, quiet = o.quiet, queue = queue.create(path, d) }
   local ok, message = pcall(loop, self)
   if not ok then crew.stop(self) end
   if self.bar then self.bar:finish() end

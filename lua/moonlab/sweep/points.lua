@@ -1,6 +1,8 @@
 --- The points of a sweep that is worked off: what their folders say about them.
+local aside = require "moonlab.runs.aside"
 local execution = require "moonlab.recipe.execution"
 local folder = require "moonlab.runs.folder"
+local reading = require "moonlab.runs.reading"
 local runs = require "moonlab.runs"
 
 local points = {}
@@ -22,6 +24,7 @@ local function look(self, point)
   end
   local state, message, status = run:state()
   point.state, point.message = state, message
+  point.changed = reading.has_other_code(status, self.d.recipe.code)
   if points.finished[state] then
     local kept = run:results() or {}
     point.results = type(kept.results) == "table" and kept.results[1] or {}
@@ -83,6 +86,18 @@ function points.reopen_failed(self)
     if run and run:state() == "failed" then
       run = points.claim(self, point, true)
       if run then run:finish("interrupted", "to be tried again") end
+    end
+  end
+end
+
+--- Sets runs aside that other code of the recipe has computed or begun, so that they run anew.
+function points.set_changed_aside(self)
+  for _, point in ipairs(self.points) do
+    local dir = points.folder_of(self, point)
+    if folder.at(dir, point.id) then
+      aside.move(self.d.store, point.id, function(status)
+        return reading.has_other_code(status, self.d.recipe.code)
+      end)
     end
   end
 end

@@ -1,9 +1,10 @@
 --- The table of a sweep: a row per point, columns of parameters and results, the best point.
+local best_point = require "moonlab.sweep.best"
+local columns = require "moonlab.sweep.columns"
 local core = require "moonlab.core"
 local adaptive = require "moonlab.sweep.adaptive"
 local options = require "moonlab.options"
 local params = require "moonlab.recipe.params"
-local results = require "moonlab.recipe.results"
 local sorted = require "moonlab.sorted"
 
 local Sweep = {}
@@ -14,42 +15,6 @@ local most_rows = 60
 
 -- ---- columns ----------------------------------------------------------------------------------
 
--- Names of the parameters that differ between points, the seed last.
-local function varying(points)
-  local seen, names = {}, {}
-  for _, point in ipairs(points) do
-    for name, value in pairs(point.params) do
-      local text = params.show(value)
-      if seen[name] == nil then seen[name] = text end
-      if seen[name] ~= text then seen[name] = false end
-    end
-  end
-  for name, text in sorted(seen) do
-    if text == false and name ~= "seed" then names[#names + 1] = name end
-  end
-  if seen.seed == false then names[#names + 1] = "seed" end
-  return names
-end
-
-local function result_names(runs)
-  local seen, names = {}, {}
-  for _, run in ipairs(runs) do
-    for name in pairs(results.scalars(run.results or {})) do seen[name] = true end
-  end
-  for name in sorted(seen) do
-    if name ~= "state" then names[#names + 1] = name end
-  end
-  return names
-end
-
--- The value of a column in one row.
-local function cell(run, name)
-  if name == "id" or name == "state" or name == "seconds" then return run[name] end
-  local value = run.params[name]
-  if value == nil then value = (run.results or {})[name] end
-  return value
-end
-
 --- sweep:column(name)
 --- One column over all runs: a parameter, a result, "id", "state" or "seconds".
 --- @param name string
@@ -59,7 +24,7 @@ end
 function Sweep:column(name)
   local list, numbers, some = {}, true, false
   for i, run in ipairs(self.runs) do
-    local value = cell(run, name)
+    local value = columns.cell(run, name)
     if value ~= nil then some = true end
     if value ~= nil and type(value) ~= "number" then numbers = false end
     list[i] = value == nil and false or value
@@ -72,70 +37,6 @@ function Sweep:column(name)
   return core.tensor(list, { dtype = "f64" })
 end
 
--- ---- the best point ---------------------------------------------------------------------------
-
--- Mean and standard error of the objective over seeds, for each combination of the rest.
-local function combinations(self)
-  local groups, order = {}, {}
-  for _, run in ipairs(self.runs) do
-    local parts = {}
-    for name, value in sorted(run.params) do
-      if name ~= "seed" then parts[#parts + 1] = name .. "=" .. params.show(value) end
-    end
-    local key = table.concat(parts, " ")
-    if not groups[key] then
-      groups[key] = { params = run.params, values = {}, runs = {}, whole = true }
-      order[#order + 1] = groups[key]
-    end
-    local value = run.state == "done" and (run.results or {})[self.objective]
-    if type(value) ~= "number" or value ~= value then groups[key].whole = false end
-    table.insert(groups[key].values, value)
-    table.insert(groups[key].runs, run)
-  end
-  return order
-end
-
-local function average(values)
-  local n, mean, square = #values, 0, 0
-  for _, v in ipairs(values) do mean = mean + v / n end
-  for _, v in ipairs(values) do square = square + (v - mean) ^ 2 end
-  return mean, n > 1 and math.sqrt(square / (n - 1) / n) or nil
-end
-
--- The objective: what was named, else "loss", else the only number among the results.
-local function objective_of(self)
-  if self.objective then return end
-  local numbers = {}
-  for _, name in ipairs(result_names(self.runs)) do
-    for _, run in ipairs(self.runs) do
-      if type((run.results or {})[name]) == "number" then
-        numbers[#numbers + 1] = name
-        if name == "loss" then self.objective = name end
-        break
-      end
-    end
-  end
-  if #numbers == 1 then self.objective = numbers[1] end
-end
-
-local function find_best(self)
-  if not self.objective then return nil end
-  local best
-  for _, group in ipairs(combinations(self)) do
-    if group.whole then
-      local mean, stderr = average(group.values)
-      local better = not best or (self.maximize and mean > best.value)
-        or (not self.maximize and mean < best.value)
-      if better then
-        local p = params.resolve({}, group.params)
-        if #group.runs > 1 then p.seed = nil end
-        best = { params = p, value = mean, stderr = stderr, runs = group.runs }
-      end
-    end
-  end
-  return best
-end
-
 -- ---- printing ---------------------------------------------------------------------------------
 
 local function text_of(value)
@@ -146,9 +47,9 @@ end
 
 local function columns_of(self)
   local names = { "state" }
-  for _, name in ipairs(varying(self.runs)) do names[#names + 1] = name end
+  for _, name in ipairs(columns.varying(self.runs)) do names[#names + 1] = name end
   if self.objective then names[#names + 1] = self.objective end
-  for _, name in ipairs(result_names(self.runs)) do
+  for _, name in ipairs(columns.result_names(self.runs)) do
     if name ~= self.objective and #names < 9 then names[#names + 1] = name end
   end
   names[#names + 1] = "seconds"
@@ -160,7 +61,7 @@ local function rows_text(self, names)
   for i, run in ipairs(self.runs) do
     if i > most_rows then break end
     local row = {}
-    for k, name in ipairs(names) do row[k] = text_of(cell(run, name)) end
+    for k, name in ipairs(names) do row[k] = text_of(columns.cell(run, name)) end
     rows[#rows + 1] = row
   end
   for _, row in ipairs(rows) do
@@ -182,7 +83,7 @@ local function best_text(self)
   local b = self.best
   if not b then return nil end
   local shown = {}
-  for _, name in ipairs(varying(self.runs)) do
+  for _, name in ipairs(columns.varying(self.runs)) do
     if b.params[name] ~= nil then shown[#shown + 1] = name .. "=" .. params.show(b.params[name]) end
   end
   if #shown == 0 then shown[1] = b.runs[1].id end
@@ -197,6 +98,15 @@ local function counts_text(self)
     if n then parts[#parts + 1] = ("%d %s"):format(n, state) end
   end
   return ("%d runs: %s"):format(#self.runs, table.concat(parts, ", "))
+end
+
+-- Nothing that other code computed passes for what the recipe says now.
+local function changed_text(self)
+  local n = 0
+  for _, run in ipairs(self.runs) do n = n + (run.changed and 1 or 0) end
+  if n == 0 then return nil end
+  return ("%s has changed since %d of them ran, which count as they are; --rerun-changed runs them "
+    .. "anew"):format(self.recipe, n)
 end
 
 --- sweep:text()
@@ -215,10 +125,11 @@ function Sweep:text()
     end
   end
   lines[#lines + 1] = counts_text(self)
+  lines[#lines + 1] = changed_text(self)
   lines[#lines + 1] = best_text(self)
   for _, found in ipairs(self.search or {}) do
     local name = {}
-    for _, key in ipairs(varying(self.runs)) do
+    for _, key in ipairs(columns.varying(self.runs)) do
       if key ~= "seed" and key ~= self.adapt then
         name[#name + 1] = key .. "=" .. params.show(found.params[key])
       end
@@ -249,12 +160,12 @@ local function save_csv(self)
   for _, run in ipairs(self.runs) do
     for name in sorted(run.params) do add(name) end
   end
-  for _, name in ipairs(result_names(self.runs)) do add(name) end
+  for _, name in ipairs(columns.result_names(self.runs)) do add(name) end
   names[#names + 1] = "seconds"
   local lines = { table.concat(names, ",") }
   for _, run in ipairs(self.runs) do
     local row = {}
-    for k, name in ipairs(names) do row[k] = csv(cell(run, name)) end
+    for k, name in ipairs(names) do row[k] = csv(columns.cell(run, name)) end
     lines[#lines + 1] = table.concat(row, ",")
   end
   core.write_file(self.dir .. "/table.csv", table.concat(lines, "\n") .. "\n")
@@ -264,7 +175,7 @@ end
 -- last.
 local function sort_runs(self)
   local names = {}
-  for _, name in ipairs(varying(self.runs)) do
+  for _, name in ipairs(columns.varying(self.runs)) do
     if name ~= "seed" and name ~= self.adapt then names[#names + 1] = name end
   end
   names[#names + 1] = self.adapt
@@ -292,11 +203,11 @@ function table_of.new(d, points, outcome)
   for i, point in ipairs(points) do
     self.runs[i] = { id = point.id, dir = d.store .. "/" .. point.id, params = point.params,
       state = point.state, message = point.message, results = point.results,
-        seconds = point.seconds }
+      seconds = point.seconds, changed = point.changed }
     self.counts[point.state] = (self.counts[point.state] or 0) + 1
   end
-  objective_of(self)
-  self.best = find_best(self)
+  best_point.objective_of(self)
+  self.best = best_point.find(self)
   if d.adapt then sort_runs(self) end
   if d.adapt then self.search = adaptive.summary(d, points, outcome) end
   save_csv(self)

@@ -7,6 +7,7 @@ local folder = require "moonlab.runs.folder"
 local lfs = require "lfs"
 local params = require "moonlab.recipe.params"
 local queue = require "moonlab.sweep.queue"
+local reading = require "moonlab.runs.reading"
 local runs = require "moonlab.runs"
 
 local worker = {}
@@ -35,6 +36,19 @@ local function held_by_a_fellow(header, point)
     and lfs.attributes(queue.mark(header.file, holder.pid), "mode") ~= nil
 end
 
+-- Whether a fellow died of the point between the look at it and the claim, and the sweep has not
+-- counted that yet.
+local function has_uncounted_death(header, run)
+  local own = core.system.process().pid
+  for _, session in ipairs(reading.open_sessions(run)) do
+    if session.pid ~= own
+      and lfs.attributes(queue.mark(header.file, session.pid), "mode") ~= nil then
+      return true
+    end
+  end
+  return false
+end
+
 -- Claims and runs a point: true when it was run; else false, and whether it is settled.
 local function work_on(r, header, point)
   if held_by_a_fellow(header, point) then return false, false end
@@ -47,6 +61,10 @@ local function work_on(r, header, point)
   claim.id, claim.store = point.id, header.store
   local run, word = runs.claim(claim)
   if not run then return false, word ~= "busy" end
+  if has_uncounted_death(header, run) then
+    run:finish("interrupted", "given back: what the process before died of is not recorded yet")
+    return false, false
+  end
   job.run = run
   local state, failure = execution.execute(job)
   if state == "interrupted" then error(failure.message, 0) end
@@ -57,7 +75,7 @@ end
 -- Whether the process that was last at work on a point died of it, or with it.
 local function is_dangerous(header, point)
   local run = folder.at(header.store .. "/" .. point.id, point.id)
-  return run ~= nil and select(3, run:state()).state == "running"
+  return run ~= nil and #reading.open_sessions(run) > 0
 end
 
 -- One pass over the points that are left. What a process died of waits until the others have had

@@ -94,6 +94,23 @@ function T.test_slurm_script_works_off_the_queue()
   end)
 end
 
+function T.test_slurm_asks_for_the_memory_that_the_recipe_estimates()
+  check.in_folder(function(dir)
+    local function script(text)
+      program.write(dir .. "/r.lua", text)
+      local out = run(dir, "sweep r.lua x=1,3,2 --slurm")
+      return program.read(dir .. "/" .. out:match "wrote (%S+job.slurm);")
+    end
+    local text = [[return require "moonlab.recipe".define { name = "big",
+      params = { x = { 1, "x" } }, run = function() end,
+      estimate = function(p) return { bytes = p.x * 2 ^ 30 } end }]]
+    program.has(script(text), "\n#SBATCH --mem=4096M\n") -- 3 GiB, a quarter more, 256 MiB
+    local without = script((text:gsub("estimate = .* end }", "}")))
+    check.is_nil(without:find "#SBATCH %-%-mem")
+    program.has(without, "gives no estimate of its memory: add --mem=")
+  end)
+end
+
 function T.test_slurm_goes_on_past_a_point_that_kills()
   in_odd_folder(function(dir)
     local path = script_of(dir, "x=1..4 deadly=2 count=count")

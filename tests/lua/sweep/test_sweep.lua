@@ -232,6 +232,48 @@ function T.test_what_crashes_fails_or_diverges_is_recorded_and_the_sweep_goes_on
   end)
 end
 
+-- Between a worker's look at a point and its claim lies a while, in which another worker can claim
+-- the point and die of it; and the sweep is slow to see that it died.
+local hesitant = [[
+local ml, recipe = require "moonlab", require "moonlab.recipe"
+local runs = require "moonlab.runs"
+if package.loaded["moonlab.sweep.worker"] then
+  local claim, pid = runs.claim, ml.system.process().pid
+  function runs.claim(o)
+    ml.system.sleep(0.05 * (pid % 4))
+    return claim(o)
+  end
+else
+  local core = require "moonlab.core"
+  local wait = core.system.wait_any
+  function core.system.wait_any(...)
+    ml.system.sleep(0.15)
+    return wait(...)
+  end
+end
+return recipe.define {
+  name = "hesitant", params = { x = { 1, "x" } },
+  run = function(p)
+    local file = io.open("count", "a")
+    file:write(p.x, "\n")
+    file:close()
+    if p.x % 2 == 1 then os.execute("kill -9 " .. ml.system.process().pid) end
+    return { loss = p.x }
+  end,
+}
+]]
+
+function T.test_no_death_is_missed_when_another_worker_is_about_to_claim_the_point()
+  in_folder(hesitant, function(dir)
+    local out, status = program.run(dir, "sweep r.lua x=1..7 --workers 4")
+    check.equal(status, 0)
+    program.has(out, "7 runs: 3 done, 4 failed")
+    local counts = lines_of(dir .. "/count")
+    check.equal({ counts["1"], counts["3"], counts["5"], counts["7"] }, { 3, 3, 3, 3 })
+    program.has(out, "its worker died (signal 9), 3 times")
+  end)
+end
+
 function T.test_ctrl_c_stops_workers_and_the_same_words_continue()
   in_folder(trivial, function(dir)
     local sweep = start(dir, { "slow=3" })
