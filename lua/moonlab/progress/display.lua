@@ -50,6 +50,9 @@ local function columns()
   return display.columns
 end
 
+--- Columns of the terminal that standard output goes to; nil when it goes elsewhere.
+function display.width() return host ~= nil and host.isatty(1) and columns() or nil end
+
 local function lines()
   local list = {}
   for depth, bar in ipairs(display.bars) do

@@ -1,5 +1,6 @@
 --- Where recipes are: by name beside moonlab and in the current folder, or by the path of a file.
 local core = require "moonlab.core"
+local display = require "moonlab.progress.display"
 local interrupt = require "moonlab.interrupt"
 local lfs = require "lfs"
 local options = require "moonlab.options"
@@ -137,10 +138,11 @@ end
 
 --- Prints the recipes, one a line.
 function catalogue.list()
+  local width = math.min(100, math.max(40, display.width() or 100))
   for _, name in ipairs(catalogue.names()) do
     local r, why = catalogue.load(name)
     local text = r and (r.question or "") or ("cannot be loaded: " .. why)
-    local line, width = ("%-20s"):format(name), 100
+    local line = ("%-20s"):format(name)
     for word in text:gmatch "%S+" do
       if #line + 1 + #word > width then
         print(line)

@@ -86,10 +86,11 @@ end
 -- The words of `run` that make a point.
 local function point_words(d, point)
   local list = {}
-  local base = params.resolve(d.recipe.params, d.recipe[d.size])
+  local base, asked = params.resolve(d.recipe.params, d.recipe[d.size]), {}
+  for _, axis in ipairs(d.axes) do asked[axis.name] = true end -- these stand also at their default
   for name, value in sorted(point.params) do
     local text = params.show(value)
-    if name ~= "seed" and text ~= params.show(base[name]) then
+    if name ~= "seed" and (asked[name] or text ~= params.show(base[name])) then
       list[#list + 1] = words.quote(name .. "=" .. (type(value) == "table" and "[" .. text .. "]"
         or text))
     end

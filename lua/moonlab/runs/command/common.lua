@@ -61,8 +61,22 @@ function common.duration(seconds)
   return seconds < 9.95 and ("%.1fs"):format(seconds) or progress.duration(seconds)
 end
 
---- Columns of equal width; the last is left as it is.
-function common.print_table(rows)
+-- Words in lines of at most so many columns, each behind four spaces.
+local function print_below(text, columns)
+  local line = "   "
+  for word in text:gmatch "%S+" do
+    if #line > 3 and utf8.len(line .. " " .. word) > columns then
+      print(line)
+      line = "   "
+    end
+    line = line .. " " .. word
+  end
+  print(line)
+end
+
+--- Columns of equal width; the last is left as it is, and stands below where it does not fit into
+--- so many columns.
+function common.print_table(rows, columns)
   local widths = {}
   for _, row in ipairs(rows) do
     for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, utf8.len(cell) or #cell) end
@@ -73,7 +87,14 @@ function common.print_table(rows)
       local pad = i < #row and (" "):rep(widths[i] - (utf8.len(cell) or #cell)) or ""
       parts[i] = cell .. pad
     end
-    print((table.concat(parts, "  "):gsub("%s+$", "")))
+    local line = table.concat(parts, "  "):gsub("%s+$", "")
+    if columns and (utf8.len(line) or 0) > columns then
+      local last = table.remove(parts)
+      print((table.concat(parts, "  "):gsub("%s+$", "")))
+      print_below(last, columns)
+    else
+      print(line)
+    end
   end
 end
 

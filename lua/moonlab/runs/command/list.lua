@@ -1,5 +1,6 @@
 --- ./moonlab runs: the runs of a store, one a line.
 local common = require "moonlab.runs.command.common"
+local display = require "moonlab.progress.display"
 local errors = require "moonlab.recipe.errors"
 local interrupt = require "moonlab.interrupt"
 local runs = require "moonlab.runs"
@@ -76,6 +77,6 @@ return function(o)
     print(("no runs in %s%s"):format(o.store or runs.store(), #o.pairs > 0 and " like these" or ""))
     return 0
   end
-  common.print_table(rows)
+  common.print_table(rows, display.width())
   return 0
 end
