@@ -1809,7 +1809,7 @@ ml.plrf.convert = function(...) end
 ---The deterministic equivalent: the loss curve without a draw of W, at any step up to 1e15.
 ---opts.alpha number >= 0
 ---opts.beta number may be negative
----opts.v integer data dimension, >= d, up to 1e9
+---opts.v integer data dimension, >= d, up to 1e12
 ---opts.d integer parameters
 ---opts.bins boolean =v > 20000 the modes beyond 300 in 60 cells per e-fold, relative error
 ---1.4e-5
