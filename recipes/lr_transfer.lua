@@ -225,6 +225,22 @@ local function show(p, arms)
   if edges then print "*: a quarter of an octave above it training diverges" end
 end
 
+-- Best learning rates over width, a figure for each optimizer.
+local function draw(p, ctx, arms)
+  local by_rule = {}
+  for _, a in ipairs(arms) do
+    local rule, best = a.name:match "%S+$", {}
+    for k, w in ipairs(a.widths) do best[k] = w.best end
+    by_rule[rule] = by_rule[rule] or {}
+    table.insert(by_rule[rule], { x = p.widths, y = best, label = a.name })
+  end
+  for rule, series in ml.sorted(by_rule) do
+    ctx:figure("optimum-" .. rule, ml.plot.scatter { series = series, log = "xy", base = 2,
+      fit = true, xlabel = "width", ylabel = "best learning rate",
+      title = "best learning rate over width, " .. rule })
+  end
+end
+
 return recipe.define {
   name = "lr_transfer",
   source = source,
@@ -265,14 +281,7 @@ return recipe.define {
       arms[i] = row
     end
     show(p, arms)
-    local series = {}
-    for _, a in ipairs(arms) do
-      local best = {}
-      for k, w in ipairs(a.widths) do best[k] = w.best end
-      series[#series + 1] = { x = p.widths, y = best, label = a.name }
-    end
-    ctx:figure("optimum", ml.plot.scatter { series = series, log = "xy", base = 2, fit = true,
-      xlabel = "width", ylabel = "best learning rate", title = "best learning rate over width" })
+    draw(p, ctx, arms)
     return { arms = arms, model = p.model }
   end,
   claims = {
