@@ -19,6 +19,17 @@ local function ladder(ctx, p, sizes)
   return found
 end
 
+-- Exponent of the sensitivity in N and its error; nan where a size never trains.
+local function slope_of(name, f)
+  for i, s in ipairs(f.sensitivity) do
+    if not (s > 0) then
+      print(("%s: no exponent, the sensitivity at N = %d is %g"):format(name, f.N[i], s))
+      return 0 / 0, 0 / 0
+    end
+  end
+  return ml.fit.power_law(f.N, f.sensitivity)
+end
+
 return recipe.define {
   name = "depth_vs_width",
   source = "Wortsman et al. 2023, Figure 7",
@@ -40,7 +51,7 @@ return recipe.define {
       print(name)
       local f = ladder(ctx, p, p[name])
       result[name] = f
-      result[name .. "_slope"], result[name .. "_stderr"] = ml.fit.power_law(f.N, f.sensitivity)
+      result[name .. "_slope"], result[name .. "_stderr"] = slope_of(name, f)
       series[#series + 1] = { x = f.N, y = f.sensitivity, label = name }
       losses[#losses + 1] = { x = f.N, y = f.best, label = name }
     end

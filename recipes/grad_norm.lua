@@ -31,6 +31,12 @@ return recipe.define {
     end
     ctx:figure("gradient", ml.plot.lines { series = series, log = "xy", xlabel = "learning rate",
       ylabel = "RMS", title = "gradient of blocks.1.mlp.w1" })
+    if #n < 3 then
+      print(("%d of %d runs have a gradient: nothing to extrapolate"):format(#n, #runs))
+      local nan = 0 / 0
+      return { size_exponent = nan, size_stderr = nan, lr_exponent = nan, lr_stderr = nan,
+        meets = nan }
+    end
     local law = ml.proxies.gradient_rms(n, lr, rms, { eps = p.eps })
     local meets = law.meets(p.lr[#p.lr]) or math.huge
     print(("RMS ~ N^%.2f(%.2f) lr^%.2f(%.2f); meets epsilon %.0e at learning rate %g with %.2g "

@@ -44,7 +44,7 @@ return recipe.define {
     print(("%10s %10.3f"):format("no blocks", without))
     ctx:figure("loss", ml.plot.lines { x = x, y = y, log = "x", markers = true, diverged = true,
       xlabel = "kappa", ylabel = "validation loss", title = "scale of queries and keys",
-      references = { { y = without, label = "no blocks" } } })
+      references = without == without and { { y = without, label = "no blocks" } } or nil })
     return { rows = rows, without = without }
   end,
   claims = {

@@ -37,6 +37,23 @@ for _, name in ipairs { "proxy", "lr_sensitivity", "logit_growth", "grad_norm", 
   end
 end
 
+-- A study in which every run diverges is reported, not a crash.
+for name, words in pairs {
+  lr_sensitivity = "sizes=S0 arms=off,on", warmup = "sizes=S0", epsilon = "size=S0 eps=1e-8,1e-2",
+  grad_norm = "sizes=S0,1x32", depth_vs_width = "depth=1x16,2x16 width=1x16,1x32 joint=1x16,2x32",
+  kappa = "size=S0 kappa=1,10", interventions = "size=S0 arms=baseline,1/d_head" } do
+  T["test_every_run_of_" .. name .. "_diverges"] = function()
+    check.in_folder(function(dir)
+      local lr = name == "kappa" and "1e30" or "1e30,1e31"
+      local pipe = io.popen(("'%s' run %s %s lr=%s steps=10 --out '%s/run' 2>&1"):format(host, name,
+        words, lr, dir))
+      local text = pipe:read "a"
+      pipe:close()
+      if ml.runs.open(dir .. "/run"):state() ~= "done" then check.fail(text) end
+    end)
+  end
+end
+
 local function output(arguments)
   local pipe = io.popen(("'%s' %s 2>&1; echo status=$?"):format(host, arguments))
   local text = pipe:read("a")
