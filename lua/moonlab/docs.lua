@@ -6,35 +6,8 @@ local lfs = require "lfs"
 
 local docs = {}
 
--- A signature goes on while its brackets are open.
-local function open(signature)
-  local _, opened = signature:gsub("[({]", "")
-  local _, closed = signature:gsub("[)}]", "")
-  return opened > closed
-end
-
-local function parse(text)
-  local entry = { lines = {}, tags = {} }
-  for line in (text .. "\n"):gmatch("(.-)\n") do
-    local tag, rest = line:match("^@(%w+)%s*(.*)$")
-    if tag then
-      entry.tags[#entry.tags + 1] = { tag, rest }
-    elseif #entry.tags > 0 and line:match("^%S") then
-      entry.tags[#entry.tags][2] = entry.tags[#entry.tags][2] .. " " .. line
-    elseif not entry.signature then
-      entry.signature = line
-    elseif open(entry.signature) then
-      entry.signature = entry.signature .. " " .. line:match("^%s*(.*)$")
-    else
-      entry.lines[#entry.lines + 1] = line
-    end
-  end
-  return entry
-end
-docs.parse = parse
-
-local function group_of(name)
-  return name:match("^(.*)[.:][^.:]+$") or "ml"
+local function group_of(entry)
+  return entry.name:match("^(.*)[.:][^.:]+$") or (entry.prompt and "the prompt" or "ml")
 end
 
 --- reference.md: every public name with its help.
@@ -46,7 +19,7 @@ function docs.reference()
   }
   local groups, order = {}, {}
   for _, entry in ipairs(help.all()) do
-    local group = group_of(entry.name)
+    local group = group_of(entry)
     if not groups[group] then
       groups[group] = {}
       order[#order + 1] = group
@@ -63,7 +36,7 @@ function docs.reference()
     for _, entry in ipairs(groups[group]) do
       local text = help.of(entry.value)
       if text then
-        local e = parse(text)
+        local e = help.parse(text)
         out[#out + 1] = "### `" .. entry.name .. "`"
         out[#out + 1] = ""
         out[#out + 1] = "`" .. e.signature .. "`"
@@ -128,7 +101,9 @@ function docs.meta()
         wrap(out, rest and "source: " .. rest
           or line:gsub("^@param (opts%.)", "%1"):gsub("^@param (opts%[)", "%1"))
       end
-      if class then
+      if entry.prompt then
+        out[#out + 1] = ("function %s(...) end"):format(entry.name)
+      elseif class then
         out[#out + 1] = ("function %s:%s(...) end"):format(path, method)
       else
         out[#out + 1] = ("ml.%s = function(...) end"):format(entry.name)
@@ -155,7 +130,7 @@ function docs.command(flag, dir, more)
     io.stderr:write "usage: ./moonlab docs [--out DIR]\n"
     return 2
   end
-  local first, whole = require("moonlab.docs.html").write(dir or "moonlab-docs", parse)
+  local first, whole = require("moonlab.docs.html").write(dir or "moonlab-docs")
   print(first)
   if not whole then
     io.stderr:write "moonlab: the guides are shown as text; Debian's package cmark renders them\n"

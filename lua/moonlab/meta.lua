@@ -59,6 +59,12 @@ ml.all = function(...) end
 ---source: -
 ml.any = function(...) end
 
+---apropos(word)
+---Prints the public names whose name or help has a word in it, with what they do.
+---@param word string
+---source: -
+function apropos(...) end
+
 ---arange(stop, opts) arange(start, stop, opts)
 ---start, start + step, ... up to stop, both ends included: arange(3) is 1 2 3.
 ---@param start number =1
@@ -356,6 +362,14 @@ ml.data.teacher = function(...) end
 ---and a message when there is no such file or WordNet is not installed
 ---source: Fellbaum 1998 (WordNet)
 ml.data.text = function(...) end
+
+---describe(x)
+---Prints what is in a tensor: dtype, shape, bytes; mean, standard deviation (over all entries),
+---least and largest of the finite entries; how many are NaN, infinite, zero. Of a table, that of
+---each tensor in it.
+---@param x tensor, or table of tensors
+---source: -
+function describe(...) end
 
 ---diagonal(x)
 ---The main diagonal.
@@ -726,6 +740,12 @@ ml.grad_enabled = function(...) end
 ---@return tensor u8
 ---source: -
 ml.gt = function(...) end
+
+---help(x)
+---Prints the help of a function, a name ("ml.zeros", "matmul") or a recipe.
+---@param x function, string or object =nil without it: what the prompt can do
+---source: -
+function help(...) end
 
 ---index(values)
 ---A tensor of dtype index: positions, whole numbers from 1.
@@ -2234,6 +2254,14 @@ ml.recipe.names = function(...) end
 ---@return tensor like x, differentiable
 ---source: -
 ml.reciprocal = function(...) end
+
+---reload(name)
+---Loads a module anew. Who holds its table sees the new functions: it is filled again. When the
+---file does not load, the module stays as it was.
+---@param name string as for require
+---@return the module
+---source: -
+function reload(...) end
 
 ---relu(x)
 ---max(x, 0), element by element.
@@ -4558,6 +4586,14 @@ ml.text.windows = function(...) end
 ---source: -
 ml.threads = function(...) end
 
+---timeit(f)
+---How long a call takes: rounds of as many calls as fill 10 ms, nine of them or as many as fit
+---into two seconds, at least three. What a call makes is given back after it.
+---@param f function called without arguments
+---@return table { median, low, high (quartiles), in seconds a call; rounds, calls }; prints itself
+---source: -
+function timeit(...) end
+
 ---to(x, dtype)
 ---x in another dtype; x itself, sharing storage, when it has it already.
 ---@param x tensor of any shape
@@ -4863,6 +4899,11 @@ ml.version = function(...) end
 ---@return tensor, differentiable in a and b
 ---source: -
 ml.where = function(...) end
+
+---who()
+---Prints the globals that were made at the prompt, with shapes and bytes, the largest first.
+---source: -
+function who(...) end
 
 ---write_file(path, data)
 ---Writes a file that appears whole or not at all.

@@ -132,10 +132,10 @@ document.getElementById('filter').addEventListener('input', function () {
 });
 </script>]]
 
-local function name_section(entry, parse)
+local function name_section(entry)
   local text = help.of(entry.value)
   if not text then return "" end
-  local e = parse(text)
+  local e = help.parse(text)
   local out = { ("<section class=\"entry\" id=\"%s\"><h3>%s</h3><pre>%s</pre>"):format(
     escape(entry.name), escape(entry.name), escape(e.signature)) }
   if #e.lines > 0 then
@@ -155,9 +155,9 @@ end
 
 -- ---- all of it ---------------------------------------------------------------------------------
 
---- Writes the pages into a folder; parse takes a help text apart. Returns the path of the first
---- page, and whether the guides could be rendered.
-function html.write(dir, parse)
+--- Writes the pages into a folder. Returns the path of the first page, and whether the guides could
+--- be rendered.
+function html.write(dir)
   core.system.make_dirs(dir)
   local index, whole = { "<h1>moonlab</h1><p>A laboratory for the science of deep learning at "
     .. "small scale.</p><h2>Guides</h2><ul>" }, true
@@ -178,7 +178,7 @@ function html.write(dir, parse)
   end
   core.write_file(dir .. "/recipes.html", page("recipes", table.concat(sections, "\n")))
   local names = { "<h1>Every name</h1>", filter }
-  for _, entry in ipairs(help.all()) do names[#names + 1] = name_section(entry, parse) end
+  for _, entry in ipairs(help.all()) do names[#names + 1] = name_section(entry) end
   core.write_file(dir .. "/api.html", page("every name", table.concat(names, "\n")))
   index[#index + 1] = ("</ul><h2><a href=\"api.html\">Every name</a></h2><p>%d entries.</p>")
     :format(#help.all())
