@@ -17,11 +17,14 @@ function T.test_every_public_name_has_an_entry()
   check.is_true(#entries > 150)
   for _, entry in ipairs(entries) do
     local text = help.of(entry.value)
-    if not text or not text:find("[%({]") or not text:find("\n") then
+    local parsed = text and help.parse(text)
+    if not parsed or not parsed.signature:find "[%({]" or not (parsed.lines[1] or ""):find "%w" then
       missing[#missing + 1] = entry.name
     end
   end
-  if #missing > 0 then check.fail("without help: " .. table.concat(missing, ", ")) end
+  if #missing > 0 then
+    check.fail("without a signature and a sentence: " .. table.concat(missing, ", "))
+  end
 end
 
 -- What a tensor is allowed to look like: [n,d], "any shape", "like x", a rank, a scalar.
@@ -36,7 +39,11 @@ function T.test_every_tensor_has_a_shape_and_every_parameter_a_type()
   local missing = {}
   for _, entry in ipairs(help.all()) do
     for _, tag in ipairs(help.parse(help.of(entry.value)).tags) do
-      if tag[1] == "param" and not entry.prompt then
+      local given = tag[1] == "return" and tag[2] or ""
+      if (given:find "^tensor" or given:find "^%w+ of tensors" or given:find "%-> tensor")
+        and not says_shape(given) then
+        missing[#missing + 1] = ("%s: returns %s"):format(entry.name, given)
+      elseif tag[1] == "param" and not entry.prompt then
         local name, rest = tag[2]:match "^(%S+)%s*(.*)$"
         if rest == "" or (rest:find "^tensor" and not says_shape(rest)) then
           missing[#missing + 1] = ("%s: %s %s"):format(entry.name, name, rest)
