@@ -6,10 +6,6 @@ local lfs = require "lfs"
 
 local docs = {}
 
-local function group_of(entry)
-  return entry.name:match("^(.*)[.:][^.:]+$") or (entry.prompt and "the prompt" or "ml")
-end
-
 --- reference.md: every public name with its help.
 function docs.reference()
   local out = {
@@ -17,23 +13,10 @@ function docs.reference()
     "Printed by `./moonlab docs` from the help texts beside the code; `./moonlab help NAME` shows "
       .. "one entry.", "",
   }
-  local groups, order = {}, {}
-  for _, entry in ipairs(help.all()) do
-    local group = group_of(entry)
-    if not groups[group] then
-      groups[group] = {}
-      order[#order + 1] = group
-    end
-    table.insert(groups[group], entry)
-  end
-  table.sort(order, function(a, b)
-    if (a == "ml") ~= (b == "ml") then return a == "ml" end
-    return a < b
-  end)
-  for _, group in ipairs(order) do
-    out[#out + 1] = "## " .. group
+  for _, group in ipairs(help.groups()) do
+    out[#out + 1] = "## " .. (group.name == "prompt" and "the prompt" or group.name)
     out[#out + 1] = ""
-    for _, entry in ipairs(groups[group]) do
+    for _, entry in ipairs(group.entries) do
       local text = help.of(entry.value)
       if text then
         local e = help.parse(text)
@@ -129,6 +112,11 @@ function docs.command(flag, dir, more)
   if more ~= nil or (flag ~= nil and (flag ~= "--out" or dir == nil or dir == "")) then
     io.stderr:write "usage: ./moonlab docs [--out DIR]\n"
     return 2
+  end
+  local ok, why = pcall(core.system.make_dirs, dir or "moonlab-docs")
+  if not ok then
+    io.stderr:write("moonlab: ", why:match "%((cannot .*)%)$" or why, "\n")
+    return 1
   end
   local first, whole = require("moonlab.docs.html").write(dir or "moonlab-docs")
   print(first)

@@ -176,25 +176,44 @@ local function purpose_of(name)
   return #words > 0 and first_sentence(table.concat(words, " ")) or nil
 end
 
--- A list of the names that begin with the group's, each with its sentence; nil when there are none.
-local function listing(group)
-  local rows, width = {}, 0
+-- The table or class that a name belongs to.
+local function group_of(entry)
+  return entry.name:match "^(.*)[.:][^.:]+$" or (entry.prompt and "prompt" or "ml")
+end
+
+--- All names by table and class, ml first: list of { name, purpose or nil, entries }.
+function help.groups()
+  local groups, list = {}, {}
   for _, entry in ipairs(help.all()) do
-    local owner = entry.name:match "^(.*)[.:][^.:]+$" or (entry.prompt and "prompt" or "ml")
-    if owner == group then
-      rows[#rows + 1] = entry
-      width = math.max(width, #entry.name)
+    local name = group_of(entry)
+    if not groups[name] then
+      groups[name] = { name = name, entries = {},
+        purpose = name ~= "prompt" and purpose_of(name == "ml" and "init" or name) or nil }
+      list[#list + 1] = groups[name]
+    end
+    table.insert(groups[name].entries, entry)
+  end
+  table.sort(list, function(a, b)
+    if (a.name == "ml") ~= (b.name == "ml") then return a.name == "ml" end
+    return a.name < b.name
+  end)
+  return list
+end
+
+-- A list of the names that begin with the group's, each with its sentence; nil when there are none.
+local function listing(name)
+  for _, group in ipairs(help.groups()) do
+    if group.name == name then
+      local width = 0
+      for _, entry in ipairs(group.entries) do width = math.max(width, #entry.name) end
+      local lines = { group.purpose }
+      for _, entry in ipairs(group.entries) do
+        lines[#lines + 1] = entry.name .. (" "):rep(width - #entry.name + 2)
+          .. sentence_of(help.of(entry.value) or "")
+      end
+      return table.concat(lines, "\n")
     end
   end
-  if #rows == 0 then return nil end
-  local lines = {}
-  for i, entry in ipairs(rows) do
-    local name = entry.name .. (" "):rep(width - #entry.name)
-    lines[i] = name .. "  " .. sentence_of(help.of(entry.value) or "")
-  end
-  local purpose = group ~= "prompt" and purpose_of(group == "ml" and "init" or group)
-  if purpose then table.insert(lines, 1, purpose) end
-  return table.concat(lines, "\n")
 end
 
 -- The methods of an object, or what is in a table that ml has: ml.nn, ml.plot, ml itself.
