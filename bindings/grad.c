@@ -243,7 +243,7 @@ static const mll_fn functions[] = {
      "param(t)\n"
      "A parameter: it shares t's storage and collects a gradient. No scope releases it.\n"
      "@param t tensor f32 or f64 of any shape; what it depends on is left behind\n"
-     "@return tensor the parameter"},
+     "@return tensor like t: the parameter"},
     {"no_grad", l_no_grad,
      "no_grad(f, ...)\n"
      "Runs f(...) at once with recording switched off, and returns its results. Inside, parameters "
@@ -276,11 +276,11 @@ const mll_fn mll_grad_methods[] = {
      "w:set_grad(g)\n"
      "Stores a copy of g as the gradient of a parameter; nil drops it.\n"
      "@param g tensor like w, or nil\n"
-     "@return tensor w"},
+     "@return w"},
     {"zero_grad", l_zero_grad,
      "w:zero_grad()\n"
      "Fills the gradient of a parameter with zeros; does nothing where there is none.\n"
-     "@return tensor w"},
+     "@return w"},
     {"is_param", l_is_param,
      "t:is_param()\n"
      "Whether t is a parameter (made by ml.param).\n"
@@ -300,7 +300,7 @@ const mll_fn mll_grad_methods[] = {
     {"detach", l_detach,
      "t:detach()\n"
      "t without its tape: the same storage, a constant for gradients.\n"
-     "@return tensor"},
+     "@return tensor like t"},
     {NULL, NULL, NULL}};
 
 void mll_open_grad(lua_State *L) {

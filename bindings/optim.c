@@ -572,8 +572,9 @@ static const mll_fn methods[] = {
      "opt:zero_grad()\nFills the gradients of all parameters with zeros.\n@source PyTorch's name"},
     {"state", l_state,
      "opt:state()\nEverything that a step reads besides parameters and gradients.\n"
-     "@return table name -> tensor: <parameter>.m, .v, .momentum, .row, .column (live, not copies) "
-     "and <parameter>.step; fit for ml.save\n"
+     "@return table name -> tensor: <parameter>.m, .v, .momentum like the parameter, of a factored "
+     "one .row [rows] and .column [columns], leading axes as one (live, not copies); and "
+     "<parameter>.step, 0-d; fit for ml.save\n"
      "@source -"},
     {"load_state", l_load_state,
      "opt:load_state(t, metadata)\nTakes over a state; all of it is checked before anything "
@@ -581,8 +582,8 @@ static const mll_fn methods[] = {
      "@param metadata any not read: what ml.load returns second\n"
      "@source -"},
     {"options", l_options,
-     "opt:options()\n@return table rule, lr, and the other options in force; parameters: name -> { "
-     "lr_scale, eps_scale, decay_scale }\n@source -"},
+     "opt:options()\nWhat the rule works with.\n@return table rule, lr, and the other options in "
+     "force; parameters: name -> { lr_scale, eps_scale, decay_scale }\n@source -"},
     {NULL, NULL, NULL}};
 
 static const mll_fn meta[] = {

@@ -227,25 +227,26 @@ static const mll_fn methods[] = {
     {"normal", l_normal,
      "g:normal(shape, opts)\nDraws from the normal distribution and advances g.\n" SHAPE
      "@param opts.mean number =0\n"
-     "@param opts.std number =1\n@param opts.dtype string =\"f64\" f64 or f32\n@return tensor\n"
+     "@param opts.std number =1\n@param opts.dtype string =\"f64\" f64 or f32\n@return tensor of "
+     "that shape\n"
      "@source Box & Muller 1958 on Philox4x32-10 (Salmon et al. 2011)"},
     {"truncated_normal", l_truncated_normal,
      "g:truncated_normal(shape, opts)\nDraws from the normal distribution cut at two standard "
-     "deviations, scaled so that the "
-     "result has the standard deviation asked for; advances g.\n" SHAPE
-     "@param opts.std number =1\n@param opts.dtype string =\"f64\" f64 or f32\n@return tensor\n"
+     "deviations, scaled so that the result has the standard deviation asked for; advances "
+     "g.\n" SHAPE "@param opts.std number =1\n@param opts.dtype string =\"f64\" f64 or "
+                  "f32\n@return tensor of that shape\n"
      "@source Philox4x32-10 (Salmon et al. 2011)"},
     {"uniform", l_uniform,
      "g:uniform(shape, opts)\nDraws uniformly from [lo, hi) and advances g.\n" SHAPE
      "@param opts.lo number =0\n@param opts.hi number =1\n@param opts.dtype string =\"f64\" f64 "
      "(53 bits) or f32 (24 bits)\n"
-     "@return tensor\n@source Philox4x32-10 (Salmon et al. 2011)"},
+     "@return tensor of that shape\n@source Philox4x32-10 (Salmon et al. 2011)"},
     {"integers", l_integers,
      "g:integers(lo, hi, shape, opts)\nDraws whole numbers lo..hi, both ends included, without "
      "bias; advances g.\n"
      "@param lo integer\n@param hi integer\n" SHAPE
-     "@param opts.dtype string =\"index\" when lo >= 1, else \"f64\"; also f32, u8\n@return "
-     "tensor\n"
+     "@param opts.dtype string =\"index\" when lo >= 1, else \"f64\"; also f32, u8\n@return tensor "
+     "of that shape\n"
      "@source Philox4x32-10 (Salmon et al. 2011)"},
     {"permutation", l_permutation,
      "g:permutation(n)\nA random order of 1..n; advances g.\n@param n integer\n@return tensor "

@@ -258,20 +258,21 @@ static int l_linspace(lua_State *L) {
 #define FROM_VALUE(name, what)                                                                     \
 #name "(values)\nA tensor of dtype " #name ": " what                                             \
         ".\n@param values number, nested table of numbers, or tensor (converted, always a copy)\n" \
-        "@return tensor"
+        "@return tensor of the shape of the values"
 #define FILLED(name, what)                                                                         \
 #name                                                                                            \
       "(shape, opts) " #name "(rows, columns, opts)\nA tensor filled with " what                   \
       ".\n@param shape integer or table of sizes, or two integers; "                               \
       "options may stand in the table\n@param opts.dtype string =\"f64\" f64, f32, index or u8\n"  \
-      "@return tensor"
+      "@return tensor of that shape"
 
 const mll_fn mll_tensor_create[] = {
     {"tensor", l_tensor,
      "tensor(values, opts)\nA tensor of the numbers in nested tables; a number gives a 0-d tensor, "
      "booleans give u8.\n"
      "@param values number, nested table (rows of equal length), or tensor (copied, off the tape)\n"
-     "@param opts.dtype string =\"f64\" f64, f32, index or u8\n@return tensor\n"
+     "@param opts.dtype string =\"f64\" f64, f32, index or u8\n@return tensor of the shape of the "
+     "values\n"
      "Raises naming the entry that is no number, does not fit the dtype, or breaks the shape."},
     {"f64", l_f64, FROM_VALUE(f64, "double precision")},
     {"f32", l_f32, FROM_VALUE(f32, "single precision")},
@@ -281,21 +282,18 @@ const mll_fn mll_tensor_create[] = {
     {"ones", l_ones, FILLED(ones, "1")},
     {"full", l_full,
      "full(shape, value, opts)\nA tensor filled with value.\n@param shape integer or table of "
-     "sizes; options, value among "
-     "them, may stand in the table\n@param value number\n@param opts.dtype string "
-     "=\"f64\"\n@return tensor"},
+     "sizes; options, value among them, may stand in the table\n@param value number\n@param "
+     "opts.dtype string =\"f64\"\n@return tensor of that shape"},
     {"zeros_like", l_zeros_like,
      "zeros_like(t, opts)\nZeros of t's shape and dtype.\n@param t tensor of any shape\n@param "
-     "opts.dtype "
-     "string =t's\n@return tensor"},
+     "opts.dtype string =t's\n@return tensor of t's shape"},
     {"ones_like", l_ones_like,
      "ones_like(t, opts)\nOnes of t's shape and dtype.\n@param t tensor of any shape\n@param "
-     "opts.dtype string "
-     "=t's\n@return tensor"},
+     "opts.dtype string =t's\n@return tensor of t's shape"},
     {"full_like", l_full_like,
      "full_like(t, value, opts)\nA tensor of t's shape and dtype filled with value.\n@param t "
      "tensor of any shape\n@param value number\n"
-     "@param opts.dtype string =t's\n@return tensor"},
+     "@param opts.dtype string =t's\n@return tensor of t's shape"},
     {"eye", l_eye,
      "eye(n, opts) eye(rows, columns, opts)\nOnes on the diagonal, zeros elsewhere.\n@param n "
      "integer\n"

@@ -174,17 +174,16 @@ static int l_clamp(lua_State *L) {
   name "(x, y)\n" text                                                                             \
        ", element by element, with broadcasting (trailing axes align; each equal or 1).\n"         \
        "@param x tensor of any shape, or number\n@param y tensor of the same dtype, its shape "    \
-       "broadcast, or number\n@return tensor, "                                                    \
-       "differentiable"
+       "broadcast, or number\n@return tensor of the broadcast shape, differentiable"
 #define COMPARE(name, text)                                                                        \
   name "(x, y)\nWhere x " text " y: 1, else 0; with broadcasting. NaN compares as in C.\n"         \
        "@param x tensor of any shape, or number\n@param y tensor of the same dtype, its shape "    \
        "broadcast, or number (from 1 beside "                                                      \
        "an index tensor)\n"                                                                        \
-       "@return tensor u8"
+       "@return tensor u8 of the broadcast shape"
 #define LOGICAL(name, text)                                                                        \
   name "(x, y)\nWhere " text ": 1, else 0; with broadcasting.\n@param x tensor u8 of any "         \
-       "shape\n@param y tensor u8 of any shape\n@return tensor u8"
+       "shape\n@param y tensor u8 of any shape\n@return tensor u8 of the broadcast shape"
 #define UNARY_ENTRY(name, op, text)                                                                \
   {#name, unary_##name,                                                                            \
    #name "(x)\n" text ", element by element.\n@param x tensor f32 or f64, any shape\n@return "     \
@@ -216,10 +215,10 @@ const mll_fn mll_tensor_elementwise_both[] = {
     {"logical_xor", l_xor, LOGICAL("logical_xor", "one of both is not 0")},
     UNARIES(UNARY_ENTRY) TESTS(TEST_ENTRY){
         "where", l_where,
-        "where(condition, a, b)\na where condition is not 0, else b; all three "
-        "broadcast.\n@param condition tensor u8 of any shape\n"
+        "where(condition, a, b)\na where condition is not 0, else b; all three broadcast.\n@param "
+        "condition tensor u8 of any shape\n"
         "@param a tensor of any shape, or number\n@param b tensor of a's dtype and any shape, or "
-        "number\n@return tensor, differentiable in a and b"},
+        "number\n@return tensor of the broadcast shape, differentiable in a and b"},
     {"clamp", l_clamp,
      "clamp(x, min, max) clamp(x, opts)\nx with values below min raised and above max lowered to "
      "it; NaN stays.\n@param x tensor of any shape\n"

@@ -279,7 +279,7 @@ static int l_div_into(lua_State *L) { return update(L, ML_DIV); }
 #define INTO(name, what, more)                                                                     \
   "t:" name "(u, opts)\n" what                                                                     \
   " in place. Parameters change only inside ml.no_grad, results on the tape never.\n"              \
-  "@param u tensor of t's dtype, its shape broadcast to t's, or number\n" more "@return tensor t"
+  "@param u tensor of t's dtype, its shape broadcast to t's, or number\n" more "@return t"
 #define ALPHA "@param opts.alpha number =1 multiplies u\n"
 
 const mll_fn mll_tensor_into_methods[] = {
@@ -287,13 +287,12 @@ const mll_fn mll_tensor_into_methods[] = {
      "t:copy_(values)\nSets the values of t, which keeps its storage. Parameters change only "
      "inside ml.no_grad.\n"
      "@param values tensor of t's dtype, its shape broadcast to t's; nested table; or "
-     "number\n@return tensor "
-     "t"},
+     "number\n@return t"},
     {"fill_", l_fill,
      "t:fill_(value)\nSets every element.\n@param value number (from 1 for dtype index)\n@return "
-     "tensor t"},
+     "t"},
     {"zero_", l_zero,
-     "t:zero_()\nSets every element to 0 (position 1 for dtype index).\n@return tensor t"},
+     "t:zero_()\nSets every element to 0 (position 1 for dtype index).\n@return t"},
     {"add_", l_add_into, INTO("add_", "Adds u", ALPHA)},
     {"sub_", l_sub_into, INTO("sub_", "Subtracts u", ALPHA)},
     {"mul_", l_mul_into, INTO("mul_", "Multiplies by u", "")},

@@ -172,18 +172,20 @@ const mll_fn mll_tensor_order_both[] = {
     {"sort", l_sort,
      "sort(x, axis, opts)\nSorts along an axis; equal values keep their order, NaN counts as the "
      "largest (so descending has it first).\n@param x tensor of any shape\n"
-     "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor sorted "
-     "values, differentiable\n"
-     "@return tensor index, where each came from"},
+     "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor like x, "
+     "sorted, differentiable\n"
+     "@return tensor index of x's shape: where each came from"},
     {"argsort", l_argsort,
      "argsort(x, axis, opts)\nThe positions that sort x along an axis; equal values keep their "
      "order, NaN counts as the largest.\n@param x tensor of any shape\n"
-     "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor index"},
+     "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor index of x's "
+     "shape"},
     {"topk", l_topk,
-     "topk(x, k, axis)\nThe k largest values along an axis, largest first; of equals the "
-     "first; NaN counts as the largest.\n@param x tensor of any shape\n"
-     "@param k integer 1..size\n@param axis integer =-1\n@return tensor values, "
-     "differentiable\n@return tensor index"},
+     "topk(x, k, axis)\nThe k largest values along an axis, largest first; of equals the first; "
+     "NaN counts as the largest.\n@param x tensor of any shape\n"
+     "@param k integer 1..size\n@param axis integer =-1\n@return tensor of x's shape with k "
+     "entries along axis, differentiable\n@return tensor index of the same shape: where each "
+     "stands"},
     {"gather", l_gather,
      "gather(x, ids, axis)\nout[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place "
      "along axis.\n@param x tensor of any shape\n"
@@ -194,7 +196,7 @@ const mll_fn mll_tensor_order_both[] = {
      "index_select(x, ids, axis)\nThe entries ids of an axis; the axis is replaced by the axes of "
      "ids.\n@param x tensor of any shape\n"
      "@param ids tensor index of any shape, or table of positions\n@param axis integer =1\n@return "
-     "tensor, differentiable\n"
+     "tensor of x's shape with the axes of ids in place of axis, differentiable\n"
      "@source NumPy's take"},
     {"scatter", l_scatter,
      "scatter(x, ids, values, axis)\nA copy of x with values written at ids along axis; later "

@@ -145,45 +145,44 @@ static int l_log_softmax(lua_State *L) { return softmax(L, true); }
        "tensor of any shape\n@param axes integer or table of axes =nil "                           \
        "from 1, negative from the end; options may stand in the table\n@param opts.keepdims "      \
        "boolean =false keep "                                                                      \
-       "reduced axes with size 1\n@return " result
+       "reduced axes with size 1\n" result
+#define REDUCED " of x's shape without the reduced axes, 0-d over all"
+#define REDUCED_REAL "@return tensor" REDUCED ", differentiable"
+#define REDUCED_U8 "@return tensor u8" REDUCED
 
 const mll_fn mll_tensor_reduce_both[] = {
-    {"sum", l_sum, REDUCE("sum", "The sum (of u8: a count, in f64)", "tensor, differentiable")},
-    {"mean", l_mean, REDUCE("mean", "The mean (of u8: a share, in f64)", "tensor, differentiable")},
-    {"prod", l_prod, REDUCE("prod", "The product", "tensor, differentiable")},
+    {"sum", l_sum, REDUCE("sum", "The sum (of u8: a count, in f64)", REDUCED_REAL)},
+    {"mean", l_mean, REDUCE("mean", "The mean (of u8: a share, in f64)", REDUCED_REAL)},
+    {"prod", l_prod, REDUCE("prod", "The product", REDUCED_REAL)},
     {"max", l_max,
      REDUCE("max", "The largest value, NaN when there is one; equals share the gradient;",
-            "tensor, differentiable")},
+            REDUCED_REAL)},
     {"min", l_min,
      REDUCE("min", "The least value, NaN when there is one; equals share the gradient;",
-            "tensor, differentiable")},
+            REDUCED_REAL)},
     {"logsumexp", l_logsumexp,
-     REDUCE("logsumexp", "log(sum(exp(x))), without overflow", "tensor, differentiable")},
+     REDUCE("logsumexp", "log(sum(exp(x))), without overflow", REDUCED_REAL)},
     {"norm", l_norm,
      REDUCE("norm", "The Euclidean norm sqrt(sum(x^2)), of gradient 0 where it is 0,",
-            "tensor, differentiable")},
-    {"any", l_any, REDUCE("any", "1 when some value is not 0, else 0", "tensor u8")},
-    {"all", l_all, REDUCE("all", "1 when every value is not 0, else 0", "tensor u8")},
+            REDUCED_REAL)},
+    {"any", l_any, REDUCE("any", "1 when some value is not 0, else 0", REDUCED_U8)},
+    {"all", l_all, REDUCE("all", "1 when every value is not 0, else 0", REDUCED_U8)},
     {"var", l_var,
      REDUCE("var", "The variance, sum((x - mean)^2) / (n - ddof)",
-            "tensor, differentiable\n@param opts.ddof integer =0 (1 gives the unbiased estimate)")},
+            "@param opts.ddof integer =0 1 gives the unbiased estimate\n" REDUCED_REAL)},
     {"std", l_std,
      REDUCE("std", "The standard deviation, sqrt(var), of gradient 0 where it is 0,",
-            "tensor, differentiable\n@param opts.ddof integer =0 (1 divides by n - 1)")},
+            "@param opts.ddof integer =0 1 divides by n - 1\n" REDUCED_REAL)},
     {"argmax", l_argmax,
      "argmax(x, axis, opts)\nThe position of the largest value along axis, or in row-major order "
-     "over all; the first of equals, "
-     "NaN counts as largest.\n@param x tensor of any shape\n@param axis integer =nil from "
-     "1\n@param "
-     "opts.keepdims boolean =false\n"
-     "@return tensor index"},
+     "over all; the first of equals, NaN counts as largest.\n@param x tensor of any shape\n@param "
+     "axis integer =nil from 1\n@param opts.keepdims boolean =false\n"
+     "@return tensor index of x's shape without axis; 0-d over all"},
     {"argmin", l_argmin,
      "argmin(x, axis, opts)\nThe position of the least value along axis, or in row-major order "
-     "over all; the first of equals, "
-     "NaN counts as least.\n@param x tensor of any shape\n@param axis integer =nil from 1\n@param "
-     "opts.keepdims "
-     "boolean =false\n"
-     "@return tensor index"},
+     "over all; the first of equals, NaN counts as least.\n@param x tensor of any shape\n@param "
+     "axis integer =nil from 1\n@param opts.keepdims boolean =false\n"
+     "@return tensor index of x's shape without axis; 0-d over all"},
     {"cumsum", l_cumsum,
      "cumsum(x, axis)\nRunning sums along axis.\n@param x tensor of any shape\n@param axis integer "
      "(=1 at rank "

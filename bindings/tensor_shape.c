@@ -324,80 +324,81 @@ static int l_split(lua_State *L) {
 const mll_fn mll_tensor_shape_both[] = {
     {"reshape", l_reshape,
      "reshape(x, sizes) reshape(x, size, ...)\nThe same values in row-major order under other "
-     "sizes; shares storage when "
-     "the layout allows it.\n"
+     "sizes; shares storage when the layout allows it.\n"
      "@param x tensor of any shape\n@param sizes table of integers, or integers; one may be "
-     "-1\n@return tensor, "
-     "differentiable"},
+     "-1\n@return tensor of the shape asked for, differentiable"},
     {"flatten", l_flatten,
      "flatten(x, first, last)\nJoins the axes first..last into one.\n@param x tensor of any "
-     "shape\n@param first "
-     "integer =1\n"
-     "@param last integer =-1\n@return tensor, differentiable"},
+     "shape\n@param first integer =1\n"
+     "@param last integer =-1\n@return tensor of x's shape with those axes as one, differentiable"},
     {"permute", l_permute,
      "permute(x, axes) permute(x, axis, ...)\nReorders the axes: axis k of the result is axis "
-     "axes[k] of x. Shares "
-     "storage.\n@param x tensor of any shape\n"
-     "@param axes table of integers, each axis once\n@return tensor, differentiable"},
+     "axes[k] of x. Shares storage.\n@param x tensor of any shape\n"
+     "@param axes table of integers, each axis once\n@return tensor of x's shape in the new order, "
+     "differentiable"},
     {"transpose", l_transpose,
      "transpose(x, a, b)\nExchanges two axes, the last two by default. Shares storage.\n@param x "
      "tensor of any shape\n@param a integer =-2\n"
-     "@param b integer =-1\n@return tensor, differentiable"},
+     "@param b integer =-1\n@return tensor of x's shape with both sizes exchanged, differentiable"},
     {"squeeze", l_squeeze,
-     "squeeze(x, axis)\nDrops an axis of size 1, or all of them. Shares storage.\n@param x "
-     "tensor of any shape\n@param axis integer =nil\n"
-     "@return tensor, differentiable"},
+     "squeeze(x, axis)\nDrops an axis of size 1, or all of them. Shares storage.\n@param x tensor "
+     "of any shape\n@param axis integer =nil\n"
+     "@return tensor of x's shape without what was dropped, differentiable"},
     {"unsqueeze", l_unsqueeze,
      "unsqueeze(x, axis)\nInserts an axis of size 1 that then has this number. Shares "
      "storage.\n@param x tensor of any shape\n"
-     "@param axis integer 1..rank+1, negative from the end\n@return tensor, differentiable"},
+     "@param axis integer 1..rank+1, negative from the end\n@return tensor of x's shape with the "
+     "new axis, differentiable"},
     {"broadcast_to", l_broadcast_to,
      "broadcast_to(x, sizes) broadcast_to(x, size, ...)\nRepeats axes of size 1, and leading axes, "
-     "without copying.\n@param x "
-     "tensor of any shape\n"
-     "@param sizes table of integers\n@return tensor, differentiable; it cannot be changed in "
-     "place"},
+     "without copying.\n@param x tensor of any shape\n"
+     "@param sizes table of integers\n@return tensor of the shape asked for, differentiable; it "
+     "cannot be changed in place"},
     {"narrow", l_narrow,
-     "narrow(x, axis, range)\nPositions first..last of one axis. Shares storage.\n@param x "
-     "tensor of any shape\n@param axis integer\n"
-     "@param range table {first, last}, both included\n@return tensor, differentiable"},
+     "narrow(x, axis, range)\nPositions first..last of one axis. Shares storage.\n@param x tensor "
+     "of any shape\n@param axis integer\n"
+     "@param range table {first, last}, both included\n@return tensor of x's shape with last - "
+     "first + 1 entries along axis, differentiable"},
     {"tril", l_tril,
      "tril(x, opts)\nThe lower triangle of the last two axes, zeros above.\n@param x tensor [..., "
      "rows, columns]\n"
-     "@param opts.diagonal integer =0 the last diagonal kept, 1 above the main one\n@return "
-     "tensor, differentiable"},
+     "@param opts.diagonal integer =0 the last diagonal kept, 1 above the main one\n@return tensor "
+     "like x, differentiable"},
     {"triu", l_triu,
      "triu(x, opts)\nThe upper triangle of the last two axes, zeros below.\n@param x tensor [..., "
      "rows, columns]\n"
      "@param opts.diagonal integer =0 the first diagonal kept, 1 above the main one\n@return "
-     "tensor, differentiable"},
+     "tensor like x, differentiable"},
     {"diagonal", l_diagonal,
      "diagonal(x)\nThe main diagonal.\n@param x tensor [n,n]\n@return tensor [n], differentiable"},
     {"contiguous", l_contiguous,
      "contiguous(x)\nx when its elements lie in row-major order without gaps, else a copy that "
      "does.\n@param x tensor of any shape\n"
-     "@return tensor, differentiable"},
+     "@return tensor like x, differentiable"},
     {"clone", l_clone,
-     "clone(x)\nA copy with storage of its own.\n@param x tensor of any shape\n@return tensor, "
-     "differentiable"},
+     "clone(x)\nA copy with storage of its own.\n@param x tensor of any shape\n@return tensor like "
+     "x, differentiable"},
     {"to", l_to,
      "to(x, dtype)\nx in another dtype; x itself, sharing storage, when it has it already.\n@param "
      "x tensor of any shape\n"
      "@param dtype string \"f64\", \"f32\", \"index\" (whole numbers >= 1) or \"u8\" (0..255, "
      "fractions cut)\n"
-     "@return tensor, differentiable between f64 and f32\nRaises on values that do not fit."},
+     "@return tensor of x's shape, differentiable between f64 and f32\nRaises on values that do "
+     "not fit."},
     {"concat", l_concat,
      "concat(list, axis)\nJoins tensors along an axis; the other sizes agree.\n@param list table "
      "of tensors of one dtype\n"
-     "@param axis integer =1\n@return tensor, differentiable"},
+     "@param axis integer =1\n@return tensor of their shape, the sizes along axis added up, "
+     "differentiable"},
     {"stack", l_stack,
      "stack(list, axis)\nJoins tensors of one shape along a new axis.\n@param list table of "
      "tensors of one dtype and shape\n"
-     "@param axis integer =1 number of the new axis\n@return tensor, differentiable"},
+     "@param axis integer =1 number of the new axis\n@return tensor of their shape with the new "
+     "axis, differentiable"},
     {"split", l_split,
      "split(x, parts, axis)\nCuts an axis into parts, which share storage.\n@param x tensor of any "
      "shape\n"
      "@param parts integer (that many equal parts; must divide the size) or table of sizes\n@param "
      "axis integer =1\n"
-     "@return table of tensors, differentiable"},
+     "@return table of tensors of x's shape apart from axis, differentiable"},
     {NULL, NULL, NULL}};

@@ -256,17 +256,20 @@ static int l_tostring(lua_State *L) {
 
 static const mll_fn methods[] = {
     {"named_parameters", l_named_parameters,
-     "lm:named_parameters()\n"
+     "lm:named_parameters()\nThe parameters under their names; a tied head is the token embedding "
+     "and has none.\n"
      "@return table name -> parameter: tokens, positions, blocks.1.attn.wq, ..., norm.gain, head"},
     {"parameters", l_parameters,
-     "lm:parameters()\n@return list of the parameters, in the order of the model"},
+     "lm:parameters()\nThe parameters, as optimizers take them.\n@return list of the parameters, "
+     "in the order of the model"},
     {"zero_grad", l_zero_grad, "lm:zero_grad()\nFills the gradients that exist with zeros."},
     {"training", l_training,
      "lm:training(on)\nSets whether the model is in training; the decoder has no dropout, so "
      "nothing depends on it.\n"
      "@param on boolean absent: only asks\n@return boolean whether it is in training"},
     {"config", l_config,
-     "lm:config()\n@return table every option of ml.transformer with its value"},
+     "lm:config()\nWhat the model is made of.\n@return table every option of ml.transformer with "
+     "its value"},
     {"multiplier", l_multiplier,
      "lm:multiplier(name, value)\n"
      "The constant by which the forward pass multiplies a parameter; kept by save.\n"

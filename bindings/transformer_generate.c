@@ -320,7 +320,8 @@ const mll_fn mll_transformer_generate_methods[] = {
      "from a stream of the model's seed\n"
      "@param opts.keys list of generators or integers, one per prompt; row (i, j) draws from "
      "keys[i] folded with (\"row\", j)\n"
-     "@return list over prompts of lists over samples of index tensors: the new tokens\n"
+     "@return list over prompts of lists over samples of index tensors [n], n <= max_new: the new "
+     "tokens\n"
      "@return table info: logprobs (of the sampled tokens under the model's own distribution, "
      "temperature 1, nothing cut off), "
      "finished, new_tokens, prompt_tokens, seconds, prefill_seconds, tokens_per_second, "
@@ -331,7 +332,7 @@ const mll_fn mll_transformer_generate_methods[] = {
      "@param sequences list of id lists or index tensors, of at most context + 1 ids each\n"
      "@param opts.from integer or list =2 first position scored; prompt length + 1 scores the "
      "answer\n"
-     "@return list of tensors, one entry per scored position, in nats"},
+     "@return list of tensors [n], one entry per scored position, in nats"},
     {NULL, NULL, NULL}};
 
 void mll_open_samples(lua_State *L) {

@@ -49,7 +49,7 @@ function commands.help(name, more)
                                      --workers N, --random N, --adapt key, --list, --slurm, --retry
 ./moonlab recipes                    lists the recipes
 ./moonlab new NAME                   writes a recipe that runs, to be changed into one's own
-./moonlab help NAME                  a recipe's parameters, or what ml.NAME does
+./moonlab help NAME                  what a recipe, ml.NAME or a table (nn, plot) does or holds
 ./moonlab runs [show ID | compare A B | tag ID WORD | untag | note ID TEXT | delete ID | reindex]
 ./moonlab scale [SIZE ...] [name=mup]  sizes of a ladder with their parameterization
 ./moonlab report ID...               writes one HTML file about a run, or several side by side
@@ -65,12 +65,13 @@ function commands.help(name, more)
   if more ~= nil then return usage "help [NAME]" end
   local recipe = require "moonlab.recipe"
   if recipe.find(name) then return require("moonlab.recipe.catalogue").help(name) end
-  local text = require("moonlab.help").text(name)
+  local help = require "moonlab.help"
+  local text = help.text(name)
   if text then
-    print(text)
+    print(help.wrapped(text, require("moonlab.progress.display").width()))
     return 0
   end
-  local names = require("moonlab.help").names()
+  local names = help.names()
   for _, found in ipairs(recipe.names()) do names[#names + 1] = found end
   local near = options.nearest(name, names)
   io.stderr:write(("moonlab: nothing is called '%s'%s\n"):format(name,

@@ -6,37 +6,6 @@ local lfs = require "lfs"
 
 local docs = {}
 
--- A signature goes on while its brackets are open.
-local function open(signature)
-  local _, opened = signature:gsub("[({]", "")
-  local _, closed = signature:gsub("[)}]", "")
-  return opened > closed
-end
-
-local function parse(text)
-  local entry = { lines = {}, tags = {} }
-  for line in (text .. "\n"):gmatch("(.-)\n") do
-    local tag, rest = line:match("^@(%w+)%s*(.*)$")
-    if tag then
-      entry.tags[#entry.tags + 1] = { tag, rest }
-    elseif #entry.tags > 0 and line:match("^%S") then
-      entry.tags[#entry.tags][2] = entry.tags[#entry.tags][2] .. " " .. line
-    elseif not entry.signature then
-      entry.signature = line
-    elseif open(entry.signature) then
-      entry.signature = entry.signature .. " " .. line:match("^%s*(.*)$")
-    else
-      entry.lines[#entry.lines + 1] = line
-    end
-  end
-  return entry
-end
-docs.parse = parse
-
-local function group_of(name)
-  return name:match("^(.*)[.:][^.:]+$") or "ml"
-end
-
 --- reference.md: every public name with its help.
 function docs.reference()
   local out = {
@@ -44,26 +13,13 @@ function docs.reference()
     "Printed by `./moonlab docs` from the help texts beside the code; `./moonlab help NAME` shows "
       .. "one entry.", "",
   }
-  local groups, order = {}, {}
-  for _, entry in ipairs(help.all()) do
-    local group = group_of(entry.name)
-    if not groups[group] then
-      groups[group] = {}
-      order[#order + 1] = group
-    end
-    table.insert(groups[group], entry)
-  end
-  table.sort(order, function(a, b)
-    if (a == "ml") ~= (b == "ml") then return a == "ml" end
-    return a < b
-  end)
-  for _, group in ipairs(order) do
-    out[#out + 1] = "## " .. group
+  for _, group in ipairs(help.groups()) do
+    out[#out + 1] = "## " .. (group.name == "prompt" and "the prompt" or group.name)
     out[#out + 1] = ""
-    for _, entry in ipairs(groups[group]) do
+    for _, entry in ipairs(group.entries) do
       local text = help.of(entry.value)
       if text then
-        local e = parse(text)
+        local e = help.parse(text)
         out[#out + 1] = "### `" .. entry.name .. "`"
         out[#out + 1] = ""
         out[#out + 1] = "`" .. e.signature .. "`"
@@ -128,7 +84,9 @@ function docs.meta()
         wrap(out, rest and "source: " .. rest
           or line:gsub("^@param (opts%.)", "%1"):gsub("^@param (opts%[)", "%1"))
       end
-      if class then
+      if entry.prompt then
+        out[#out + 1] = ("function %s(...) end"):format(entry.name)
+      elseif class then
         out[#out + 1] = ("function %s:%s(...) end"):format(path, method)
       else
         out[#out + 1] = ("ml.%s = function(...) end"):format(entry.name)
@@ -155,7 +113,12 @@ function docs.command(flag, dir, more)
     io.stderr:write "usage: ./moonlab docs [--out DIR]\n"
     return 2
   end
-  local first, whole = require("moonlab.docs.html").write(dir or "moonlab-docs", parse)
+  local ok, why = pcall(core.system.make_dirs, dir or "moonlab-docs")
+  if not ok then
+    io.stderr:write("moonlab: ", why:match "%((cannot .*)%)$" or why, "\n")
+    return 1
+  end
+  local first, whole = require("moonlab.docs.html").write(dir or "moonlab-docs")
   print(first)
   if not whole then
     io.stderr:write "moonlab: the guides are shown as text; Debian's package cmark renders them\n"

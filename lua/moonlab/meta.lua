@@ -21,7 +21,7 @@ ml.acos = function(...) end
 ---x + y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.add = function(...) end
 
@@ -45,7 +45,7 @@ ml.alignment = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor u8
+---@return tensor u8 of x's shape without the reduced axes, 0-d over all
 ---source: -
 ml.all = function(...) end
 
@@ -55,9 +55,15 @@ ml.all = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor u8
+---@return tensor u8 of x's shape without the reduced axes, 0-d over all
 ---source: -
 ml.any = function(...) end
+
+---apropos(word)
+---Prints the public names whose name or help has a word in it, with what they do.
+---@param word string
+---source: -
+function apropos(...) end
 
 ---arange(stop, opts) arange(start, stop, opts)
 ---start, start + step, ... up to stop, both ends included: arange(3) is 1 2 3.
@@ -75,7 +81,7 @@ ml.arange = function(...) end
 ---@param x tensor of any shape
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
----@return tensor index
+---@return tensor index of x's shape without axis; 0-d over all
 ---source: -
 ml.argmax = function(...) end
 
@@ -85,7 +91,7 @@ ml.argmax = function(...) end
 ---@param x tensor of any shape
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
----@return tensor index
+---@return tensor index of x's shape without axis; 0-d over all
 ---source: -
 ml.argmin = function(...) end
 
@@ -95,7 +101,7 @@ ml.argmin = function(...) end
 ---@param x tensor of any shape
 ---@param axis integer =-1
 ---opts.descending boolean =false
----@return tensor index
+---@return tensor index of x's shape
 ---source: -
 ml.argsort = function(...) end
 
@@ -118,7 +124,7 @@ ml.atan = function(...) end
 ---(trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.atan2 = function(...) end
 
@@ -162,7 +168,7 @@ function bar_methods:update(...) end
 ---Repeats axes of size 1, and leading axes, without copying.
 ---@param x tensor of any shape
 ---@param sizes table of integers
----@return tensor, differentiable; it cannot be changed in place
+---@return tensor of the shape asked for, differentiable; it cannot be changed in place
 ---source: -
 ml.broadcast_to = function(...) end
 
@@ -185,7 +191,7 @@ ml.clamp = function(...) end
 ---clone(x)
 ---A copy with storage of its own.
 ---@param x tensor of any shape
----@return tensor, differentiable
+---@return tensor like x, differentiable
 ---source: -
 ml.clone = function(...) end
 
@@ -205,14 +211,14 @@ ml.complete = function(...) end
 ---Joins tensors along an axis; the other sizes agree.
 ---@param list table of tensors of one dtype
 ---@param axis integer =1
----@return tensor, differentiable
+---@return tensor of their shape, the sizes along axis added up, differentiable
 ---source: -
 ml.concat = function(...) end
 
 ---contiguous(x)
 ---x when its elements lie in row-major order without gaps, else a copy that does.
 ---@param x tensor of any shape
----@return tensor, differentiable
+---@return tensor like x, differentiable
 ---source: -
 ml.contiguous = function(...) end
 
@@ -357,6 +363,14 @@ ml.data.teacher = function(...) end
 ---source: Fellbaum 1998 (WordNet)
 ml.data.text = function(...) end
 
+---describe(x)
+---Prints what is in a tensor: dtype, shape, bytes; mean, standard deviation (over all entries),
+---least and largest of the finite entries; how many are NaN, infinite, zero. Of a table, that of
+---each tensor in it.
+---@param x tensor, or table of tensors
+---source: -
+function describe(...) end
+
 ---diagonal(x)
 ---The main diagonal.
 ---@param x tensor [n,n]
@@ -368,7 +382,7 @@ ml.diagonal = function(...) end
 ---x / y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.div = function(...) end
 
@@ -376,7 +390,7 @@ ml.div = function(...) end
 ---Where x equals y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 ml.eq = function(...) end
 
@@ -419,14 +433,14 @@ ml.eye = function(...) end
 ---f32(values)
 ---A tensor of dtype f32: single precision.
 ---@param values number, nested table of numbers, or tensor (converted, always a copy)
----@return tensor
+---@return tensor of the shape of the values
 ---source: -
 ml.f32 = function(...) end
 
 ---f64(values)
 ---A tensor of dtype f64: double precision.
 ---@param values number, nested table of numbers, or tensor (converted, always a copy)
----@return tensor
+---@return tensor of the shape of the values
 ---source: -
 ml.f64 = function(...) end
 
@@ -599,7 +613,7 @@ ml.fit.segmented = function(...) end
 ---@param x tensor of any shape
 ---@param first integer =1
 ---@param last integer =-1
----@return tensor, differentiable
+---@return tensor of x's shape with those axes as one, differentiable
 ---source: -
 ml.flatten = function(...) end
 
@@ -615,7 +629,7 @@ ml.floor = function(...) end
 ---@param shape integer or table of sizes; options, value among them, may stand in the table
 ---@param value number
 ---opts.dtype string ="f64"
----@return tensor
+---@return tensor of that shape
 ---source: -
 ml.full = function(...) end
 
@@ -624,7 +638,7 @@ ml.full = function(...) end
 ---@param t tensor of any shape
 ---@param value number
 ---opts.dtype string =t's
----@return tensor
+---@return tensor of t's shape
 ---source: -
 ml.full_like = function(...) end
 
@@ -641,7 +655,7 @@ ml.gather = function(...) end
 ---Where x >= y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 ml.ge = function(...) end
 
@@ -723,14 +737,20 @@ ml.grad_enabled = function(...) end
 ---Where x > y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 ml.gt = function(...) end
+
+---help(x)
+---Prints the help of a function, a name ("ml.zeros", "matmul") or a recipe.
+---@param x function, string or object =nil without it: what the prompt can do
+---source: -
+function help(...) end
 
 ---index(values)
 ---A tensor of dtype index: positions, whole numbers from 1.
 ---@param values number, nested table of numbers, or tensor (converted, always a copy)
----@return tensor
+---@return tensor of the shape of the values
 ---source: -
 ml.index = function(...) end
 
@@ -739,7 +759,7 @@ ml.index = function(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of any shape, or table of positions
 ---@param axis integer =1
----@return tensor, differentiable
+---@return tensor of x's shape with the axes of ids in place of axis, differentiable
 ---source: NumPy's take
 ml.index_select = function(...) end
 
@@ -835,7 +855,7 @@ ml.keep = function(...) end
 ---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 ml.le = function(...) end
 
@@ -862,8 +882,8 @@ ml.live_bytes = function(...) end
 ---integers f64, uint8 and bool u8.
 ---@param path string
 ---opts.as string ="stored" "f64" or "f32": every tensor as reals
----@return table name -> tensor; from npy and IDX the tensor; nil and a message when there is no
----such file
+---@return table name -> tensor of its shape in the file; from npy and IDX the tensor; nil and a
+---message when there is no such file
 ---@return table metadata, string -> string
 ---Raises when the file is not what its format allows.
 ---source: huggingface/safetensors, Format; numpy.lib.format; LeCun, Cortes & Burges, The MNIST
@@ -903,7 +923,7 @@ ml.log_softmax = function(...) end
 ---Where both are not 0: 1, else 0; with broadcasting.
 ---@param x tensor u8 of any shape
 ---@param y tensor u8 of any shape
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 ml.logical_and = function(...) end
 
@@ -918,7 +938,7 @@ ml.logical_not = function(...) end
 ---Where either is not 0: 1, else 0; with broadcasting.
 ---@param x tensor u8 of any shape
 ---@param y tensor u8 of any shape
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 ml.logical_or = function(...) end
 
@@ -926,7 +946,7 @@ ml.logical_or = function(...) end
 ---Where one of both is not 0: 1, else 0; with broadcasting.
 ---@param x tensor u8 of any shape
 ---@param y tensor u8 of any shape
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 ml.logical_xor = function(...) end
 
@@ -936,7 +956,7 @@ ml.logical_xor = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 ml.logsumexp = function(...) end
 
@@ -944,7 +964,7 @@ ml.logsumexp = function(...) end
 ---Where x < y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 ml.lt = function(...) end
 
@@ -972,7 +992,7 @@ ml.matmul_precision = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 ml.max = function(...) end
 
@@ -981,7 +1001,7 @@ ml.max = function(...) end
 ---align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.maximum = function(...) end
 
@@ -991,7 +1011,7 @@ ml.maximum = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 ml.mean = function(...) end
 
@@ -1011,7 +1031,7 @@ ml.memory = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 ml.min = function(...) end
 
@@ -1020,7 +1040,7 @@ ml.min = function(...) end
 ---align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.minimum = function(...) end
 
@@ -1046,7 +1066,7 @@ function module_methods:multiplier(...) end
 
 ---net:named_buffers()
 ---All tensors of a module that are not parameters.
----@return table name -> tensor
+---@return table name -> tensor of any shape
 ---source: PyTorch's name
 function module_methods:named_buffers(...) end
 
@@ -1092,7 +1112,7 @@ function module_methods:zero_grad(...) end
 ---x * y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.mul = function(...) end
 
@@ -1101,7 +1121,7 @@ ml.mul = function(...) end
 ---@param x tensor of any shape
 ---@param axis integer
 ---@param range table {first, last}, both included
----@return tensor, differentiable
+---@return tensor of x's shape with last - first + 1 entries along axis, differentiable
 ---source: -
 ml.narrow = function(...) end
 
@@ -1109,7 +1129,7 @@ ml.narrow = function(...) end
 ---Where x differs from y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 ml.ne = function(...) end
 
@@ -1369,7 +1389,9 @@ ml.nn.embedding = function(...) end
 ml.nn.global_avg_pool = function(...) end
 
 ---ml.nn.is_module(x)
----@return boolean whether x is a module
+---Whether x is a module, of ml.nn or made by ml.nn.Module.
+---@param x any
+---@return boolean
 ---source: -
 ml.nn.is_module = function(...) end
 
@@ -1479,7 +1501,7 @@ ml.no_grad = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 ml.norm = function(...) end
 
@@ -1502,7 +1524,7 @@ ml.one_hot = function(...) end
 ---A tensor filled with 1.
 ---@param shape integer or table of sizes, or two integers; options may stand in the table
 ---opts.dtype string ="f64" f64, f32, index or u8
----@return tensor
+---@return tensor of that shape
 ---source: -
 ml.ones = function(...) end
 
@@ -1510,7 +1532,7 @@ ml.ones = function(...) end
 ---Ones of t's shape and dtype.
 ---@param t tensor of any shape
 ---opts.dtype string =t's
----@return tensor
+---@return tensor of t's shape
 ---source: -
 ml.ones_like = function(...) end
 ml.optim = {}
@@ -1650,6 +1672,7 @@ local optimizer_methods = {}
 function optimizer_methods:load_state(...) end
 
 ---opt:options()
+---What the rule works with.
 ---@return table rule, lr, and the other options in force; parameters: name -> { lr_scale,
 ---eps_scale, decay_scale }
 ---source: -
@@ -1657,8 +1680,9 @@ function optimizer_methods:options(...) end
 
 ---opt:state()
 ---Everything that a step reads besides parameters and gradients.
----@return table name -> tensor: <parameter>.m, .v, .momentum, .row, .column (live, not copies) and
----<parameter>.step; fit for ml.save
+---@return table name -> tensor: <parameter>.m, .v, .momentum like the parameter, of a factored one
+---.row [rows] and .column [columns], leading axes as one (live, not copies); and <parameter>.step,
+---0-d; fit for ml.save
 ---source: -
 function optimizer_methods:state(...) end
 
@@ -1677,7 +1701,7 @@ function optimizer_methods:zero_grad(...) end
 ---param(t)
 ---A parameter: it shares t's storage and collects a gradient. No scope releases it.
 ---@param t tensor f32 or f64 of any shape; what it depends on is left behind
----@return tensor the parameter
+---@return tensor like t: the parameter
 ---source: -
 ml.param = function(...) end
 
@@ -1739,7 +1763,7 @@ ml.peak_rss = function(...) end
 ---Reorders the axes: axis k of the result is axis axes[k] of x. Shares storage.
 ---@param x tensor of any shape
 ---@param axes table of integers, each axis once
----@return tensor, differentiable
+---@return tensor of x's shape in the new order, differentiable
 ---source: -
 ml.permute = function(...) end
 ml.plot = {}
@@ -2019,7 +2043,7 @@ ml.plrf.problem = function(...) end
 ---x to the power y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.pow = function(...) end
 
@@ -2029,7 +2053,7 @@ ml.pow = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 ml.prod = function(...) end
 
@@ -2235,6 +2259,14 @@ ml.recipe.names = function(...) end
 ---source: -
 ml.reciprocal = function(...) end
 
+---reload(name)
+---Loads a module anew. Who holds its table sees the new functions: it is filled again. When the
+---file does not load, the module stays as it was.
+---@param name string as for require
+---@return the module
+---source: -
+function reload(...) end
+
 ---relu(x)
 ---max(x, 0), element by element.
 ---@param x tensor f32 or f64, any shape
@@ -2253,7 +2285,7 @@ ml.relu2 = function(...) end
 ---The same values in row-major order under other sizes; shares storage when the layout allows it.
 ---@param x tensor of any shape
 ---@param sizes table of integers, or integers; one may be -1
----@return tensor, differentiable
+---@return tensor of the shape asked for, differentiable
 ---source: -
 ml.reshape = function(...) end
 
@@ -2289,7 +2321,7 @@ function rng_methods:fold(...) end
 ---@param hi integer
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
 ---opts.dtype string ="index" when lo >= 1, else "f64"; also f32, u8
----@return tensor
+---@return tensor of that shape
 ---source: Philox4x32-10 (Salmon et al. 2011)
 function rng_methods:integers(...) end
 
@@ -2306,7 +2338,7 @@ function rng_methods:load_state(...) end
 ---opts.mean number =0
 ---opts.std number =1
 ---opts.dtype string ="f64" f64 or f32
----@return tensor
+---@return tensor of that shape
 ---source: Box & Muller 1958 on Philox4x32-10 (Salmon et al. 2011)
 function rng_methods:normal(...) end
 
@@ -2329,7 +2361,7 @@ function rng_methods:state(...) end
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
 ---opts.std number =1
 ---opts.dtype string ="f64" f64 or f32
----@return tensor
+---@return tensor of that shape
 ---source: Philox4x32-10 (Salmon et al. 2011)
 function rng_methods:truncated_normal(...) end
 
@@ -2339,7 +2371,7 @@ function rng_methods:truncated_normal(...) end
 ---opts.lo number =0
 ---opts.hi number =1
 ---opts.dtype string ="f64" f64 (53 bits) or f32 (24 bits)
----@return tensor
+---@return tensor of that shape
 ---source: Philox4x32-10 (Salmon et al. 2011)
 function rng_methods:uniform(...) end
 
@@ -2461,6 +2493,7 @@ function run_methods:state(...) end
 function run_methods:tag(...) end
 
 ---run:tags()
+---The words that the run was tagged with.
 ---@return table list of tags, sorted
 ---source: -
 function run_methods:tags(...) end
@@ -2943,8 +2976,8 @@ ml.solve.triangular = function(...) end
 ---@param x tensor of any shape
 ---@param axis integer =-1
 ---opts.descending boolean =false
----@return tensor sorted values, differentiable
----@return tensor index, where each came from
+---@return tensor like x, sorted, differentiable
+---@return tensor index of x's shape: where each came from
 ---source: -
 ml.sort = function(...) end
 
@@ -2961,7 +2994,7 @@ ml.sorted = function(...) end
 ---@param x tensor of any shape
 ---@param parts integer (that many equal parts; must divide the size) or table of sizes
 ---@param axis integer =1
----@return table of tensors, differentiable
+---@return table of tensors of x's shape apart from axis, differentiable
 ---source: -
 ml.split = function(...) end
 
@@ -2983,7 +3016,7 @@ ml.square = function(...) end
 ---Drops an axis of size 1, or all of them. Shares storage.
 ---@param x tensor of any shape
 ---@param axis integer =nil
----@return tensor, differentiable
+---@return tensor of x's shape without what was dropped, differentiable
 ---source: -
 ml.squeeze = function(...) end
 
@@ -2991,7 +3024,7 @@ ml.squeeze = function(...) end
 ---Joins tensors of one shape along a new axis.
 ---@param list table of tensors of one dtype and shape
 ---@param axis integer =1 number of the new axis
----@return tensor, differentiable
+---@return tensor of their shape with the new axis, differentiable
 ---source: -
 ml.stack = function(...) end
 ml.stats = {}
@@ -3284,8 +3317,8 @@ ml.stats.wilson = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
----opts.ddof integer =0 (1 divides by n - 1)
+---opts.ddof integer =0 1 divides by n - 1
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 ml.std = function(...) end
 
@@ -3293,7 +3326,7 @@ ml.std = function(...) end
 ---x - y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.sub = function(...) end
 
@@ -3303,7 +3336,7 @@ ml.sub = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 ml.sum = function(...) end
 
@@ -3349,8 +3382,8 @@ local sweep_methods = {}
 ---sweep:column(name)
 ---One column over all runs: a parameter, a result, "id", "state" or "seconds".
 ---@param name string
----@return tensor f64 when all values that are there are numbers, NaN where there is none; else a
----list with false for what is missing
+---@return tensor [runs] f64 when all values that are there are numbers, NaN where there is none;
+---else a list with false for what is missing
 ---source: -
 function sweep_methods:column(...) end
 
@@ -3491,7 +3524,7 @@ ml.tanh = function(...) end
 ---A tensor of the numbers in nested tables; a number gives a 0-d tensor, booleans give u8.
 ---@param values number, nested table (rows of equal length), or tensor (copied, off the tape)
 ---opts.dtype string ="f64" f64, f32, index or u8
----@return tensor
+---@return tensor of the shape of the values
 ---Raises naming the entry that is no number, does not fit the dtype, or breaks the shape.
 ---source: -
 ml.tensor = function(...) end
@@ -3517,7 +3550,7 @@ function tensor_methods:acos(...) end
 ---x + y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 function tensor_methods:add(...) end
 
@@ -3525,7 +3558,7 @@ function tensor_methods:add(...) end
 ---Adds u in place. Parameters change only inside ml.no_grad, results on the tape never.
 ---@param u tensor of t's dtype, its shape broadcast to t's, or number
 ---opts.alpha number =1 multiplies u
----@return tensor t
+---@return t
 ---source: -
 function tensor_methods:add_(...) end
 
@@ -3535,7 +3568,7 @@ function tensor_methods:add_(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor u8
+---@return tensor u8 of x's shape without the reduced axes, 0-d over all
 ---source: -
 function tensor_methods:all(...) end
 
@@ -3555,7 +3588,7 @@ function tensor_methods:allclose(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor u8
+---@return tensor u8 of x's shape without the reduced axes, 0-d over all
 ---source: -
 function tensor_methods:any(...) end
 
@@ -3565,7 +3598,7 @@ function tensor_methods:any(...) end
 ---@param x tensor of any shape
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
----@return tensor index
+---@return tensor index of x's shape without axis; 0-d over all
 ---source: -
 function tensor_methods:argmax(...) end
 
@@ -3575,7 +3608,7 @@ function tensor_methods:argmax(...) end
 ---@param x tensor of any shape
 ---@param axis integer =nil from 1
 ---opts.keepdims boolean =false
----@return tensor index
+---@return tensor index of x's shape without axis; 0-d over all
 ---source: -
 function tensor_methods:argmin(...) end
 
@@ -3585,7 +3618,7 @@ function tensor_methods:argmin(...) end
 ---@param x tensor of any shape
 ---@param axis integer =-1
 ---opts.descending boolean =false
----@return tensor index
+---@return tensor index of x's shape
 ---source: -
 function tensor_methods:argsort(...) end
 
@@ -3608,7 +3641,7 @@ function tensor_methods:atan(...) end
 ---(trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 function tensor_methods:atan2(...) end
 
@@ -3626,7 +3659,7 @@ function tensor_methods:backward(...) end
 ---Repeats axes of size 1, and leading axes, without copying.
 ---@param x tensor of any shape
 ---@param sizes table of integers
----@return tensor, differentiable; it cannot be changed in place
+---@return tensor of the shape asked for, differentiable; it cannot be changed in place
 ---source: -
 function tensor_methods:broadcast_to(...) end
 
@@ -3649,7 +3682,7 @@ function tensor_methods:clamp(...) end
 ---clone(x)
 ---A copy with storage of its own.
 ---@param x tensor of any shape
----@return tensor, differentiable
+---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:clone(...) end
 
@@ -3657,21 +3690,21 @@ function tensor_methods:clone(...) end
 ---Joins tensors along an axis; the other sizes agree.
 ---@param list table of tensors of one dtype
 ---@param axis integer =1
----@return tensor, differentiable
+---@return tensor of their shape, the sizes along axis added up, differentiable
 ---source: -
 function tensor_methods:concat(...) end
 
 ---contiguous(x)
 ---x when its elements lie in row-major order without gaps, else a copy that does.
 ---@param x tensor of any shape
----@return tensor, differentiable
+---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:contiguous(...) end
 
 ---t:copy_(values)
 ---Sets the values of t, which keeps its storage. Parameters change only inside ml.no_grad.
 ---@param values tensor of t's dtype, its shape broadcast to t's; nested table; or number
----@return tensor t
+---@return t
 ---source: -
 function tensor_methods:copy_(...) end
 
@@ -3699,7 +3732,7 @@ function tensor_methods:cumsum(...) end
 
 ---t:detach()
 ---t without its tape: the same storage, a constant for gradients.
----@return tensor
+---@return tensor like t
 ---source: -
 function tensor_methods:detach(...) end
 
@@ -3714,14 +3747,14 @@ function tensor_methods:diagonal(...) end
 ---x / y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 function tensor_methods:div(...) end
 
 ---t:div_(u, opts)
 ---Divides by u in place. Parameters change only inside ml.no_grad, results on the tape never.
 ---@param u tensor of t's dtype, its shape broadcast to t's, or number
----@return tensor t
+---@return t
 ---source: -
 function tensor_methods:div_(...) end
 
@@ -3735,7 +3768,7 @@ function tensor_methods:dtype(...) end
 ---Where x equals y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 function tensor_methods:eq(...) end
 
@@ -3777,7 +3810,7 @@ function tensor_methods:expm1(...) end
 ---t:fill_(value)
 ---Sets every element.
 ---@param value number (from 1 for dtype index)
----@return tensor t
+---@return t
 ---source: -
 function tensor_methods:fill_(...) end
 
@@ -3786,7 +3819,7 @@ function tensor_methods:fill_(...) end
 ---@param x tensor of any shape
 ---@param first integer =1
 ---@param last integer =-1
----@return tensor, differentiable
+---@return tensor of x's shape with those axes as one, differentiable
 ---source: -
 function tensor_methods:flatten(...) end
 
@@ -3818,7 +3851,7 @@ function tensor_methods:gather(...) end
 ---Where x >= y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 function tensor_methods:ge(...) end
 
@@ -3847,7 +3880,7 @@ function tensor_methods:grad(...) end
 ---Where x > y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 function tensor_methods:gt(...) end
 
@@ -3856,7 +3889,7 @@ function tensor_methods:gt(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of any shape, or table of positions
 ---@param axis integer =1
----@return tensor, differentiable
+---@return tensor of x's shape with the axes of ids in place of axis, differentiable
 ---source: NumPy's take
 function tensor_methods:index_select(...) end
 
@@ -3910,7 +3943,7 @@ function tensor_methods:item(...) end
 ---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 function tensor_methods:le(...) end
 
@@ -3947,7 +3980,7 @@ function tensor_methods:log_softmax(...) end
 ---Where both are not 0: 1, else 0; with broadcasting.
 ---@param x tensor u8 of any shape
 ---@param y tensor u8 of any shape
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 function tensor_methods:logical_and(...) end
 
@@ -3962,7 +3995,7 @@ function tensor_methods:logical_not(...) end
 ---Where either is not 0: 1, else 0; with broadcasting.
 ---@param x tensor u8 of any shape
 ---@param y tensor u8 of any shape
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 function tensor_methods:logical_or(...) end
 
@@ -3970,7 +4003,7 @@ function tensor_methods:logical_or(...) end
 ---Where one of both is not 0: 1, else 0; with broadcasting.
 ---@param x tensor u8 of any shape
 ---@param y tensor u8 of any shape
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 function tensor_methods:logical_xor(...) end
 
@@ -3980,7 +4013,7 @@ function tensor_methods:logical_xor(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 function tensor_methods:logsumexp(...) end
 
@@ -3988,7 +4021,7 @@ function tensor_methods:logsumexp(...) end
 ---Where x < y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 function tensor_methods:lt(...) end
 
@@ -4008,7 +4041,7 @@ function tensor_methods:matmul(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 function tensor_methods:max(...) end
 
@@ -4017,7 +4050,7 @@ function tensor_methods:max(...) end
 ---align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 function tensor_methods:maximum(...) end
 
@@ -4027,7 +4060,7 @@ function tensor_methods:maximum(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 function tensor_methods:mean(...) end
 
@@ -4038,7 +4071,7 @@ function tensor_methods:mean(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 function tensor_methods:min(...) end
 
@@ -4047,7 +4080,7 @@ function tensor_methods:min(...) end
 ---align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 function tensor_methods:minimum(...) end
 
@@ -4055,14 +4088,14 @@ function tensor_methods:minimum(...) end
 ---x * y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 function tensor_methods:mul(...) end
 
 ---t:mul_(u, opts)
 ---Multiplies by u in place. Parameters change only inside ml.no_grad, results on the tape never.
 ---@param u tensor of t's dtype, its shape broadcast to t's, or number
----@return tensor t
+---@return t
 ---source: -
 function tensor_methods:mul_(...) end
 
@@ -4071,7 +4104,7 @@ function tensor_methods:mul_(...) end
 ---@param x tensor of any shape
 ---@param axis integer
 ---@param range table {first, last}, both included
----@return tensor, differentiable
+---@return tensor of x's shape with last - first + 1 entries along axis, differentiable
 ---source: -
 function tensor_methods:narrow(...) end
 
@@ -4079,7 +4112,7 @@ function tensor_methods:narrow(...) end
 ---Where x differs from y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number (from 1 beside an index tensor)
----@return tensor u8
+---@return tensor u8 of the broadcast shape
 ---source: -
 function tensor_methods:ne(...) end
 
@@ -4097,7 +4130,7 @@ function tensor_methods:neg(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 function tensor_methods:norm(...) end
 
@@ -4126,7 +4159,7 @@ function tensor_methods:one_hot(...) end
 ---Reorders the axes: axis k of the result is axis axes[k] of x. Shares storage.
 ---@param x tensor of any shape
 ---@param axes table of integers, each axis once
----@return tensor, differentiable
+---@return tensor of x's shape in the new order, differentiable
 ---source: -
 function tensor_methods:permute(...) end
 
@@ -4134,7 +4167,7 @@ function tensor_methods:permute(...) end
 ---x to the power y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 function tensor_methods:pow(...) end
 
@@ -4144,7 +4177,7 @@ function tensor_methods:pow(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 function tensor_methods:prod(...) end
 
@@ -4185,7 +4218,7 @@ function tensor_methods:relu2(...) end
 ---The same values in row-major order under other sizes; shares storage when the layout allows it.
 ---@param x tensor of any shape
 ---@param sizes table of integers, or integers; one may be -1
----@return tensor, differentiable
+---@return tensor of the shape asked for, differentiable
 ---source: -
 function tensor_methods:reshape(...) end
 
@@ -4226,7 +4259,7 @@ function tensor_methods:scatter_add(...) end
 ---w:set_grad(g)
 ---Stores a copy of g as the gradient of a parameter; nil drops it.
 ---@param g tensor like w, or nil
----@return tensor w
+---@return w
 ---source: -
 function tensor_methods:set_grad(...) end
 
@@ -4306,8 +4339,8 @@ function tensor_methods:softplus(...) end
 ---@param x tensor of any shape
 ---@param axis integer =-1
 ---opts.descending boolean =false
----@return tensor sorted values, differentiable
----@return tensor index, where each came from
+---@return tensor like x, sorted, differentiable
+---@return tensor index of x's shape: where each came from
 ---source: -
 function tensor_methods:sort(...) end
 
@@ -4316,7 +4349,7 @@ function tensor_methods:sort(...) end
 ---@param x tensor of any shape
 ---@param parts integer (that many equal parts; must divide the size) or table of sizes
 ---@param axis integer =1
----@return table of tensors, differentiable
+---@return table of tensors of x's shape apart from axis, differentiable
 ---source: -
 function tensor_methods:split(...) end
 
@@ -4338,7 +4371,7 @@ function tensor_methods:square(...) end
 ---Drops an axis of size 1, or all of them. Shares storage.
 ---@param x tensor of any shape
 ---@param axis integer =nil
----@return tensor, differentiable
+---@return tensor of x's shape without what was dropped, differentiable
 ---source: -
 function tensor_methods:squeeze(...) end
 
@@ -4346,7 +4379,7 @@ function tensor_methods:squeeze(...) end
 ---Joins tensors of one shape along a new axis.
 ---@param list table of tensors of one dtype and shape
 ---@param axis integer =1 number of the new axis
----@return tensor, differentiable
+---@return tensor of their shape with the new axis, differentiable
 ---source: -
 function tensor_methods:stack(...) end
 
@@ -4357,8 +4390,8 @@ function tensor_methods:stack(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
----opts.ddof integer =0 (1 divides by n - 1)
+---opts.ddof integer =0 1 divides by n - 1
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 function tensor_methods:std(...) end
 
@@ -4366,7 +4399,7 @@ function tensor_methods:std(...) end
 ---x - y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
 ---@param y tensor of the same dtype, its shape broadcast, or number
----@return tensor, differentiable
+---@return tensor of the broadcast shape, differentiable
 ---source: -
 function tensor_methods:sub(...) end
 
@@ -4374,7 +4407,7 @@ function tensor_methods:sub(...) end
 ---Subtracts u in place. Parameters change only inside ml.no_grad, results on the tape never.
 ---@param u tensor of t's dtype, its shape broadcast to t's, or number
 ---opts.alpha number =1 multiplies u
----@return tensor t
+---@return t
 ---source: -
 function tensor_methods:sub_(...) end
 
@@ -4384,7 +4417,7 @@ function tensor_methods:sub_(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 function tensor_methods:sum(...) end
 
@@ -4406,7 +4439,7 @@ function tensor_methods:tanh(...) end
 ---x in another dtype; x itself, sharing storage, when it has it already.
 ---@param x tensor of any shape
 ---@param dtype string "f64", "f32", "index" (whole numbers >= 1) or "u8" (0..255, fractions cut)
----@return tensor, differentiable between f64 and f32
+---@return tensor of x's shape, differentiable between f64 and f32
 ---Raises on values that do not fit.
 ---source: -
 function tensor_methods:to(...) end
@@ -4417,8 +4450,8 @@ function tensor_methods:to(...) end
 ---@param x tensor of any shape
 ---@param k integer 1..size
 ---@param axis integer =-1
----@return tensor values, differentiable
----@return tensor index
+---@return tensor of x's shape with k entries along axis, differentiable
+---@return tensor index of the same shape: where each stands
 ---source: -
 function tensor_methods:topk(...) end
 
@@ -4433,7 +4466,7 @@ function tensor_methods:totable(...) end
 ---@param x tensor of any shape
 ---@param a integer =-2
 ---@param b integer =-1
----@return tensor, differentiable
+---@return tensor of x's shape with both sizes exchanged, differentiable
 ---source: -
 function tensor_methods:transpose(...) end
 
@@ -4441,7 +4474,7 @@ function tensor_methods:transpose(...) end
 ---The lower triangle of the last two axes, zeros above.
 ---@param x tensor [..., rows, columns]
 ---opts.diagonal integer =0 the last diagonal kept, 1 above the main one
----@return tensor, differentiable
+---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:tril(...) end
 
@@ -4449,7 +4482,7 @@ function tensor_methods:tril(...) end
 ---The upper triangle of the last two axes, zeros below.
 ---@param x tensor [..., rows, columns]
 ---opts.diagonal integer =0 the first diagonal kept, 1 above the main one
----@return tensor, differentiable
+---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:triu(...) end
 
@@ -4457,7 +4490,7 @@ function tensor_methods:triu(...) end
 ---Inserts an axis of size 1 that then has this number. Shares storage.
 ---@param x tensor of any shape
 ---@param axis integer 1..rank+1, negative from the end
----@return tensor, differentiable
+---@return tensor of x's shape with the new axis, differentiable
 ---source: -
 function tensor_methods:unsqueeze(...) end
 
@@ -4467,8 +4500,8 @@ function tensor_methods:unsqueeze(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
----opts.ddof integer =0 (1 gives the unbiased estimate)
+---opts.ddof integer =0 1 gives the unbiased estimate
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 function tensor_methods:var(...) end
 
@@ -4477,19 +4510,19 @@ function tensor_methods:var(...) end
 ---@param condition tensor u8 of any shape
 ---@param a tensor of any shape, or number
 ---@param b tensor of a's dtype and any shape, or number
----@return tensor, differentiable in a and b
+---@return tensor of the broadcast shape, differentiable in a and b
 ---source: -
 function tensor_methods:where(...) end
 
 ---t:zero_()
 ---Sets every element to 0 (position 1 for dtype index).
----@return tensor t
+---@return t
 ---source: -
 function tensor_methods:zero_(...) end
 
 ---w:zero_grad()
 ---Fills the gradient of a parameter with zeros; does nothing where there is none.
----@return tensor w
+---@return w
 ---source: -
 function tensor_methods:zero_grad(...) end
 ml.text = {}
@@ -4558,11 +4591,19 @@ ml.text.windows = function(...) end
 ---source: -
 ml.threads = function(...) end
 
+---timeit(f)
+---How long a call takes: rounds of as many calls as fill 10 ms, nine of them or as many as fit
+---into two seconds, at least three. What a call makes is given back after it.
+---@param f function called without arguments
+---@return table { median, low, high (quartiles), in seconds a call; rounds, calls }; prints itself
+---source: -
+function timeit(...) end
+
 ---to(x, dtype)
 ---x in another dtype; x itself, sharing storage, when it has it already.
 ---@param x tensor of any shape
 ---@param dtype string "f64", "f32", "index" (whole numbers >= 1) or "u8" (0..255, fractions cut)
----@return tensor, differentiable between f64 and f32
+---@return tensor of x's shape, differentiable between f64 and f32
 ---Raises on values that do not fit.
 ---source: -
 ml.to = function(...) end
@@ -4594,8 +4635,8 @@ ml.tokenizer.load = function(...) end
 ---@param x tensor of any shape
 ---@param k integer 1..size
 ---@param axis integer =-1
----@return tensor values, differentiable
----@return tensor index
+---@return tensor of x's shape with k entries along axis, differentiable
+---@return tensor index of the same shape: where each stands
 ---source: -
 ml.topk = function(...) end
 
@@ -4668,6 +4709,7 @@ ml.transformer.load = function(...) end
 local transformer_methods = {}
 
 ---lm:config()
+---What the model is made of.
 ---@return table every option of ml.transformer with its value
 ---source: -
 function transformer_methods:config(...) end
@@ -4687,7 +4729,8 @@ function transformer_methods:config(...) end
 ---of the model's seed
 ---opts.keys list of generators or integers, one per prompt; row (i, j) draws from keys[i] folded
 ---with ("row", j)
----@return list over prompts of lists over samples of index tensors: the new tokens
+---@return list over prompts of lists over samples of index tensors [n], n <= max_new: the new
+---tokens
 ---@return table info: logprobs (of the sampled tokens under the model's own distribution,
 ---temperature 1, nothing cut off), finished, new_tokens, prompt_tokens, seconds, prefill_seconds,
 ---tokens_per_second, cache_bytes
@@ -4718,7 +4761,7 @@ function transformer_methods:logits(...) end
 ---Log probability of each token given those before it, without gradients.
 ---@param sequences list of id lists or index tensors, of at most context + 1 ids each
 ---opts.from integer or list =2 first position scored; prompt length + 1 scores the answer
----@return list of tensors, one entry per scored position, in nats
+---@return list of tensors [n], one entry per scored position, in nats
 ---source: -
 function transformer_methods:logprob(...) end
 
@@ -4754,11 +4797,13 @@ function transformer_methods:loss(...) end
 function transformer_methods:multiplier(...) end
 
 ---lm:named_parameters()
+---The parameters under their names; a tied head is the token embedding and has none.
 ---@return table name -> parameter: tokens, positions, blocks.1.attn.wq, ..., norm.gain, head
 ---source: -
 function transformer_methods:named_parameters(...) end
 
 ---lm:parameters()
+---The parameters, as optimizers take them.
 ---@return list of the parameters, in the order of the model
 ---source: -
 function transformer_methods:parameters(...) end
@@ -4786,7 +4831,7 @@ function transformer_methods:zero_grad(...) end
 ---@param x tensor of any shape
 ---@param a integer =-2
 ---@param b integer =-1
----@return tensor, differentiable
+---@return tensor of x's shape with both sizes exchanged, differentiable
 ---source: -
 ml.transpose = function(...) end
 
@@ -4794,7 +4839,7 @@ ml.transpose = function(...) end
 ---The lower triangle of the last two axes, zeros above.
 ---@param x tensor [..., rows, columns]
 ---opts.diagonal integer =0 the last diagonal kept, 1 above the main one
----@return tensor, differentiable
+---@return tensor like x, differentiable
 ---source: -
 ml.tril = function(...) end
 
@@ -4807,14 +4852,14 @@ ml.trim_cache = function(...) end
 ---The upper triangle of the last two axes, zeros below.
 ---@param x tensor [..., rows, columns]
 ---opts.diagonal integer =0 the first diagonal kept, 1 above the main one
----@return tensor, differentiable
+---@return tensor like x, differentiable
 ---source: -
 ml.triu = function(...) end
 
 ---u8(values)
 ---A tensor of dtype u8: whole numbers 0..255 or booleans.
 ---@param values number, nested table of numbers, or tensor (converted, always a copy)
----@return tensor
+---@return tensor of the shape of the values
 ---source: -
 ml.u8 = function(...) end
 
@@ -4822,7 +4867,7 @@ ml.u8 = function(...) end
 ---Inserts an axis of size 1 that then has this number. Shares storage.
 ---@param x tensor of any shape
 ---@param axis integer 1..rank+1, negative from the end
----@return tensor, differentiable
+---@return tensor of x's shape with the new axis, differentiable
 ---source: -
 ml.unsqueeze = function(...) end
 
@@ -4844,8 +4889,8 @@ ml.value_and_grad = function(...) end
 ---@param axes integer or table of axes =nil from 1, negative from the end; options may stand in the
 ---table
 ---opts.keepdims boolean =false keep reduced axes with size 1
----@return tensor, differentiable
----opts.ddof integer =0 (1 gives the unbiased estimate)
+---opts.ddof integer =0 1 gives the unbiased estimate
+---@return tensor of x's shape without the reduced axes, 0-d over all, differentiable
 ---source: -
 ml.var = function(...) end
 
@@ -4860,9 +4905,14 @@ ml.version = function(...) end
 ---@param condition tensor u8 of any shape
 ---@param a tensor of any shape, or number
 ---@param b tensor of a's dtype and any shape, or number
----@return tensor, differentiable in a and b
+---@return tensor of the broadcast shape, differentiable in a and b
 ---source: -
 ml.where = function(...) end
+
+---who()
+---Prints the globals that were made at the prompt, with shapes and bytes, the largest first.
+---source: -
+function who(...) end
 
 ---write_file(path, data)
 ---Writes a file that appears whole or not at all.
@@ -4875,7 +4925,7 @@ ml.write_file = function(...) end
 ---A tensor filled with 0 (position 1 for dtype index).
 ---@param shape integer or table of sizes, or two integers; options may stand in the table
 ---opts.dtype string ="f64" f64, f32, index or u8
----@return tensor
+---@return tensor of that shape
 ---source: -
 ml.zeros = function(...) end
 
@@ -4883,7 +4933,7 @@ ml.zeros = function(...) end
 ---Zeros of t's shape and dtype.
 ---@param t tensor of any shape
 ---opts.dtype string =t's
----@return tensor
+---@return tensor of t's shape
 ---source: -
 ml.zeros_like = function(...) end
 

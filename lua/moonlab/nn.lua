@@ -384,7 +384,9 @@ end
 nn.activations = activations
 
 --- ml.nn.is_module(x)
---- @return boolean whether x is a module
+--- Whether x is a module, of ml.nn or made by ml.nn.Module.
+--- @param x any
+--- @return boolean
 --- @source -
 function nn.is_module(x) return is_module(x) end
 

@@ -129,13 +129,15 @@ document.getElementById('filter').addEventListener('input', function () {
   const word = this.value.toLowerCase();
   for (const entry of document.querySelectorAll('section.entry'))
     entry.hidden = !entry.textContent.toLowerCase().includes(word);
+  for (const group of document.querySelectorAll('div.group'))
+    group.hidden = !group.querySelector('section.entry:not([hidden])');
 });
 </script>]]
 
-local function name_section(entry, parse)
+local function name_section(entry)
   local text = help.of(entry.value)
   if not text then return "" end
-  local e = parse(text)
+  local e = help.parse(text)
   local out = { ("<section class=\"entry\" id=\"%s\"><h3>%s</h3><pre>%s</pre>"):format(
     escape(entry.name), escape(entry.name), escape(e.signature)) }
   if #e.lines > 0 then
@@ -153,12 +155,27 @@ local function name_section(entry, parse)
   return table.concat(out, "\n")
 end
 
+-- All names, by table and class.
+local function names_of_groups()
+  local links, out = {}, {}
+  for i, group in ipairs(help.groups()) do
+    local title = escape(group.name == "prompt" and "the prompt" or group.name)
+    links[i] = ("<a href=\"#group-%s\">%s</a>"):format(escape(group.name), title)
+    out[#out + 1] = ("<div class=\"group\"><h2 id=\"group-%s\">%s</h2>"):format(
+      escape(group.name), title)
+    if group.purpose then out[#out + 1] = "<p>" .. escape(group.purpose) .. "</p>" end
+    for _, entry in ipairs(group.entries) do out[#out + 1] = name_section(entry) end
+    out[#out + 1] = "</div>"
+  end
+  return ("<h1>Every name</h1>\n<p>%s</p>\n%s\n%s"):format(table.concat(links, " "), filter,
+    table.concat(out, "\n"))
+end
+
 -- ---- all of it ---------------------------------------------------------------------------------
 
---- Writes the pages into a folder; parse takes a help text apart. Returns the path of the first
---- page, and whether the guides could be rendered.
-function html.write(dir, parse)
-  core.system.make_dirs(dir)
+--- Writes the pages into a folder that is there. Returns the path of the first page, and whether
+--- the guides could be rendered.
+function html.write(dir)
   local index, whole = { "<h1>moonlab</h1><p>A laboratory for the science of deep learning at "
     .. "small scale.</p><h2>Guides</h2><ul>" }, true
   for _, guide in ipairs(guides()) do
@@ -177,9 +194,7 @@ function html.write(dir, parse)
       escape(name), escape(r and r.question or ""))
   end
   core.write_file(dir .. "/recipes.html", page("recipes", table.concat(sections, "\n")))
-  local names = { "<h1>Every name</h1>", filter }
-  for _, entry in ipairs(help.all()) do names[#names + 1] = name_section(entry, parse) end
-  core.write_file(dir .. "/api.html", page("every name", table.concat(names, "\n")))
+  core.write_file(dir .. "/api.html", page("every name", names_of_groups()))
   index[#index + 1] = ("</ul><h2><a href=\"api.html\">Every name</a></h2><p>%d entries.</p>")
     :format(#help.all())
   core.write_file(dir .. "/index.html", page("documentation", table.concat(index, "\n")))

@@ -65,7 +65,7 @@ function Module:named_parameters() return collect(self, "parameter") end
 
 --- net:named_buffers()
 --- All tensors of a module that are not parameters.
---- @return table name -> tensor
+--- @return table name -> tensor of any shape
 --- @source PyTorch's name
 function Module:named_buffers() return collect(self, "buffer") end
 

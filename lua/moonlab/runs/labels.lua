@@ -8,6 +8,7 @@ local labels_of = { methods = {} }
 local Run = labels_of.methods
 
 --- run:tags()
+--- The words that the run was tagged with.
 --- @return table list of tags, sorted
 --- @source -
 function Run:tags()

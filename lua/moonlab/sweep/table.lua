@@ -18,8 +18,8 @@ local most_rows = 60
 --- sweep:column(name)
 --- One column over all runs: a parameter, a result, "id", "state" or "seconds".
 --- @param name string
---- @return tensor f64 when all values that are there are numbers, NaN where there is none; else a
---- list with false for what is missing
+--- @return tensor [runs] f64 when all values that are there are numbers, NaN where there is none;
+--- else a list with false for what is missing
 --- @source -
 function Sweep:column(name)
   local list, numbers, some = {}, true, false

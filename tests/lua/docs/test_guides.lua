@@ -53,7 +53,8 @@ local function play(path, blocks)
         program.write(dir .. "/session.lua", before .. "print 'BLOCK'\n" .. input_of(block.text))
         local out = program.run(dir, "-i < session.lua")
         local own = out:match "^.*BLOCK\n(.*)$" or out
-        if own:find "stack traceback" or own:find "\nmoonlab: " or own:find "stdin:%d" then
+        local all = "\n" .. own
+        if all:find "stack traceback" or all:find "\nmoonlab: " or all:find "stdin:%d" then
           check.fail(where .. "\n" .. own)
         end
       end

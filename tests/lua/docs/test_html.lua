@@ -25,7 +25,8 @@ return recipe.define { name = "mine", params = { x = { "<i>", "a <script>" } },
       if file:find "%.html$" then
         pages = pages + 1
         local text = program.read(dir .. "/site/" .. file)
-        for target, anchor in text:gmatch 'href="([^"#]+)#?([^"]*)"' do
+        for target, anchor in text:gmatch 'href="([^"#]*)#?([^"]*)"' do
+          if target == "" then target = file end
           local there = io.open(dir .. "/site/" .. target)
           if not there then check.fail(file .. " links to " .. target) end
           local linked = there:read "a"
@@ -41,11 +42,16 @@ return recipe.define { name = "mine", params = { x = { "<i>", "a <script>" } },
     program.has(program.read(dir .. "/site/recipes.html"), "a &lt;script&gt;")
     local api = program.read(dir .. "/site/api.html")
     check.equal(select(2, api:gsub('<section class="entry"', "")), #help.all())
+    check.equal(select(2, api:gsub('<div class="group">', "")), #help.groups())
+    program.has(api, '<a href="#group-nn">nn</a>')
   end)
 end
 
 function T.test_words_that_are_wrong()
   check.in_folder(function(dir)
+    local said, failed = program.run(dir, "docs --out /dev/null/site")
+    check.equal(failed, 1)
+    check.is_true(said:find "^moonlab: cannot make folder '/dev/null/site': [%w ]+\n$" ~= nil)
     for _, words in ipairs { "docs here", "docs --out", "docs --out a b" } do
       local out, status = program.run(dir, words)
       check.equal(status, 2)
