@@ -367,7 +367,7 @@ ml.data.text = function(...) end
 ---Prints what is in a tensor: dtype, shape, bytes; mean, standard deviation (over all entries),
 ---least and largest of the finite entries; how many are NaN, infinite, zero. Of a table, that of
 ---each tensor in it.
----@param x tensor, or table of tensors
+---@param x tensor of any shape, or table of tensors
 ---source: -
 function describe(...) end
 

@@ -8,6 +8,10 @@ local lfs = require "lfs"
 local results = require "moonlab.repl.results"
 local show = require "moonlab.repl.show"
 
+-- A session may lose any of these globals; the prompt goes on without them.
+local io, load, os, pcall, print, rawget, table, tostring, type, xpcall =
+  io, load, os, pcall, print, rawget, table, tostring, type, xpcall
+
 local repl = {}
 
 local host = package.loaded["moonlab.host"]

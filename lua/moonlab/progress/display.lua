@@ -2,6 +2,8 @@
 --- plain line now and then elsewhere. On standard error.
 local core = require "moonlab.core"
 
+local io, os = io, os -- the prompt reports through here whatever its session did
+
 local host = package.loaded["moonlab.host"]
 
 local display = {

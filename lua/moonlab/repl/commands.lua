@@ -29,7 +29,7 @@ function commands.help(x)
     text = help_module().of(x)
   end
   if text then
-    print(text)
+    print(help_module().wrapped(text, require("moonlab.progress.display").width()))
   elseif type(x) == "string" then
     local near = options.nearest(x, help_module().names())
     print(("nothing is called '%s'%s; apropos \"%s\" searches"):format(x,
@@ -160,7 +160,7 @@ end
 --- Prints what is in a tensor: dtype, shape, bytes; mean, standard deviation (over all entries),
 --- least and largest of the finite entries; how many are NaN, infinite, zero. Of a table, that of
 --- each tensor in it.
---- @param x tensor, or table of tensors
+--- @param x tensor of any shape, or table of tensors
 --- @source -
 function commands.describe(x)
   if is_tensor(x) then

@@ -3,6 +3,9 @@
 local core = require "moonlab.core"
 local interrupt = require "moonlab.interrupt"
 
+-- A session may lose any of these globals; the prompt goes on without them.
+local io, os, table, type = io, os, table, type
+
 local history = {}
 
 local most = 5000 -- entries that are brought back

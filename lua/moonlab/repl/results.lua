@@ -2,6 +2,10 @@
 --- is not there.
 local options = require "moonlab.options"
 
+-- A session may lose any of these globals; the prompt goes on without them.
+local next, rawget, type =
+  next, rawget, type
+
 local results = {}
 
 local small = 1 << 20 -- bytes of a tensor that is kept; a larger one stays while others hold it

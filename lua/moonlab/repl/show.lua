@@ -2,6 +2,10 @@
 --- out.
 local sorted = require "moonlab.sorted"
 
+-- A session may lose any of these globals; the prompt goes on without them.
+local ipairs, math, next, pcall, rawget, rawlen, table, tostring, type =
+  ipairs, math, next, pcall, rawget, rawlen, table, tostring, type
+
 local show = {}
 
 local depth_limit, entry_limit, width = 3, 40, 96

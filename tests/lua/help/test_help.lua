@@ -43,7 +43,7 @@ function T.test_every_tensor_has_a_shape_and_every_parameter_a_type()
       if (given:find "^tensor" or given:find "^%w+ of tensors" or given:find "%-> tensor")
         and not says_shape(given) then
         missing[#missing + 1] = ("%s: returns %s"):format(entry.name, given)
-      elseif tag[1] == "param" and not entry.prompt then
+      elseif tag[1] == "param" then
         local name, rest = tag[2]:match "^(%S+)%s*(.*)$"
         if rest == "" or (rest:find "^tensor" and not says_shape(rest)) then
           missing[#missing + 1] = ("%s: %s %s"):format(entry.name, name, rest)

@@ -51,6 +51,17 @@ function T.test_values_errors_and_last_results_with_every_editor()
   end
 end
 
+function T.test_it_goes_on_without_the_globals_of_lua()
+  check.in_folder(function(dir)
+    local out, status = session(dir, { { "print, tostring, io, os, load, xpcall, next = nil" },
+      { "'4' .. 1" }, { "error 'oops'" }, { "1 +* 2" }, { "6 * 7" } })
+    check.equal(status, 0)
+    for _, part in ipairs { "\n41\n", "stdin:1: oops", "unexpected symbol", "\n42\n" } do
+      program.has(out, part)
+    end
+  end)
+end
+
 function T.test_completion_at_the_keyboard()
   for _, editor in ipairs(editors()) do
     if editor ~= "none" then
