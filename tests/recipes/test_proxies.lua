@@ -2,60 +2,18 @@
 -- exact and theory claims hold.
 local ml = require "moonlab"
 local check = require "check"
-local shapes = require "shapes"
+local program = require "program"
+local smoke = require "smoke"
 local T = {}
-
-local host = "build/bin/moonlab"
-do -- the program that runs this test
-  local file = io.open("/proc/self/cmdline", "rb")
-  if file then
-    local first = file:read("a"):match("^[^%z]+")
-    file:close()
-    if first and first:find("moonlab", 1, true) then host = first end
-  end
-end
 
 for _, name in ipairs { "proxy", "lr_sensitivity", "logit_growth", "grad_norm", "output_logits",
   "warmup", "epsilon", "depth_vs_width", "kappa", "interventions", "coord_check", "alignment",
   "alignment model=decoder", "lr_transfer", "constants", "equivalence" } do
-  T["test_smoke_run_of_" .. name:gsub("%W", "_")] = function()
-    check.in_folder(function(dir)
-      local pipe = io.popen(("'%s' run %s --smoke --out '%s/run' 2>&1"):format(host, name, dir))
-      local text = pipe:read("a")
-      pipe:close()
-      local run = ml.runs.open(dir .. "/run")
-      if run:state() ~= "done" then check.fail(text) end
-      local claims = run:results().claims
-      check.is_true(text:find "\nclaims\n" ~= nil)
-      for _, claim in ipairs(claims) do
-        if (claim.kind == "exact" or claim.kind == "theory") and claim.verdict ~= "shown" then
-          check.fail(("%s: %s"):format(claim.name, claim.verdict))
-        end
-      end
-      shapes.check_folder(dir .. "/run")
-    end)
-  end
-end
-
--- A study in which every run diverges is reported, not a crash.
-for name, words in pairs {
-  lr_sensitivity = "sizes=S0 arms=off,on", warmup = "sizes=S0", epsilon = "size=S0 eps=1e-8,1e-2",
-  grad_norm = "sizes=S0,1x32", depth_vs_width = "depth=1x16,2x16 width=1x16,1x32 joint=1x16,2x32",
-  kappa = "size=S0 kappa=1,10", interventions = "size=S0 arms=baseline,1/d_head" } do
-  T["test_every_run_of_" .. name .. "_diverges"] = function()
-    check.in_folder(function(dir)
-      local lr = name == "kappa" and "1e30" or "1e30,1e31"
-      local pipe = io.popen(("'%s' run %s %s lr=%s steps=10 --out '%s/run' 2>&1"):format(host, name,
-        words, lr, dir))
-      local text = pipe:read "a"
-      pipe:close()
-      if ml.runs.open(dir .. "/run"):state() ~= "done" then check.fail(text) end
-    end)
-  end
+  T["test_smoke_run_of_" .. name:gsub("%W", "_")] = smoke(name)
 end
 
 local function output(arguments)
-  local pipe = io.popen(("'%s' %s 2>&1; echo status=$?"):format(host, arguments))
+  local pipe = io.popen(("%s %s 2>&1; echo status=$?"):format(program.word, arguments))
   local text = pipe:read("a")
   pipe:close()
   return text
