@@ -26,14 +26,7 @@ end
 --- @source Rasmussen & Williams 2006, Algorithm 2.1
 function Gp:fit(X, y)
   local where = "fit"
-  check.real(where, 1, X, 2, 8)
-  check.real(where, 2, y, 1, 2)
-  if X:size(1) ~= y:size(1) or X:size(1) == 0 then
-    options.bad(where, 2, "X is %s and y %s, wanted as many rows", options.describe(X),
-      options.describe(y))
-  end
-  check.finite(where, 1, X, "X")
-  check.finite(where, 2, y, "y")
+  check.points(where, 1, X, 2, y)
   local jitter
   local out = core.scope(function()
     local K = self.evaluate(X:detach())

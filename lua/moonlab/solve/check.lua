@@ -34,6 +34,19 @@ function check.finite(where, i, t, name)
   options.bad(where, i, "%s is not finite at [%s]", name, table.concat(place, ", "))
 end
 
+--- Raises unless X [n,...] and y [n] or [n,c] are finite, f32 or f64, with as many rows, at least
+--- one; i and j are their argument numbers.
+function check.points(where, i, X, j, y)
+  check.real(where, i, X, 2, 8)
+  check.real(where, j, y, 1, 2)
+  if X:size(1) ~= y:size(1) or X:size(1) == 0 then
+    options.bad(where, j, "X is %s and y %s, wanted as many rows", options.describe(X),
+      options.describe(y))
+  end
+  check.finite(where, i, X, "X")
+  check.finite(where, j, y, "y")
+end
+
 --- K [n,n] and y [n] or [n,c], both f32 or f64: K and y as f64 matrices, and whether y was a
 --- vector.
 function check.system(where, K, y)

@@ -111,14 +111,7 @@ end
 -- X and y of the options, y as f64 [n,c].
 local function points(where, opts)
   local X, y = opts.X, opts.y
-  check.real(where, 0, X, 2, 8)
-  check.real(where, 0, y, 1, 2)
-  if X:size(1) ~= y:size(1) or X:size(1) == 0 then
-    options.bad(where, 0, "X is %s and y %s, wanted as many rows", options.describe(X),
-      options.describe(y))
-  end
-  check.finite(where, 0, X, "X")
-  check.finite(where, 0, y, "y")
+  check.points(where, 0, X, 0, y)
   local vector = #y:shape() == 1
   local right = y:detach():to("f64")
   return X:detach(), vector and right:reshape { y:size(1), 1 } or right, vector
