@@ -72,6 +72,7 @@ void mll_open_plot(lua_State *L);
 void mll_open_system(lua_State *L);
 void mll_open_solve(lua_State *L);
 void mll_open_plrf(lua_State *L);
+void mll_open_kernel(lua_State *L);
 
 /* A function that never returns, whose int only serves `return raise(...)`. */
 #define MLL_RAISES __attribute__((noreturn))

@@ -260,6 +260,51 @@ static inline real ml_trig(real x, unsigned quarter) {
 static inline real ml_sin(real x) { return x == 0 ? x : ml_trig(x, 0); }
 static inline real ml_cos(real x) { return ml_trig(x, 1); }
 
+/* ---- roots and angles ------------------------------------------------------------------------ */
+
+#if ML_REAL_IS_F32
+static inline real ml_sqrt(real x) { return __builtin_sqrtf(x); }
+#else
+static inline real ml_sqrt(real x) { return __builtin_sqrt(x); }
+#endif
+
+/* The angle in [0, pi] of the point (x, y), y >= 0; pi/2 at the origin. Small angles keep their
+ * relative accuracy. */
+static inline real ml_angle(real y, real x) {
+  const real tan_eighth = ML_R(0.41421356237309504880), quarter = ML_R(0.78539816339744830962);
+  real a = ml_abs(x), small = y < a ? y : a, large = y < a ? a : y;
+  int fold = small > tan_eighth * large; /* to within pi/8 of 0 or of pi/4 */
+  real top = fold ? small - large : small, bottom = fold ? small + large : large;
+  real t = top / (bottom > 0 ? bottom : ML_R(1)), z = t * t;
+#if ML_REAL_IS_F32
+  real p = ML_R(0.080537224884);
+  p = p * z + ML_R(-0.138776786553);
+  p = p * z + ML_R(0.199777100157);
+  p = p * z + ML_R(-0.333329491382);
+#else
+  real p = ML_R(0.021259853488825251083);
+  p = p * z + ML_R(-0.043590961438941266817);
+  p = p * z + ML_R(0.056925393533416621336);
+  p = p * z + ML_R(-0.066411212709381891031);
+  p = p * z + ML_R(0.076900683107401433916);
+  p = p * z + ML_R(-0.090907824132517212446);
+  p = p * z + ML_R(0.11111106653623427528);
+  p = p * z + ML_R(-0.1428571419526225661);
+  p = p * z + ML_R(0.19999999999088968047);
+  p = p * z + ML_R(-0.33333333333330150812);
+#endif
+  real w = (fold ? quarter : ML_R(0)) + (t + t * z * p);
+  w = y < a ? w : ML_R(2) * quarter - w;
+  w = large > 0 ? w : ML_R(2) * quarter;
+  return x < 0 ? ML_R(4) * quarter - w : w;
+}
+
+/* The same for x >= 0 and any y: in [-pi/2, pi/2], odd in y; 0 at the origin. */
+static inline real ml_arctan2(real y, real x) {
+  real w = ml_copysign(ml_angle(ml_abs(y), x), y);
+  return y == 0 ? y : w;
+}
+
 /* ---- error function -------------------------------------------------------------------------- */
 
 static inline real ml_erf(real x) {

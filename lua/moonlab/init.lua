@@ -31,13 +31,14 @@ local modules = {
   solve = "moonlab.solve",
   complete = "moonlab.repl.complete",
   gp = "moonlab.gp",
+  kernel = "moonlab.kernel",
 }
 ml.modules = modules
 
 -- ml.nn holds the functions of core.nn as well as the modules.
 ml.nn = nil
--- So do ml.solve and, over core.plrf, ml.plrf. ml.plot hides those of core.plot.
-ml.solve, ml.plrf, ml.plot = nil, nil, nil
+-- So do ml.solve and, over core.plrf, ml.plrf. ml.plot and ml.kernel hide those of core.
+ml.solve, ml.plrf, ml.plot, ml.kernel = nil, nil, nil, nil
 
 return setmetatable(ml, {
   __index = function(self, name)
