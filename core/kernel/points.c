@@ -330,12 +330,13 @@ ml_status ml_kernel_rows(ml_tensor *K, ml_tensor *T, const ml_kernel_points *x,
   if (!alike)
     return ml_fail(err, ML_ESHAPE, 0, "points %s and %s do not go together",
                    ml_describe(one, &x->X), ml_describe(two, &y->X));
-  if (first < 0 || count < 0 || first + count > x->n || first % ML_KERNEL_ROWS ||
-      (count % ML_KERNEL_ROWS && first + count != x->n))
+  const bool images = x->plan.stages > 0;
+  const bool whole = images || (first % ML_KERNEL_ROWS == 0 &&
+                                (count % ML_KERNEL_ROWS == 0 || first + count == x->n));
+  if (first < 0 || count < 0 || first + count > x->n || !whole)
     return ml_fail(err, ML_EARG, 0, "rows %lld..%lld of %lld, wanted whole blocks of %d",
                    (long long)first + 1, (long long)(first + count), (long long)x->n,
                    ML_KERNEL_ROWS);
-  const bool images = x->plan.stages > 0;
   rows_job j = {.x = x,
                 .y = y,
                 .table = ml_kernel_table_of(x->dtype),
