@@ -155,6 +155,15 @@ static int l_diagonal(lua_State *L) {
   return status ? mll_raise(L, &err) : 2;
 }
 
+/* kernel.matrix(n, m, dtype): not filled, for rows */
+static int l_matrix(lua_State *L) {
+  lua_settop(L, 3);
+  const ml_shape shape =
+      ml_shape_make(2, (int64_t)mll_check_integer(L, 1), (int64_t)mll_check_integer(L, 2));
+  mll_push_tensor(L, mll_check_dtype(L, 3), &shape);
+  return 1;
+}
+
 /* kernel.rows(x, y, { K, T, first, count }): first from 1 */
 static int l_rows(lua_State *L) {
   static const char *const names[] = {"K", "T", "first", "count", NULL};
@@ -193,6 +202,9 @@ static const mll_fn functions[] = {
     {"diagonal", l_diagonal,
      "kernel.diagonal(points)\nEach point with itself.\n@param points ml.kernel_points\n@return "
      "tensor K [n]\n@return tensor T [n]"},
+    {"matrix", l_matrix,
+     "kernel.matrix(n, m, dtype)\nA matrix that is not filled, for rows.\n@param n integer\n@param "
+     "m integer\n@param dtype string\n@return tensor [n,m]"},
     {"rows", l_rows,
      "kernel.rows(x, y, opts)\nFills rows of the kernels between x and y.\n@param x "
      "ml.kernel_points\n@param y ml.kernel_points; the same object: symmetric, whole after the "

@@ -6,18 +6,16 @@
 enum { ROW = ML_KERNEL_ROWS };
 
 size_t ml_kernel_flat_bytes(const ml_kernel_plan *plan, size_t size) {
-  return (size_t)(5 + 2 * plan->depth) * ROW * size + 64;
+  return (size_t)(3 + 2 * plan->depth) * ROW * size + 64;
 }
 
-void ml_kernel_flat(const ml_kernel_plan *plan, ml_dtype dtype, int64_t n, char *k, char *t,
-                    const ml_kernel_sides *sides, char *scratch) {
+char *ml_kernel_flat(const ml_kernel_plan *plan, ml_dtype dtype, int64_t n, char *k, char *t,
+                     const ml_kernel_sides *sides, char *scratch) {
   const ml_kernel_table *table = ml_kernel_table_of(dtype);
   const size_t size = ml_dtype_size(dtype), bytes = (size_t)n * size, row = ROW * size;
-  char *K = scratch, *T = K + row, *spare = T + row, *dot = spare + row, *left = dot + row,
+  char *K = k, *const T = t, *spare = scratch, *dot = spare + row, *left = dot + row,
        *stack = left + row;
   int depth = 0;
-  memcpy(K, k, bytes);
-  memcpy(T, t, bytes);
   for (int i = plan->first_flat; i < plan->count; i++) {
     const ml_kernel_step *s = &plan->step[i];
     const char *a = left, *b = NULL;
@@ -79,6 +77,5 @@ void ml_kernel_flat(const ml_kernel_plan *plan, ml_dtype dtype, int64_t n, char 
       break;
     }
   }
-  memcpy(k, K, bytes);
-  memcpy(t, T, bytes);
+  return K;
 }

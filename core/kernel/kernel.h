@@ -96,8 +96,8 @@ ML_API ml_status ml_kernel_diagonal(ml_tensor *K, ml_tensor *T, const ml_kernel_
                                     ml_error *err) ML_MUST_CHECK;
 /* Rows first..first+count-1 of the n x m kernels between x and y, which are of one network; K and T
  * [n,m] contiguous, of the points' dtype, either may be NULL. For vectors first and count are
- * multiples of ML_KERNEL_ROWS but for the last rows. y the same object as x: the entries j <= i are computed and
- * copied to [j,i], so that the whole is there after the last row. */
+ * multiples of ML_KERNEL_ROWS but for the last rows. y the same object as x: the entries j <= i are
+ * computed and copied to [j,i], so that the whole is there after the last row. */
 #define ML_KERNEL_ROWS 256
 ML_API ml_status ml_kernel_rows(ml_tensor *K, ml_tensor *T, const ml_kernel_points *x,
                                 const ml_kernel_points *y, int64_t first, int64_t count,

@@ -56,16 +56,17 @@ struct ml_kernel_points {
 size_t ml_kernel_flat_bytes(const ml_kernel_plan *plan, size_t size);
 size_t ml_kernel_image_bytes(const ml_kernel_plan *plan, size_t size);
 
-/* n <= ML_KERNEL_ROWS pairs through the flat steps: k and t [n], changed in place. The variances of
- * one point stand on the left (fill), those of n points on the right; a self pass has left NULL and
- * writes right. scratch: ml_kernel_flat_bytes. */
+/* n <= ML_KERNEL_ROWS pairs through the flat steps: k and t [n], changed in place; but the result
+ * for k may stand in scratch instead, so it is returned. The variances of one point stand on the
+ * left, those of n points on the right; a self pass has left NULL and writes right. scratch:
+ * ml_kernel_flat_bytes. */
 typedef struct {
   const char *left; /* variances of one point, slots left_step apart */
   char *right;      /* of n points, slots right_step apart */
   int64_t left_step, right_step;
 } ml_kernel_sides;
-void ml_kernel_flat(const ml_kernel_plan *plan, ml_dtype dtype, int64_t n, char *k, char *t,
-                    const ml_kernel_sides *sides, char *scratch);
+char *ml_kernel_flat(const ml_kernel_plan *plan, ml_dtype dtype, int64_t n, char *k, char *t,
+                     const ml_kernel_sides *sides, char *scratch);
 
 /* Puts what ml_kernel_images needs of image i of x into scratch (ml_kernel_image_bytes). */
 void ml_kernel_images_left(const ml_kernel_points *x, int64_t i, char *scratch);

@@ -43,8 +43,21 @@ typedef struct {
 
 static void self_rows(ml_kernel_points *p, double *flat, int64_t first, int64_t n, char *scratch) {
   ml_kernel_sides sides = {.right = (char *)(flat + first), .right_step = p->padded};
-  ml_kernel_flat(&p->plan, ML_F64, n, (char *)(p->K + first), (char *)(p->T + first), &sides,
-                 scratch);
+  char *k = (char *)(p->K + first);
+  const char *made =
+      ml_kernel_flat(&p->plan, ML_F64, n, k, (char *)(p->T + first), &sides, scratch);
+  if (made != k)
+    memcpy(k, made, (size_t)n * sizeof(double));
+}
+
+/* in four sums, so that the processor need not wait for each */
+static double square_sum(ml_dtype dtype, const void *x, int64_t first, int64_t n) {
+  double sum[4] = {0};
+  for (int64_t c = 0; c < n; c++) {
+    const double v = number(dtype, x, first + c);
+    sum[c % 4] += v * v;
+  }
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 static void self_vectors(void *ctx, int64_t i, int worker) {
@@ -52,12 +65,7 @@ static void self_vectors(void *ctx, int64_t i, int worker) {
   ml_kernel_points *p = j->p;
   const int64_t first = i * TILE, n = p->n - first < TILE ? p->n - first : TILE, d = p->plan.C;
   for (int64_t r = first; r < first + n; r++) {
-    double sum = 0;
-    for (int64_t c = 0; c < d; c++) {
-      const double x = number(p->dtype, ml_data(&p->X), r * d + c);
-      sum += x * x;
-    }
-    p->K[r] = sum / (double)d;
+    p->K[r] = square_sum(p->dtype, ml_data(&p->X), r * d, d) / (double)d;
     p->T[r] = 0;
   }
   self_rows(p, j->flat, first, n, j->scratch + (size_t)worker * j->each);
@@ -267,8 +275,7 @@ static void vector_tile(void *ctx, int64_t task, int worker) {
                              .left_step = x->padded,
                              .right = y->flat_variances + (size_t)j0 * j->size,
                              .right_step = y->padded};
-    ml_kernel_flat(&x->plan, x->dtype, n, k, t, &sides, rest);
-    copy_out(j, 0, i, j0, n, k);
+    copy_out(j, 0, i, j0, n, ml_kernel_flat(&x->plan, x->dtype, n, k, t, &sides, rest));
     copy_out(j, 1, i, j0, n, t);
   }
   if (j->symmetric)
@@ -296,12 +303,12 @@ static void image_row(void *ctx, int64_t task, int worker) {
                              .left_step = x->padded,
                              .right = y->flat_variances + (size_t)j0 * j->size,
                              .right_step = y->padded};
-    ml_kernel_flat(&x->plan, x->dtype, ML_LANE, (char *)k, (char *)t, &sides,
-                   scratch + ml_kernel_image_bytes(&x->plan, j->size));
+    const char *made = ml_kernel_flat(&x->plan, x->dtype, ML_LANE, (char *)k, (char *)t, &sides,
+                                      scratch + ml_kernel_image_bytes(&x->plan, j->size));
     int64_t n = y->n - j0 < ML_LANE ? y->n - j0 : ML_LANE;
     if (j->symmetric && i - j0 + 1 < n)
       n = i - j0 + 1;
-    copy_out(j, 0, i, j0, n, (char *)k);
+    copy_out(j, 0, i, j0, n, made);
     copy_out(j, 1, i, j0, n, (char *)t);
     if (j->symmetric)
       reflect(j, i, i + 1, j0, j0 + n);

@@ -442,10 +442,78 @@ function jobs.krr()
   }
 end
 
+-- NNGP and NTK together of a relu network with three hidden layers on 4000 vectors.
+function jobs.kernel_mlp()
+  local n, dim = 4000, 784
+  local k, w = ml.kernel, math.sqrt(2)
+  local relu, wide = k.act "relu", k.dense { w_std = w }
+  local net = k.serial { k.dense(), relu, wide, relu, wide, relu, k.dense() }
+  local rows = {}
+  local function peer(variant)
+    return function(threads, round)
+      local key = threads .. "/" .. round
+      if not rows[key] then
+        local r, why = python("kernel_mlp.py", ("--n %d --dim %d --reps 3"):format(n, dim), threads)
+        if not r then return nil, why end
+        rows[key] = {}
+        for _, q in ipairs(r) do rows[key][q.variant] = threads == 1 and q.cpu_s or q.total_s end
+      end
+      return rows[key][variant], nil, variant
+    end
+  end
+  local list = {}
+  for _, variant in ipairs { "numpy f64", "torch f64", "numpy f32", "torch f32" } do
+    local dtype = variant:match "f%d+"
+    list[#list + 1] = {
+      row = { job = "kernel_mlp", preset = "of " .. variant, batch = n, dtype = dtype, unit = "s" },
+      ours = function(threads)
+        return ml.scope(function()
+          local X = ml.rng(1):normal { n, dim, dtype = dtype }
+          return seconds(threads, 3, function() ml.scope(function() net:both(X) end) end)
+        end)
+      end,
+      peer = peer(variant),
+    }
+  end
+  return list
+end
+
+-- A pair of 8x8 or 32x32 images through a convolutional network of five weight layers.
+function jobs.kernel_cntk()
+  local k = ml.kernel
+  local conv, relu = k.conv { kernel = 3, w_std = math.sqrt(2) }, k.act "relu"
+  local pool = k.avg_pool(2)
+  local net = k.serial { conv, relu, conv, relu, pool, conv, relu, pool, conv, relu, k.gap(),
+    k.dense() }
+  local list = {}
+  for _, case in ipairs { { 8, 64, "f32" }, { 8, 64, "f64" }, { 32, 16, "f32" } } do
+    local side, n, dtype = table.unpack(case)
+    list[#list + 1] = {
+      row = { job = "kernel_cntk", preset = ("%dx%d, a pair"):format(side, side), batch = n,
+        dtype = dtype, unit = "ms" },
+      ours = function(threads)
+        return ml.scope(function()
+          local X = ml.rng(1):normal { n, side, side, 3, dtype = dtype }
+          local Y = ml.rng(2):normal { n, side, side, 3, dtype = dtype }
+          local time = seconds(threads, 3, function() ml.scope(function() net:both(X, Y) end) end)
+          return time / (n * n) * 1e3
+        end)
+      end,
+      peer = function(threads)
+        local size = side == 8 and "--pairs 64 --block 16" or "--pairs 4 --block 2"
+        local r, why = python("kernel_cntk.py", ("--size %d %s --dtype %s"):format(side, size,
+          dtype), threads)
+        return r and (threads == 1 and r.cpu_ms_per_pair or r.ms_per_pair), why, r and r.peer
+      end,
+    }
+  end
+  return list
+end
+
 -- ---- the command --------------------------------------------------------------------------------
 
 local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies", "plrf",
-  "krr" }
+  "krr", "kernel_mlp", "kernel_cntk" }
 
 local function format_figure(x, unit)
   if not x then return "-" end
@@ -493,7 +561,7 @@ function bench.command(...)
     elseif jobs[w] then names[#names + 1] = w
     else
       local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
-        "sweep_proxies", "plrf", "krr", "all",
+        "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "all",
         "--peers", "--json", "--preset", "--batch", "--threads", "--rounds" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,
         near and ("; did you mean '" .. near .. "'?") or "", table.concat(order, ", ")))

@@ -205,8 +205,10 @@ local function check_layers(where, list)
       options.bad(where, 1, "the key %s in a list of layers", options.describe(key))
     end
     if not is_layer(part) then
+      local what = type(part) == "function" and "a function that was not called"
+        or options.describe(part)
       options.bad(where, 1, "layer %d is %s, wanted what ml.kernel.dense{...} and its like return",
-        key, type(part) == "function" and "a function that was not called" or options.describe(part))
+        key, what)
     end
   end
   return list
@@ -242,7 +244,8 @@ local function flatten_into(ops, part, number)
   if getmetatable(part) == Kernel then
     for i, inner in ipairs(part.layers) do flatten_into(ops, inner, number or i) end
   elseif getmetatable(part) == Act then
-    ops[#ops + 1] = { kind = "act", act = part, layer = number, dual = part.spec or { kind = "gelu" } }
+    ops[#ops + 1] = { kind = "act", act = part, layer = number,
+      dual = part.spec or { kind = "gelu" } }
     ops.general = ops.general or part.method ~= "closed"
   elseif part.kind == "residual" then
     ops[#ops + 1] = { kind = "push", layer = number }
@@ -311,10 +314,10 @@ local function fused(r)
   if r.diagonal then return core.kernel.diagonal(x) end
   local y <close> = r.X2 and core.kernel.points(r.X2, r.core_ops) or x
   local n, m = r.X:size(1), (r.X2 or r.X):size(1)
-  local like = { n, m, dtype = r.X:dtype() }
-  local K, T = r.nngp and core.zeros(like) or nil, r.ntk and core.zeros(like) or nil
+  local function matrix() return core.kernel.matrix(n, m, r.X:dtype()) end
+  local K, T = r.nngp and matrix() or nil, r.ntk and matrix() or nil
   local pairs_in_all = r.X2 and n * m or n * (n + 1) / 2
-  local seconds = pairs_in_all * r.flops / (4e9 * core.threads())
+  local seconds = pairs_in_all * r.flops / (2e10 * core.threads())
   local images = #r.X:shape() == 4
   local step = math.max(1, math.floor(n * 0.5 / math.max(seconds, 0.5)))
   if not images then step = (step + 255) // 256 * 256 end
@@ -342,9 +345,9 @@ local function by_tensors(r)
   local n, m = r.X:size(1), (r.X2 or r.X):size(1)
   local right = left
   if r.X2 then
-    local k2
-    k2, _, right = general.self(ops, r.X2)
+    local k2, _, found = general.self(ops, r.X2)
     checked(k2, "X2")
+    right = found
   end
   local shape = r.X:shape()
   local places = #shape == 4 and shape[2] * shape[3] or 1
@@ -377,7 +380,9 @@ local function request(self, where, X, X2, opts, nngp, ntk)
     diagonal = options.field(where, opts or {}, "diagonal", "boolean", false) }
   r.X = check_points(where, 1, X)
   if X2 ~= nil and not rawequal(X, X2) then r.X2 = check_points(where, 2, X2, r.X) end
-  if r.diagonal and X2 ~= nil then options.bad(where, 2, "diagonal is of X with itself: leave X2 out") end
+  if r.diagonal and X2 ~= nil then
+    options.bad(where, 2, "diagonal is of X with itself: leave X2 out")
+  end
   r.ops = flatten_into({}, self)
   r.core_ops = for_core(r.ops)
   local table_bytes, thread_bytes

@@ -850,6 +850,111 @@ ml.json.write = function(...) end
 ---@return ... any its arguments
 ---source: -
 ml.keep = function(...) end
+ml.kernel = {}
+
+---ml.kernel.act(name, opts)
+---An activation. By name: identity relu leaky_relu{slope} abs abrelu{a,b} step sign
+---rectified_monomial{degree} monomial{degree} polynomial{coefficients} hermite{degree} erf{a,b,c}
+---phi gelu sigmoid_like sigmoid tanh softplus silu elu{a} sin{a,b,c} cos{a,b,c} rbf{gamma}
+---exp{a,b,c} gaussian{a,b,c} gabor exp_normalized{gamma}; a multiplies the function, b its
+---argument, c is the phase of sin and cos and is added to the others. tanh, sigmoid, softplus,
+---silu and elu have no closed form and go through series and quadrature, to 1e-9. Or a function
+---tensor -> tensor made of ml's operations.
+---@param name string or function(x), or nil with opts.dual
+---opts.degree integer =64 of the Hermite series of a function, 0 to 200
+---opts.breaks table where a function has kinks or jumps besides 0
+---opts.method string ="hermite" (a truncated series for every norm) or "quadrature"
+---opts.dual function(c, a, b) -> kappa, kappa_dot of f64 tensors of one shape
+---opts.name string for messages
+---@return layer for serial, with the method dual
+---source: Cho & Saul 2009; Daniely et al. 2016; Han et al. 2022 (arXiv 2209.04121), Table 1
+ml.kernel.act = function(...) end
+
+---ml.kernel.avg_pool{ window, stride, padding }
+---Means over windows of pixels; with "same" padding the divisor stays the whole window.
+---opts.window integer or {height, width}, pixels
+---opts.stride integer =window or a pair, pixels
+---opts.padding string ="valid" or "same"
+---@return layer for serial
+---source: Novak et al. 2019
+ml.kernel.avg_pool = function(...) end
+
+---ml.kernel.conv{ kernel, stride, padding, w_std, b_std }
+---A convolution with infinitely many channels, over images [N,H,W,C].
+---opts.kernel integer or {height, width}, pixels
+---opts.stride integer =1 or a pair, pixels
+---opts.padding string ="same" (zeros; an odd pixel goes behind), "valid" or "circular"
+---opts.w_std number =1 standard deviation of weights, times 1/sqrt(fan_in)
+---opts.b_std number =0 standard deviation of biases, one a channel
+---@return layer for serial
+---source: Novak et al. 2019; Arora et al. 2019
+ml.kernel.conv = function(...) end
+
+---ml.kernel.dense{ w_std, b_std }
+---A fully connected layer of infinite width.
+---opts.w_std number =1 standard deviation of weights, times 1/sqrt(fan_in)
+---opts.b_std number =0 standard deviation of biases
+---@return layer for serial
+---source: Lee et al. 2018; Jacot et al. 2018
+ml.kernel.dense = function(...) end
+
+---ml.kernel.empirical(net, X, X2)
+---The tangent kernel of a network as it is: inner products of the gradients of its outputs over
+---all parameters, averaged over the outputs.
+---@param net module or function with parameters X -> [n] or [n,c]
+---@param X tensor [n,...]
+---@param X2 tensor [m,...] like X; absent: of X with itself
+---@return tensor [n,m] of the network's dtype; raises when the gradients cannot fit into memory
+---source: Jacot et al. 2018, Equation 4
+ml.kernel.empirical = function(...) end
+
+---ml.kernel.flatten()
+---All pixels become features. Without pooling before it only pairs of equal pixels are computed.
+---@return layer for serial
+---source: Novak et al. 2019
+ml.kernel.flatten = function(...) end
+
+---ml.kernel.gap()
+---The mean over all pixels: global average pooling.
+---@return layer for serial
+---source: Novak et al. 2019
+ml.kernel.gap = function(...) end
+
+---ml.kernel.hermite(act, { degree, breaks })
+---The same activation by its Hermite series up to a degree, whose coefficients belong to each
+---point's own norm: kappa = sum of alpha_k(sqrt a) alpha_k(sqrt b) rho^k.
+---@param act layer of ml.kernel.act, a name, or a function(x)
+---opts.degree integer =16 0 to 200
+---opts.breaks table where it has kinks or jumps besides 0
+---@return layer for serial, with the methods dual and coefficients
+---source: Han et al. 2022 (arXiv 2209.04121), Theorem 2
+ml.kernel.hermite = function(...) end
+
+---ml.kernel.identity()
+---What comes in goes out.
+---@return layer for serial
+---source: -
+ml.kernel.identity = function(...) end
+
+---ml.kernel.layer_norm()
+---Layer norm over channels: both kernels are divided by sqrt(v v').
+---@return layer for serial
+---source: Novak et al. 2020 (arXiv 1912.02803)
+ml.kernel.layer_norm = function(...) end
+
+---ml.kernel.residual{ branch, other }
+---The sum of two independent branches; without the other one, of the branch and its input.
+---@param branches table one or two layers (serial makes one of several)
+---@return layer for serial
+---source: Novak et al. 2020 (arXiv 1912.02803)
+ml.kernel.residual = function(...) end
+
+---ml.kernel.serial{ layer, layer, ... }
+---Layers one after the other: a kernel, and a layer for another serial.
+---@param layers table of what the functions of ml.kernel return
+---@return kernel with the methods nngp, ntk, both, finite
+---source: Novak et al. 2020 (arXiv 1912.02803)
+ml.kernel.serial = function(...) end
 
 ---le(x, y)
 ---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.

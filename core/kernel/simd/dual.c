@@ -4,8 +4,8 @@
  * that two equal points give exactly rho = 1. Differences of nearly equal exponentials go through
  * expm1. Sources: Cho & Saul 2009 (rectified powers); Williams 1997 (erf); Han et al. 2022,
  * Table 1. */
-#include "../kernels.h"
 #include "base/simd_math.h"
+#include "kernel/kernels.h"
 
 #define ML_PI ML_R(3.14159265358979323846)
 #define ML_SNAP ML_R(ML_REAL_IS_F32 ? 4e-7 : 1e-14)
@@ -381,7 +381,7 @@ static void lane_sum(int64_t places, const void *x, void *y) {
 
 static void mirror(int64_t rows, int64_t columns, const void *x, int64_t ldx, void *y,
                    int64_t ldy) {
-  enum { SIDE = 16 };
+  enum { SIDE = 64 };
   const real *X = x;
   real *Y = y;
   for (int64_t i = 0; i < rows; i += SIDE)

@@ -28,7 +28,8 @@ function Act:__tostring()
     end
     words[#words + 1] = name .. " = " .. tostring(value)
   end
-  return ("act %s%s"):format(self.name, #words > 0 and " { " .. table.concat(words, ", ") .. " }" or "")
+  if #words == 0 then return "act " .. self.name end
+  return ("act %s { %s }"):format(self.name, table.concat(words, ", "))
 end
 
 -- ---- making one ---------------------------------------------------------------------------------
@@ -56,7 +57,8 @@ local function read_option(where, name, value, default)
   end
   if value == false then options.bad(where, 2, "option '%s' is missing, wanted a number", name) end
   if type(value) ~= "number" or value ~= value or math.abs(value) == math.huge then
-    options.bad(where, 2, "option '%s' is %s, wanted a finite number", name, options.describe(value))
+    options.bad(where, 2, "option '%s' is %s, wanted a finite number", name,
+      options.describe(value))
   end
   if name == "degree" then return options.integer(where, 2, value, 0, 20) end
   return value
@@ -118,7 +120,7 @@ end
 function activation.new(where, given, opts)
   if getmetatable(given) == Act then
     if opts ~= nil then options.bad(where, 2, "the activation has its options already") end
-    return activation
+    return given
   end
   if type(given) == "function" or (given == nil and type(opts) == "table" and opts.dual) then
     return own(where, given, opts)
@@ -155,13 +157,13 @@ function activation.slope(self, x)
   return p:grad() or core.zeros_like(x)
 end
 
---- Coefficients of f and of f' [n, degree + 1] at standard deviations s [n], and what the mean
+--- Coefficients of f and of f' [n, degree + 1] at standard deviations s [n], and what their mean
 --- squares have beyond them [n].
 function activation.coefficients(self, s)
-  local alpha, square = quadrature.coefficients(function(x) return activation.value(self, x) end, s,
-    self.degree, self.breaks)
-  local beta, square_dot = quadrature.coefficients(function(x) return activation.slope(self, x) end, s,
-    self.degree, self.breaks)
+  local function f(x) return activation.value(self, x) end
+  local function g(x) return activation.slope(self, x) end
+  local alpha, square = quadrature.coefficients(f, s, self.degree, self.breaks)
+  local beta, square_dot = quadrature.coefficients(g, s, self.degree, self.breaks)
   local function tail(total, a) return (total - (a * a):sum(2)):maximum(core.zeros_like(total)) end
   return alpha, beta, tail(square, alpha), tail(square_dot, beta)
 end
@@ -184,8 +186,9 @@ local function user_dual(self, c, a, b)
   for i, result in ipairs { kappa or false, dot or false } do
     if not core.is_tensor(result)
       or table.concat(result:shape(), "x") ~= table.concat(c:shape(), "x") then
-      options.raise("the dual of '%s' returned %s as %s for c %s, wanted a tensor like c", self.name,
-        options.describe(result), i == 1 and "kappa" or "kappa_dot", options.describe(c))
+      options.raise("the dual of '%s' returned %s as %s for c %s, wanted a tensor like c",
+        self.name, options.describe(result), i == 1 and "kappa" or "kappa_dot",
+        options.describe(c))
     end
   end
   return kappa, dot
@@ -233,7 +236,7 @@ local function replace(matrix, rows, columns, values)
   local m, ids = matrix:size(2), {}
   for k = 1, #rows do ids[k] = (rows[k] - 1) * m + columns[k] end
   local flat = matrix:reshape { matrix:numel() }
-  return flat:scatter(core.index(ids), 1, values):reshape { matrix:size(1), m }
+  return flat:scatter(core.index(ids), values, 1):reshape { matrix:size(1), m }
 end
 
 --- The same of all pairs: c [n,m], a [n], b [m]. symmetric: the diagonal is not looked at.
@@ -317,8 +320,8 @@ function Act:dual(opts)
 end
 
 --- act:coefficients(s)
---- Coefficients of f(s z) in orthonormal Hermite polynomials of a standard normal z: alpha_k = E f(s
---- z) h_k(z), up to the activation's degree.
+--- Coefficients of f(s z) in the orthonormal Hermite polynomials of a standard normal z: alpha_k =
+--- E f(s z) h_k(z), up to the activation's degree.
 --- @param s number or tensor [n] f64, standard deviations, >= 0
 --- @return tensor [degree+1], or [n,degree+1]
 --- @source Daniely et al. 2016; Han et al. 2022 (arXiv 2209.04121)

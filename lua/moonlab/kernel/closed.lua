@@ -1,4 +1,4 @@
---- Activations by name: their function of a tensor, their options, and the dual that core evaluates.
+--- Activations by name: their function of a tensor, their options, and core's dual for them.
 local core = require "moonlab.core"
 
 local closed = {}
@@ -48,7 +48,8 @@ local root_half = math.sqrt(0.5)
 local steep = 1 / 2.4020563531719796 -- of sigmoid_like: the erf nearest to a sigmoid
 
 closed.table = {
-  identity = { f = function(x) return x * 1 end, dual = function() return { kind = "identity" } end },
+  identity = { f = function(x) return x * 1 end,
+    dual = function() return { kind = "identity" } end },
   relu = { f = function(x) return x:relu() end, dual = function() return abrelu(0, 1) end },
   leaky_relu = { options = { slope = 0.01 }, f = function(x, o) return relu(x, o.slope, 1) end,
     dual = function(o) return abrelu(o.slope, 1) end },

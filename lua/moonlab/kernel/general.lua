@@ -15,7 +15,7 @@ end
 
 -- ---- pixels -------------------------------------------------------------------------------------
 
--- Sizes after a window, and for each place of the window the pixel that each output reads (0: none).
+-- Sizes after a window, and for each place of it the pixel that each output reads (0: none).
 local function windows(op, sides)
   local out, lead = {}, {}
   for a = 1, 2 do

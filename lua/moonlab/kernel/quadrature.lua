@@ -108,17 +108,17 @@ local function rules()
   if radii then return end
   local r, w = {}, {}
   local cuts = { 0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6, 10, 15 }
-  for i = 2, #cuts do panel(r, w, i > 7 and 16 or 12, cuts[i - 1], cuts[i]) end
+  for i = 2, #cuts do panel(r, w, 16, cuts[i - 1], cuts[i]) end
   for i = 1, #r do w[i] = w[i] * r[i] * math.exp(-r[i] * r[i] / 2) / (2 * math.pi) end
   local x, v = {}, {}
-  local h = 0.115
-  for k = -27, 27 do
+  local h = 0.08
+  for k = -39, 39 do
     local t = k * h
-    local e = math.pi / 2 * math.sinh(t)
-    local c = math.cosh(e)
+    local e = math.pi / 4 * (math.exp(t) - math.exp(-t))
+    local c = (math.exp(e) + math.exp(-e)) / 2
     -- 1/(1 + exp(-2 e)): exact near 0; nodes near 1 lose nothing that matters
     x[#x + 1] = 1 / (1 + math.exp(-2 * e))
-    v[#v + 1] = h * math.pi / 4 * math.cosh(t) / (c * c)
+    v[#v + 1] = h * math.pi / 8 * (math.exp(t) + math.exp(-t)) / (c * c)
   end
   local function keep(list) return core.keep(core.tensor(list, { dtype = "f64" })) end
   radii, radius_weights, turns, turn_weights = keep(r), keep(w), keep(x), keep(v)
