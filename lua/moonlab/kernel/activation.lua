@@ -194,6 +194,20 @@ local function user_dual(self, c, a, b)
   return kappa, dot
 end
 
+--- kappa and kappa_dot of variances v [n] f64 with themselves: integrals over one variable.
+function activation.equal(self, v)
+  if self.method == "closed" or self.method == "user" then
+    return activation.entries(self, v, v, v)
+  end
+  local function f(x) return activation.value(self, x) end
+  local function g(x) return activation.slope(self, x) end
+  local s, degree = v:sqrt(), self.method == "hermite" and self.degree or 0
+  local alpha, square = quadrature.coefficients(f, s, degree, self.breaks)
+  local beta, square_dot = quadrature.coefficients(g, s, degree, self.breaks)
+  if self.method == "hermite" then return (alpha * alpha):sum(2), (beta * beta):sum(2) end
+  return square, square_dot
+end
+
 --- kappa and kappa_dot of c [n], a [n], b [n] f64, entry by entry.
 function activation.entries(self, c, a, b)
   if self.method == "closed" then return core.kernel.dual(self.spec, c, a, b) end
