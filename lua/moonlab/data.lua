@@ -91,7 +91,7 @@ end
 --- @param opts.split string ="train" or "valid"
 --- @param opts.batch integer rows
 --- @param opts.context integer ids that a model reads in a row
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @return batches with batch(i), a pure function of i, count() and cover(limit)
 --- @source -
 function Text:batches(tokenizer, opts)

@@ -462,7 +462,7 @@ end
 --- @param opts.inputs integer features of a vector, or {H, W, C} of an image
 --- @param opts.width integer =512 of every dense layer but the last, and channels of every conv
 --- @param opts.outputs integer =1 of the last dense layer
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.dtype string ="f64"
 --- @return module of ml.nn
 --- @source Jacot et al. 2018, Section 2

@@ -67,8 +67,8 @@ function apropos(...) end
 
 ---arange(stop, opts) arange(start, stop, opts)
 ---start, start + step, ... up to stop, both ends included: arange(3) is 1 2 3.
----@param start number =1
----@param stop number
+---@param start number =1 first value
+---@param stop number last value
 ---opts.step number =1 not 0
 ---opts.dtype string ="f64"
 ---@return tensor [n]; empty when stop lies before start
@@ -99,7 +99,7 @@ ml.argmin = function(...) end
 ---The positions that sort x along an axis; equal values keep their order, NaN counts as the
 ---largest.
 ---@param x tensor of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---opts.descending boolean =false
 ---@return tensor index of x's shape
 ---source: -
@@ -182,8 +182,8 @@ ml.ceil = function(...) end
 ---clamp(x, min, max) clamp(x, opts)
 ---x with values below min raised and above max lowered to it; NaN stays.
 ---@param x tensor of any shape
----@param min number =nil
----@param max number =nil
+---@param min number =nil least value that stays
+---@param max number =nil largest value that stays
 ---@return tensor like x, differentiable
 ---source: -
 ml.clamp = function(...) end
@@ -210,7 +210,7 @@ ml.complete = function(...) end
 ---concat(list, axis)
 ---Joins tensors along an axis; the other sizes agree.
 ---@param list table of tensors of one dtype
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor of their shape, the sizes along axis added up, differentiable
 ---source: -
 ml.concat = function(...) end
@@ -236,10 +236,10 @@ ml.contiguous = function(...) end
 ---opts.model string ="mlp" mlp: embedding of 64 ids, two hidden layers, 64 classes|decoder:
 ---two blocks
 ---opts.widths list ={ 64, 128, 256, 512, 1024 } ascending, multiples of the first
----opts.steps integer =4
+---opts.steps integer =4 updates
 ---opts.seeds list ={ 1, 2 } slopes are those of the mean of log RMS
 ---opts.lr number =0.002 at the first width
----opts.tolerance number =0.15
+---opts.tolerance number =0.15 largest difference of the slopes
 ---@return table rows = list of { what, values = one for each width, slope, stderr, expected, bound
 ---= bool, verdict = "as expected"|"differs"|"-" }, slope[what]; prints itself
 ---source: Yang et al. 2021, appendix D.1; Everett et al. 2024, section 3
@@ -313,7 +313,7 @@ ml.data = {}
 ---opts.train integer how many to train on, drawn by a seeded permutation; default: all (80
 ---percent of the digits, 1000 procedural ones)
 ---opts.test integer how many to test on; default: all, or the rest (500 procedural ones)
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.standardize string ="none": values in [0,1], procedural ones as they come; "global":
 ---less the mean of all training pixels, over their standard deviation; "channel": for each channel
 ---opts.path string folder of the files of mnist and cifar10
@@ -343,9 +343,9 @@ ml.data.table = function(...) end
 ---v erf(2 w.x / sqrt(dim)) / 8 plus noise.
 ---opts.train integer =20000 points
 ---opts.test integer =5000 points
----opts.dim integer =30
+---opts.dim integer =30 of the inputs, >= 1
 ---opts.noise number =0.1 standard deviation
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.dtype string ="f64" or "f32"
 ---@return table X, y, X_test, y_test
 ---source: -
@@ -424,7 +424,7 @@ ml.expm1 = function(...) end
 
 ---eye(n, opts) eye(rows, columns, opts)
 ---Ones on the diagonal, zeros elsewhere.
----@param n integer
+---@param n integer rows, >= 0
 ---opts.dtype string ="f64" f64, f32 or u8
 ---@return tensor [rows,columns]
 ---source: -
@@ -525,7 +525,7 @@ ml.fit.local_slopes = function(...) end
 ---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
 ---rescaled by the residuals
 ---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return number x of the optimum, in the unit of x, or nil with "not bracketed"
 ---@return number its standard error by the delta method, in the unit of x; nan with three points
 ---and no sigma
@@ -572,7 +572,7 @@ ml.fit.power_law = function(...) end
 ---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
 ---rescaled by the residuals
 ---opts.weights list or tensor [n] =nil relative weights of log y, >= 0; not beside sigma
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return number prediction: y foretold at the largest x
 ---@return number its relative error: prediction / observed - 1
 ---@return table info: factor (the larger of prediction/observed and its inverse), holdout (list of
@@ -597,7 +597,7 @@ ml.fit.quadratic_loglog = function(...) end
 ---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
 ---rescaled by the residuals
 ---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return list slopes, ascending x
 ---@return list their standard errors; nan when no degree of freedom is left or a break cannot be
 ---told from the data
@@ -611,8 +611,8 @@ ml.fit.segmented = function(...) end
 ---flatten(x, first, last)
 ---Joins the axes first..last into one.
 ---@param x tensor of any shape
----@param first integer =1
----@param last integer =-1
+---@param first integer =1 axis, from 1
+---@param last integer =-1 axis, negative from the end
 ---@return tensor of x's shape with those axes as one, differentiable
 ---source: -
 ml.flatten = function(...) end
@@ -627,7 +627,7 @@ ml.floor = function(...) end
 ---full(shape, value, opts)
 ---A tensor filled with value.
 ---@param shape integer or table of sizes; options, value among them, may stand in the table
----@param value number
+---@param value number of every entry
 ---opts.dtype string ="f64"
 ---@return tensor of that shape
 ---source: -
@@ -636,7 +636,7 @@ ml.full = function(...) end
 ---full_like(t, value, opts)
 ---A tensor of t's shape and dtype filled with value.
 ---@param t tensor of any shape
----@param value number
+---@param value number of every entry
 ---opts.dtype string =t's
 ---@return tensor of t's shape
 ---source: -
@@ -646,7 +646,7 @@ ml.full_like = function(...) end
 ---out[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place along axis.
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis (or nested table of positions)
----@param axis integer
+---@param axis integer from 1, negative from the end
 ---@return tensor of the shape of ids, differentiable
 ---source: PyTorch's gather
 ml.gather = function(...) end
@@ -758,7 +758,7 @@ ml.index = function(...) end
 ---The entries ids of an axis; the axis is replaced by the axes of ids.
 ---@param x tensor of any shape
 ---@param ids tensor index of any shape, or table of positions
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor of x's shape with the axes of ids in place of axis, differentiable
 ---source: NumPy's take
 ml.index_select = function(...) end
@@ -966,8 +966,8 @@ ml.le = function(...) end
 
 ---linspace(start, stop, opts)
 ---n equally spaced numbers, both ends included.
----@param start number
----@param stop number
+---@param start number first value
+---@param stop number last value
 ---opts.n integer =50 (or the third argument)
 ---opts.dtype string ="f64" f64 or f32
 ---@return tensor [n]
@@ -1019,7 +1019,7 @@ ml.log2 = function(...) end
 ---log_softmax(x, axis)
 ---x - logsumexp(x) along axis.
 ---@param x tensor f32 or f64, any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: -
 ml.log_softmax = function(...) end
@@ -1224,7 +1224,7 @@ ml.mul = function(...) end
 ---narrow(x, axis, range)
 ---Positions first..last of one axis. Shares storage.
 ---@param x tensor of any shape
----@param axis integer
+---@param axis integer from 1, negative from the end
 ---@param range table {first, last}, both included
 ---@return tensor of x's shape with last - first + 1 entries along axis, differentiable
 ---source: -
@@ -1426,7 +1426,7 @@ ml.nn.activation = function(...) end
 ---opts.causal boolean =true a query sees itself and earlier keys
 ---opts.segments tensor index [B,T] pairs of unequal segments do not see each other; what is masked
 ---gives nothing, NaN neither
----opts.scale number =1/sqrt(D)
+---opts.scale number =1/sqrt(D) factor of the logits
 ---opts.probe boolean =false
 ---@return tensor [B,T,H,D], differentiable
 ---@return table with probe: { max_logit, max_abs_logit, entropy (nats, mean over queries) }
@@ -1460,7 +1460,7 @@ ml.nn.conv2d = function(...) end
 ---@param logits tensor [...,V]
 ---@param targets tensor index [...], or nested table of positions
 ---opts.mask tensor like targets, real weights w of any sign; absent: 1
----opts.z_loss number =0
+---opts.z_loss number =0 weight of (log Z)^2, >= 0
 ---@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts;
 ---differentiable
 ---@return table { ce, mean_logz, mean_logz2, logit_mean, count }
@@ -1505,7 +1505,7 @@ ml.nn.is_module = function(...) end
 ---@param x tensor [...,D]
 ---opts.gain tensor [D]
 ---opts.shift tensor [D]
----opts.eps number =1e-6
+---opts.eps number =1e-6 added to the variance inside the root, >= 0
 ---@return tensor like x, differentiable
 ---source: Ba, Kiros & Hinton 2016
 ml.nn.layer_norm = function(...) end
@@ -1530,9 +1530,9 @@ ml.nn.linear = function(...) end
 ---@param targets tensor index [...], or nested table of positions
 ---opts.bias tensor [V]
 ---opts.transposed boolean =false
----opts.multiplier number =1
+---opts.multiplier number =1 of the logits
 ---opts.mask tensor like targets, real weights w of any sign; absent: 1
----opts.z_loss number =0
+---opts.z_loss number =0 weight of (log Z)^2, >= 0
 ---@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts;
 ---differentiable
 ---@return table { ce, mean_logz, mean_logz2, logit_mean, count }
@@ -1569,7 +1569,7 @@ ml.nn.mlp = function(...) end
 ---x / sqrt(mean(x^2) + eps) * gain over the last axis.
 ---@param x tensor [...,D]
 ---opts.gain tensor [D]
----opts.eps number =1e-6
+---opts.eps number =1e-6 added to the variance inside the root, >= 0
 ---@return tensor like x, differentiable
 ---source: Zhang & Sennrich 2019
 ml.nn.rms_norm = function(...) end
@@ -1578,7 +1578,7 @@ ml.nn.rms_norm = function(...) end
 ---Rotates pairs of channels by position * base^(-2i/D).
 ---@param x tensor [B,T,H,D], D even
 ---opts.positions tensor index [B,T] =1..T
----opts.base number =1e4
+---opts.base number =1e4 of the geometric series of wavelengths, > 0
 ---opts.pairing string ="half" (i, i + D/2) or "interleaved" (2i - 1, 2i)
 ---@return tensor like x, differentiable
 ---source: Su et al. 2021
@@ -1587,7 +1587,7 @@ ml.nn.rotary = function(...) end
 ---ml.nn.seed(seed)
 ---Starts anew the stream from which modules draw initial values when neither seed nor rng is given
 ---(it starts at seed 1).
----@param seed integer
+---@param seed integer of 64 bits
 ---source: torch.manual_seed
 ml.nn.seed = function(...) end
 
@@ -1619,7 +1619,7 @@ ml.now = function(...) end
 ---one_hot(ids, classes, opts)
 ---1 at position ids of a new last axis, else 0.
 ---@param ids tensor index of any shape, or table of positions
----@param classes integer
+---@param classes integer size of the new axis, >= 1
 ---opts.dtype string ="f64" f64, f32 or u8
 ---@return tensor [...,classes]
 ---source: -
@@ -1650,11 +1650,11 @@ ml.optim = {}
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-2, times max(RMS(w), eps2) when scale_parameter
 ---opts.factored boolean =true
----opts.min_dim integer =128
+---opts.min_dim integer =128 least size of both axes that is factored
 ---opts.clip number =1 largest RMS of the update
 ---opts.decay_exponent number =0.8 b2_t = 1 - t^-0.8
----opts.eps1 number =1e-30
----opts.eps2 number =1e-3
+---opts.eps1 number =1e-30 added to squared gradients
+---opts.eps2 number =1e-3 least RMS of a parameter that scales the step
 ---opts.scale_parameter boolean =true
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
 ---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
@@ -1669,9 +1669,9 @@ ml.optim.adafactor = function(...) end
 ---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
+---opts.lr number =1e-3 learning rate, >= 0
 ---opts.betas table ={0.9, 0.999}
----opts.eps number =1e-8
+---opts.eps number =1e-8 added to the root of the second moment, in the unit of a gradient, >= 0
 ---opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per
 ---tensor
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
@@ -1687,10 +1687,10 @@ ml.optim.adam = function(...) end
 ---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
+---opts.lr number =1e-3 learning rate, >= 0
 ---opts.betas table ={0.9, 0.95}
----opts.a number =1.27
----opts.b number =1
+---opts.a number =1.27 factor before atan2
+---opts.b number =1 factor of the root inside atan2
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
 ---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
 ---lambda w
@@ -1704,10 +1704,10 @@ ml.optim.adam_atan2 = function(...) end
 ---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
+---opts.lr number =1e-3 learning rate, >= 0
 ---opts.betas table ={0.9, 0.95}
----opts.eps number =1e-8
----opts.floor number =1e-3
+---opts.eps number =1e-8 added to the root of the second moment, in the unit of a gradient, >= 0
+---opts.floor number =1e-3 least RMS of a parameter that scales the step
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
 ---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
 ---lambda w
@@ -1721,9 +1721,9 @@ ml.optim.adam_ps = function(...) end
 ---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
+---opts.lr number =1e-3 learning rate, >= 0
 ---opts.betas table ={0.9, 0.95}
----opts.eps number =1e-8
+---opts.eps number =1e-8 added to the root of the second moment, in the unit of a gradient, >= 0
 ---opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per
 ---tensor
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
@@ -1745,7 +1745,7 @@ ml.optim.clip_grad_norm = function(...) end
 ---Lion: w -= lr (sign(b1 m + (1 - b1) g) + lambda w), m = b2 m + (1 - b2) g.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-4
+---opts.lr number =1e-4 learning rate, >= 0
 ---opts.betas table ={0.9, 0.99}
 ---opts.weight_decay number =0 decoupled
 ---@return optimizer with step, zero_grad, state, load_state, options
@@ -1756,8 +1756,8 @@ ml.optim.lion = function(...) end
 ---Stochastic gradient descent: u = momentum u + g, w -= lr u.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
----opts.momentum number =0
+---opts.lr number =1e-3 learning rate, >= 0
+---opts.momentum number =0 share of the last step that is kept, in [0, 1)
 ---opts.nesterov boolean =false w -= lr (g + momentum u)
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
 ---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
@@ -2028,12 +2028,12 @@ ml.plrf = {}
 ---Asymptotics of the parts of the loss at large d, their sum (right up to constants), and which is
 ---largest at each step. Fac is 0 unless 2 alpha > 1 and 2 beta > 1; Kpp is the noise part K_pp /
 ---(gamma B), 0 for alpha <= 1/4.
----opts.alpha number
----opts.beta number
----opts.v integer
----opts.d integer
+---opts.alpha number decay of the spectrum, >= 0
+---opts.beta number decay of the target, may be negative
+---opts.v integer data dimension, >= d
+---opts.d integer parameters
 ---opts.gamma number > 0
----opts.batch integer =1
+---opts.batch integer =1 samples an update, >= 1
 ---opts.steps table of numbers > 0
 ---@return table { F0, Fpp, Fac, Kpp, estimate, dominant (lists over steps), c, c_beta, crossover =
 ---{ from, to, step } list: where the largest part changes, at whatever step from 1 on }
@@ -2044,7 +2044,7 @@ ml.plrf.components = function(...) end
 ---The gamma of ml.plrf (gradient without a factor 2, summed over the batch) that another
 ---convention means by its rate.
 ---opts.rate number > 0 the other's learning rate
----opts.batch integer =1
+---opts.batch integer =1 samples an update, >= 1
 ---opts.reduction string =sum | mean over the batch
 ---opts.loss string =none the gradient has no factor: "none" | "square": the true gradient
 ---of the square, factor 2 | "half": of half the square, no factor, its loss half of ours
@@ -2083,18 +2083,18 @@ ml.plrf.envelope = function(...) end
 ---  window =, draws =, seed =, resamples = }
 ---The compute-optimal front with compute f = r B d: of the deterministic equivalent, or of exact
 ---curves averaged over draws of W, with a bootstrap over them.
----opts.alpha number
----opts.beta number
+---opts.alpha number decay of the spectrum, >= 0
+---opts.beta number decay of the target, may be negative
 ---opts.sizes table of sizes d, ascending
 ---opts.flops table of numbers
 ---opts.ratio number =4 (2 below alpha = 1/2): v = ratio d
 ---opts.v integer the same v for all sizes instead
 ---opts.norm number =0.25 gamma = 2 norm / sum j^(-2 alpha)
----opts.batch integer =1
+---opts.batch integer =1 samples an update, >= 1
 ---opts.approach integer =2 see ml.plrf.envelope
----opts.window number =0
+---opts.window number =0 see ml.plrf.envelope
 ---opts.draws integer =0 draws of W for each size
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.resamples integer =200 of the bootstrap
 ---@return table as ml.plrf.envelope, with curves [k][i], predicted (ml.plrf.phase), and with draws
 ---the bootstrap's eta_stderr, xi_stderr
@@ -2114,7 +2114,7 @@ ml.plrf.local_slopes = function(...) end
 ---Phase of compute-optimal scaling: P* ~ f^-eta, d* ~ f^xi. Points on a line belong to the side of
 ---larger alpha and smaller beta.
 ---@param alpha number >= 0
----@param beta number
+---@param beta number decay of the target, may be negative
 ---@return table { name = "Ia" ... "IVb" or "none", eta, xi, balance, terms, line (nearest),
 ---distance }
 ---source: Paquette et al. 2024, Table 2
@@ -2164,7 +2164,7 @@ ml.prod = function(...) end
 
 ---ml.progress(n, label)
 ---Counts from 1 to n and shows how far it is, on standard error.
----@param n integer
+---@param n integer how many, >= 0
 ---@param label string what is being done
 ---@return function an iterator: for i in ml.progress(n, "training") do ... end
 ---source: -
@@ -2186,7 +2186,7 @@ ml.progress.bar = function(...) end
 
 ---ml.progress.duration(seconds)
 ---A duration in words: "42s", "3m05s", "2h10m".
----@param seconds number
+---@param seconds number >= 0
 ---@return string
 ---source: -
 ml.progress.duration = function(...) end
@@ -2214,7 +2214,7 @@ ml.proxies.diff = function(...) end
 ---@param size list or tensor [n] of parameter counts
 ---@param lr list or tensor [n]
 ---@param rms list or tensor [n], > 0: root mean square of the gradient of one matrix
----opts.eps number =1e-8
+---opts.eps number =1e-8 of the optimizer, in the unit of a gradient, >= 0
 ---@return table { size_exponent, size_stderr, lr_exponent, lr_stderr, predict(N, lr), meets(lr) =
 ---the N at which the fit falls to eps, nil when it does not fall with N }
 ---source: Wortsman et al. 2023, section 3.4
@@ -2289,7 +2289,7 @@ ml.proxies.right_branch = function(...) end
 ---opts.train integer =2048 rows to learn from
 ---opts.valid integer =128 rows held out
 ---opts.batch integer =8 rows of a batch
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---@return source with train, valid (index [rows, length + 1]), vocab, length, batch(i)
 ---source: -
 ml.proxies.source = function(...) end
@@ -2397,7 +2397,7 @@ ml.reshape = function(...) end
 ---rng(seed)
 ---A stream of random numbers: the same seed gives the same numbers on every machine and any number
 ---of threads.
----@param seed integer
+---@param seed integer of 64 bits
 ---@return rng with the methods normal, uniform, integers, permutation, truncated_normal, state,
 ---load_state, fold, clone
 ---source: Philox4x32-10, Salmon et al. 2011; in NumPy: tests/golden/philox.py
@@ -2415,15 +2415,15 @@ function rng_methods:clone(...) end
 ---g:fold(name, i)
 ---An independent stream that depends on g's seed, the name and i, never on what was drawn.
 ---@param name string =""
----@param i integer =0
+---@param i integer =0 number of the stream under that name
 ---@return rng
 ---source: -
 function rng_methods:fold(...) end
 
 ---g:integers(lo, hi, shape, opts)
 ---Draws whole numbers lo..hi, both ends included, without bias; advances g.
----@param lo integer
----@param hi integer
+---@param lo integer least, itself included
+---@param hi integer largest, itself included
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
 ---opts.dtype string ="index" when lo >= 1, else "f64"; also f32, u8
 ---@return tensor of that shape
@@ -2440,8 +2440,8 @@ function rng_methods:load_state(...) end
 ---g:normal(shape, opts)
 ---Draws from the normal distribution and advances g.
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
----opts.mean number =0
----opts.std number =1
+---opts.mean number =0 of the distribution
+---opts.std number =1 standard deviation, >= 0
 ---opts.dtype string ="f64" f64 or f32
 ---@return tensor of that shape
 ---source: Box & Muller 1958 on Philox4x32-10 (Salmon et al. 2011)
@@ -2449,7 +2449,7 @@ function rng_methods:normal(...) end
 
 ---g:permutation(n)
 ---A random order of 1..n; advances g.
----@param n integer
+---@param n integer how many, >= 0
 ---@return tensor index [n]
 ---source: Fisher & Yates 1938
 function rng_methods:permutation(...) end
@@ -2464,7 +2464,7 @@ function rng_methods:state(...) end
 ---Draws from the normal distribution cut at two standard deviations, scaled so that the result has
 ---the standard deviation asked for; advances g.
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
----opts.std number =1
+---opts.std number =1 standard deviation, >= 0
 ---opts.dtype string ="f64" f64 or f32
 ---@return tensor of that shape
 ---source: Philox4x32-10 (Salmon et al. 2011)
@@ -2473,8 +2473,8 @@ function rng_methods:truncated_normal(...) end
 ---g:uniform(shape, opts)
 ---Draws uniformly from [lo, hi) and advances g.
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
----opts.lo number =0
----opts.hi number =1
+---opts.lo number =0 lower end
+---opts.hi number =1 upper end, itself left out
 ---opts.dtype string ="f64" f64 (53 bits) or f32 (24 bits)
 ---@return tensor of that shape
 ---source: Philox4x32-10 (Salmon et al. 2011)
@@ -2526,7 +2526,7 @@ function run_methods:config(...) end
 ---run:cut(step, where)
 ---Takes back the metrics after a step, as a resumed run does before it repeats them: records whose
 ---step is larger go, records without a step stay. run:cut(-1) drops all that have a step.
----@param step number
+---@param step number first that goes
 ---@param where table =nil only records with these values, e.g. { seed = 2 }
 ---@return integer records that went
 ---source: -
@@ -2641,7 +2641,7 @@ ml.runs.claim = function(...) end
 ---date and time.
 ---@param recipe string what runs
 ---@param params table name -> value: number, string, boolean or nested tables of these
----@param seed integer
+---@param seed integer of 64 bits
 ---@param seeds table list of integers, where one run has several
 ---@param size string "smoke", "default", "full"
 ---@param id string name of the folder in the store: letters, digits, '.', '-', '_'
@@ -2692,7 +2692,7 @@ ml.runs.ids = function(...) end
 ---opts.state string only "running", "done", "diverged", "interrupted" or "failed"
 ---opts.tag string only runs with this tag
 ---opts.size string
----opts.seed integer
+---opts.seed integer only runs of this seed
 ---opts.params table only runs with these values: { lr = 1e-3 }
 ---opts.store string =ml.runs.store()
 ---@return table list of { id, dir, recipe, size, state, message, seed, params, tags, note,
@@ -2753,7 +2753,7 @@ ml.save = function(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: PyTorch's scatter
 ml.scatter = function(...) end
@@ -2763,7 +2763,7 @@ ml.scatter = function(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: PyTorch's scatter_add
 ml.scatter_add = function(...) end
@@ -2857,7 +2857,7 @@ ml.sinh = function(...) end
 ---softmax(x, axis)
 ---exp(x) / sum(exp(x)) along axis, without overflow.
 ---@param x tensor f32 or f64 of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: -
 ml.softmax = function(...) end
@@ -2877,7 +2877,7 @@ ml.solve = {}
 ---@param A tensor [n,n] f32 or f64, or a function (x [n,c] f64) -> A x
 ---@param b tensor [n] or [n,c] f32 or f64
 ---opts.tol number =1e-8 of |b - A x| / |b|, the largest over the columns
----opts.max_steps integer =10n
+---opts.max_steps integer =10n iterations at most
 ---opts.ridge number =0 >= 0
 ---opts.preconditioner function (r [n,c]) -> P^-1 r, or what nystrom returns
 ---opts.start tensor =zeros like b
@@ -2903,12 +2903,12 @@ ml.solve.cholesky = function(...) end
 ---opts.of string ="nngp" or "ntk", of a kernel of ml.kernel
 ---opts.X tensor [n,...], a point each
 ---opts.y tensor [n] or [n,c]
----opts.epochs integer =10
+---opts.epochs integer =10 passes over the points
 ---opts.batch integer =256 at most n
 ---opts.sample integer =2000 points that the directions come from, at most n
 ---opts.directions integer =100 how many are damped, below sample
 ---opts.step number =1 multiple of the step size of the theory, in (0, 2)
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---@return model as of ml.solve.model
 ---@return table info: train (mean squared error of each epoch, before each batch's step), rate,
 ---speedup (largest over first undamped eigenvalue); raises when it diverges
@@ -3024,7 +3024,7 @@ ml.solve.model = function(...) end
 ---@param A tensor [n,n] f32 or f64, or a function (x [n,k] f64) -> A x
 ---opts.rank integer columns of the sketch, at most n
 ---opts.ridge number of the system to be preconditioned, > 0
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.n integer rows, where A is a function
 ---@return nystrom with vectors U [n,rank], values [rank] (descending) and ridge; called with r
 ---[n,c] it returns P^-1 r
@@ -3079,7 +3079,7 @@ ml.solve.triangular = function(...) end
 ---Sorts along an axis; equal values keep their order, NaN counts as the largest (so descending has
 ---it first).
 ---@param x tensor of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---opts.descending boolean =false
 ---@return tensor like x, sorted, differentiable
 ---@return tensor index of x's shape: where each came from
@@ -3098,7 +3098,7 @@ ml.sorted = function(...) end
 ---Cuts an axis into parts, which share storage.
 ---@param x tensor of any shape
 ---@param parts integer (that many equal parts; must divide the size) or table of sizes
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return table of tensors of x's shape apart from axis, differentiable
 ---source: -
 ml.split = function(...) end
@@ -3120,7 +3120,7 @@ ml.square = function(...) end
 ---squeeze(x, axis)
 ---Drops an axis of size 1, or all of them. Shares storage.
 ---@param x tensor of any shape
----@param axis integer =nil
+---@param axis integer =nil from 1, negative from the end; absent: every one of size 1
 ---@return tensor of x's shape without what was dropped, differentiable
 ---source: -
 ml.squeeze = function(...) end
@@ -3180,10 +3180,10 @@ ml.stats.beta_quantile = function(...) end
 ---opts.statistic string|function ="mean" also sum, median, var, std (divisor n - 1); or a
 ---function of one f64 tensor per sample that returns a number first, or nil or nan where it has no
 ---value (left out and counted in info.invalid)
----opts.resamples integer =10000
----opts.level number =0.95
+---opts.resamples integer =10000 draws
+---opts.level number =0.95 of the interval, in (0, 1)
 ---opts.method string ="percentile", "basic", or "bca" (n further evaluations)
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.rng ml.rng =nil advanced by the draws; instead of seed
 ---@return number low
 ---@return number high
@@ -3207,7 +3207,7 @@ ml.stats.brier = function(...) end
 ---confidence and whether the answer was right.
 ---@param p list or tensor [n], 0 to 1
 ---@param outcomes list or tensor [n] of true and false, or 1 and 0
----opts.bins integer =10
+---opts.bins integer =10 of equal width, >= 1
 ---opts.strategy string ="width" (bins ](i-1)/bins, i/bins], 0 in the first) or "mass"
 ---(nearly equal counts, equal p together)
 ---@return number expected calibration error, 0 to 1
@@ -3222,7 +3222,7 @@ ml.stats.calibration = function(...) end
 ---wide.
 ---@param k integer 0 to n
 ---@param n integer >= 1
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return number low
 ---@return number high
 ---source: Clopper & Pearson 1934
@@ -3263,7 +3263,7 @@ ml.stats.mean = function(...) end
 
 ---ml.stats.normal_cdf(z)
 ---The probability that a standard normal variable is at most z.
----@param z number
+---@param z number any
 ---@return number
 ---source: erfc of the C library
 ml.stats.normal_cdf = function(...) end
@@ -3282,10 +3282,10 @@ ml.stats.normal_quantile = function(...) end
 ---@param b list or tensor [n] of another on the same problems, in the same order
 ---opts.statistic string|function ="mean" of a - b; also sum, median, var, std; or a
 ---function of the resampled a and b, f64 tensors [n], that returns a number
----opts.resamples integer =10000
----opts.level number =0.95
+---opts.resamples integer =10000 draws
+---opts.level number =0.95 of the interval, in (0, 1)
 ---opts.method string ="percentile", "basic" or "bca"
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.rng ml.rng =nil advanced by the draws; instead of seed
 ---@return number low, of the interval of the difference
 ---@return number high
@@ -3327,8 +3327,8 @@ ml.stats.pearson = function(...) end
 ---@param b list or tensor [m], finite; [n] when paired
 ---opts.paired boolean =false
 ---opts.alternative string ="two-sided", "greater" (a above b) or "less"
----opts.resamples integer =10000
----opts.seed integer =1
+---opts.resamples integer =10000 draws
+---opts.seed integer =1 of every draw
 ---opts.rng ml.rng =nil advanced by the draws; instead of seed
 ---@return number p: the share of exchanges whose difference is as extreme as that found; when
 ---drawn, (1 + count)/(1 + resamples)
@@ -3389,7 +3389,7 @@ ml.stats.spearman = function(...) end
 
 ---ml.stats.t_cdf(t, dof)
 ---The probability that Student's t with dof degrees of freedom is at most t.
----@param t number
+---@param t number any
 ---@param dof number > 0, need not be whole; math.huge is the normal distribution
 ---@return number
 ---source: Abramowitz & Stegun 1964, 26.7.1 through the incomplete beta function
@@ -3409,7 +3409,7 @@ ml.stats.t_quantile = function(...) end
 ---low = 0.
 ---@param k integer 0 to n
 ---@param n integer >= 1
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return number low
 ---@return number high
 ---source: Wilson 1927
@@ -3461,7 +3461,7 @@ ml.sum = function(...) end
 ---@param random integer so many draws instead of all combinations: from lists evenly, from low to
 ---high evenly, or evenly in the logarithm when that spans a factor of ten; seeds are not drawn,
 ---every draw is run with each
----@param random_seed integer =1
+---@param random_seed integer =1 of the draws
 ---@param adapt string a parameter whose grid values are the start of a search: extended to the
 ---right until the run diverges, to the left until the optimum is bracketed
 ---@param extend integer =8 values beyond the first ones in each direction
@@ -3566,7 +3566,7 @@ ml.system.process = function(...) end
 
 ---system.sleep(seconds)
 ---Waits; Ctrl-C ends it.
----@param seconds number
+---@param seconds number >= 0
 ---source: -
 ml.system.sleep = function(...) end
 
@@ -3721,7 +3721,7 @@ function tensor_methods:argmin(...) end
 ---The positions that sort x along an axis; equal values keep their order, NaN counts as the
 ---largest.
 ---@param x tensor of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---opts.descending boolean =false
 ---@return tensor index of x's shape
 ---source: -
@@ -3778,8 +3778,8 @@ function tensor_methods:ceil(...) end
 ---clamp(x, min, max) clamp(x, opts)
 ---x with values below min raised and above max lowered to it; NaN stays.
 ---@param x tensor of any shape
----@param min number =nil
----@param max number =nil
+---@param min number =nil least value that stays
+---@param max number =nil largest value that stays
 ---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:clamp(...) end
@@ -3794,7 +3794,7 @@ function tensor_methods:clone(...) end
 ---concat(list, axis)
 ---Joins tensors along an axis; the other sizes agree.
 ---@param list table of tensors of one dtype
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor of their shape, the sizes along axis added up, differentiable
 ---source: -
 function tensor_methods:concat(...) end
@@ -3922,8 +3922,8 @@ function tensor_methods:fill_(...) end
 ---flatten(x, first, last)
 ---Joins the axes first..last into one.
 ---@param x tensor of any shape
----@param first integer =1
----@param last integer =-1
+---@param first integer =1 axis, from 1
+---@param last integer =-1 axis, negative from the end
 ---@return tensor of x's shape with those axes as one, differentiable
 ---source: -
 function tensor_methods:flatten(...) end
@@ -3947,7 +3947,7 @@ function tensor_methods:format(...) end
 ---out[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place along axis.
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis (or nested table of positions)
----@param axis integer
+---@param axis integer from 1, negative from the end
 ---@return tensor of the shape of ids, differentiable
 ---source: PyTorch's gather
 function tensor_methods:gather(...) end
@@ -3993,7 +3993,7 @@ function tensor_methods:gt(...) end
 ---The entries ids of an axis; the axis is replaced by the axes of ids.
 ---@param x tensor of any shape
 ---@param ids tensor index of any shape, or table of positions
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor of x's shape with the axes of ids in place of axis, differentiable
 ---source: NumPy's take
 function tensor_methods:index_select(...) end
@@ -4076,7 +4076,7 @@ function tensor_methods:log2(...) end
 ---log_softmax(x, axis)
 ---x - logsumexp(x) along axis.
 ---@param x tensor f32 or f64, any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:log_softmax(...) end
@@ -4207,7 +4207,7 @@ function tensor_methods:mul_(...) end
 ---narrow(x, axis, range)
 ---Positions first..last of one axis. Shares storage.
 ---@param x tensor of any shape
----@param axis integer
+---@param axis integer from 1, negative from the end
 ---@param range table {first, last}, both included
 ---@return tensor of x's shape with last - first + 1 entries along axis, differentiable
 ---source: -
@@ -4254,7 +4254,7 @@ function tensor_methods:on_tape(...) end
 ---one_hot(ids, classes, opts)
 ---1 at position ids of a new last axis, else 0.
 ---@param ids tensor index of any shape, or table of positions
----@param classes integer
+---@param classes integer size of the new axis, >= 1
 ---opts.dtype string ="f64" f64, f32 or u8
 ---@return tensor [...,classes]
 ---source: -
@@ -4346,7 +4346,7 @@ function tensor_methods:rsqrt(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: PyTorch's scatter
 function tensor_methods:scatter(...) end
@@ -4356,7 +4356,7 @@ function tensor_methods:scatter(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: PyTorch's scatter_add
 function tensor_methods:scatter_add(...) end
@@ -4426,7 +4426,7 @@ function tensor_methods:size(...) end
 ---softmax(x, axis)
 ---exp(x) / sum(exp(x)) along axis, without overflow.
 ---@param x tensor f32 or f64 of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:softmax(...) end
@@ -4442,7 +4442,7 @@ function tensor_methods:softplus(...) end
 ---Sorts along an axis; equal values keep their order, NaN counts as the largest (so descending has
 ---it first).
 ---@param x tensor of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---opts.descending boolean =false
 ---@return tensor like x, sorted, differentiable
 ---@return tensor index of x's shape: where each came from
@@ -4453,7 +4453,7 @@ function tensor_methods:sort(...) end
 ---Cuts an axis into parts, which share storage.
 ---@param x tensor of any shape
 ---@param parts integer (that many equal parts; must divide the size) or table of sizes
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return table of tensors of x's shape apart from axis, differentiable
 ---source: -
 function tensor_methods:split(...) end
@@ -4475,7 +4475,7 @@ function tensor_methods:square(...) end
 ---squeeze(x, axis)
 ---Drops an axis of size 1, or all of them. Shares storage.
 ---@param x tensor of any shape
----@param axis integer =nil
+---@param axis integer =nil from 1, negative from the end; absent: every one of size 1
 ---@return tensor of x's shape without what was dropped, differentiable
 ---source: -
 function tensor_methods:squeeze(...) end
@@ -4554,7 +4554,7 @@ function tensor_methods:to(...) end
 ---largest.
 ---@param x tensor of any shape
 ---@param k integer 1..size
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor of x's shape with k entries along axis, differentiable
 ---@return tensor index of the same shape: where each stands
 ---source: -
@@ -4569,8 +4569,8 @@ function tensor_methods:totable(...) end
 ---transpose(x, a, b)
 ---Exchanges two axes, the last two by default. Shares storage.
 ---@param x tensor of any shape
----@param a integer =-2
----@param b integer =-1
+---@param a integer =-2 axis, from 1, negative from the end
+---@param b integer =-1 the axis it changes places with
 ---@return tensor of x's shape with both sizes exchanged, differentiable
 ---source: -
 function tensor_methods:transpose(...) end
@@ -4739,7 +4739,7 @@ ml.tokenizer.load = function(...) end
 ---largest.
 ---@param x tensor of any shape
 ---@param k integer 1..size
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor of x's shape with k entries along axis, differentiable
 ---@return tensor index of the same shape: where each stands
 ---source: -
@@ -4761,7 +4761,7 @@ ml.topk = function(...) end
 ---@param clip number largest gradient norm
 ---@param accumulate integer =1 batches per update, their gradients averaged
 ---@param on_nan string ="stop" (state "diverged") or "skip" the update
----@param checkpoint.every integer =steps/10
+---@param checkpoint.every integer =steps/10 updates between checkpoints
 ---@param log function(record) called with every metric record { step =, loss =, ... }
 ---@param config table further settings that make this run what it is (compared on resume)
 ---@param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own
@@ -4779,7 +4779,7 @@ ml.train = function(...) end
 ---opts.depth integer =4 blocks
 ---opts.width integer =128 of the residual stream
 ---opts.heads integer =4 divides width
----opts.mlp_width integer =4*width
+---opts.mlp_width integer =4*width hidden units
 ---opts.dtype string ="f32" f32|f64
 ---opts.seed integer =1 initial values: one stream per parameter, named after it
 ---opts.norm string ="layer" layer|rms
@@ -4789,7 +4789,7 @@ ml.train = function(...) end
 ---gelu_tanh|gelu_erf|relu|relu2|silu|softplus|tanh|sigmoid|sin|erf|identity
 ---opts.positions string ="rotary" rotary|learned|none
 ---opts.rotary string ="half" half: pairs (i, i + d_head/2)|interleaved: pairs (2i, 2i+1)
----opts.rotary_base number =1e4
+---opts.rotary_base number =1e4 of the geometric series of wavelengths, > 0
 ---opts.qk_norm boolean =false norm of each head's q and k, one gain each per layer
 ---opts.qk_norm_order string ="before_rotary" before_rotary|after_rotary
 ---opts.attention_scale string|number ="1/sqrt(d_head)" 1/sqrt(d_head)|1/d_head|a number
@@ -4934,8 +4934,8 @@ function transformer_methods:zero_grad(...) end
 ---transpose(x, a, b)
 ---Exchanges two axes, the last two by default. Shares storage.
 ---@param x tensor of any shape
----@param a integer =-2
----@param b integer =-1
+---@param a integer =-2 axis, from 1, negative from the end
+---@param b integer =-1 the axis it changes places with
 ---@return tensor of x's shape with both sizes exchanged, differentiable
 ---source: -
 ml.transpose = function(...) end

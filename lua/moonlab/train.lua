@@ -410,7 +410,7 @@ end
 --- @param clip number largest gradient norm
 --- @param accumulate integer =1 batches per update, their gradients averaged
 --- @param on_nan string ="stop" (state "diverged") or "skip" the update
---- @param checkpoint.every integer =steps/10
+--- @param checkpoint.every integer =steps/10 updates between checkpoints
 --- @param log function(record) called with every metric record { step =, loss =, ... }
 --- @param config table further settings that make this run what it is (compared on resume)
 --- @param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own

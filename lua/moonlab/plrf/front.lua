@@ -148,18 +148,18 @@ end
 ---   window =, draws =, seed =, resamples = }
 --- The compute-optimal front with compute f = r B d: of the deterministic equivalent, or of exact
 --- curves averaged over draws of W, with a bootstrap over them.
---- @param opts.alpha number
---- @param opts.beta number
+--- @param opts.alpha number decay of the spectrum, >= 0
+--- @param opts.beta number decay of the target, may be negative
 --- @param opts.sizes table of sizes d, ascending
 --- @param opts.flops table of numbers
 --- @param opts.ratio number =4 (2 below alpha = 1/2): v = ratio d
 --- @param opts.v integer the same v for all sizes instead
 --- @param opts.norm number =0.25 gamma = 2 norm / sum j^(-2 alpha)
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @param opts.approach integer =2 see ml.plrf.envelope
---- @param opts.window number =0
+--- @param opts.window number =0 see ml.plrf.envelope
 --- @param opts.draws integer =0 draws of W for each size
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.resamples integer =200 of the bootstrap
 --- @return table as ml.plrf.envelope, with curves [k][i], predicted (ml.plrf.phase), and with draws
 --- the bootstrap's eta_stderr, xi_stderr

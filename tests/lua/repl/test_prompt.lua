@@ -62,6 +62,16 @@ function T.test_it_goes_on_without_the_globals_of_lua()
   end)
 end
 
+function T.test_errors_show_the_frames_of_the_user_only()
+  check.in_folder(function(dir)
+    local out = session(dir, { { "timeit(3)" }, { "ml.ones 'x'" },
+      { "function f() ml.kernel.act 'rellu' end" }, { "f()" } })
+    program.has(out, "bad argument #1 to 'timeit' (function expected, got 3)\n> ")
+    program.has(out, "did you mean 'relu'?)\nstack traceback:\n\tstdin:1: in function 'f'\n")
+    check.is_nil(out:find("lua/moonlab", 1, true))
+  end)
+end
+
 function T.test_completion_at_the_keyboard()
   for _, editor in ipairs(editors()) do
     if editor ~= "none" then
