@@ -4749,7 +4749,7 @@ ml.topk = function(...) end
 ---  dir =, checkpoint = { every = }, accumulate =, on_nan =, log =, config =, rngs = }
 ---Trains a model. With dir the run is kept there and a second call continues an unfinished run of
 ---the same configuration bit for bit; a finished one is loaded and returned; another configuration
----raises. Ctrl-C saves a checkpoint first.
+---raises. Ctrl-C saves a checkpoint first. On a terminal a line shows how far it is.
 ---@param model module or decoder: anything with named_parameters()
 ---@param data table with batch(self, i), a pure function of i = 1, 2, ...
 ---@param opt optimizer over the model's parameters

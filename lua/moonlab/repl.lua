@@ -120,7 +120,7 @@ local function traceback(message)
     local ok, text = pcall(tostring, message)
     message = ok and text or "(error object is a " .. type(message) .. " value)"
   end
-  if interrupt.is(message) then return message end
+  if interrupt.is(message) then return "interrupted" end
   local trace = debug.traceback(message, 2):gsub("\n[^\n]*%[C%]: in function 'xpcall'.*$", "")
   if message:find(library, 1, true) then return trace end -- a fault of ours: all of it
   -- what was called wrongly is in the message; frames of our own files say nothing more

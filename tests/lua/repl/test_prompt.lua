@@ -162,7 +162,8 @@ return function(steps)
 end
 ]])
     local out = session(dir, { { "fit = dofile 'net.lua'" }, { "fit(60)", open = true }, "ready",
-      { keys = "\3" }, "interrupted", "> ", { "resumed = true; table.remove(ran)" }, { "fit(60);" },
+      { keys = "\3" }, "stopped after update 29 of 60", "interrupted", "> ", { "resumed = true; table.remove(ran)" },
+      { "fit(60);", open = true }, "left", "> ",
       { "print(table.concat(ran, ' '))" } })
     program.has(out, "print(table.concat(ran, ' '))\n1 29 30 60\n") -- 29 batches, then from 30 on
   end)
