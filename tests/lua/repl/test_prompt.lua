@@ -128,13 +128,13 @@ function T.test_ctrl_c_at_the_prompt_in_loops_in_pcall_in_coroutines_and_in_kern
       "\nready", { keys = "\3" }, "interrupted", "> ",
       { "print(coroutine.resume(coroutine.create(function() " .. busy
         .. "while true do end end)))", open = true }, "\nready", { keys = "\3" }, "interrupted",
-      "> ", { busy .. "pcall(function() while true do end end) print('go' .. 'es on')",
+      "> ", { "pcall(function() " .. busy .. "while true do end end) print('go' .. 'es on')",
         open = true }, "\nready", { keys = "\3" }, "goes on", "> ",
-      { busy .. "while true do pcall(function() while true do end end) print('cau' .. 'ght') end",
-        open = true }, "\nready", { keys = "\3" }, "caught", { keys = "\3" }, "interrupted",
-      "> ",
-      { busy .. "local co = coroutine.wrap(function() while true do "
-        .. "pcall(function() while true do end end) print('cau' .. 'ght') end end) co()",
+      { "while true do pcall(function() " .. busy .. "while true do end end) "
+        .. "print('cau' .. 'ght') end", open = true },
+      "\nready", { keys = "\3" }, "caught", { keys = "\3" }, "interrupted", "> ",
+      { "local co = coroutine.wrap(function() while true do pcall(function() " .. busy
+        .. "while true do end end) print('cau' .. 'ght') end end) co()",
         open = true },
       "\nready", { keys = "\3" }, "caught", { keys = "\3" }, "interrupted", "> ",
       { "a = ml.rng(1):normal { 4000, 4000 };" },
@@ -162,7 +162,8 @@ return function(steps)
 end
 ]])
     local out = session(dir, { { "fit = dofile 'net.lua'" }, { "fit(60)", open = true }, "ready",
-      { keys = "\3" }, "stopped after update 29 of 60", "interrupted", "> ", { "resumed = true; table.remove(ran)" },
+      { keys = "\3" }, "stopped after update 29 of 60", "interrupted", "> ",
+      { "resumed = true; table.remove(ran)" },
       { "fit(60);", open = true }, "left", "> ",
       { "print(table.concat(ran, ' '))" } })
     program.has(out, "print(table.concat(ran, ' '))\n1 29 30 60\n") -- 29 batches, then from 30 on
