@@ -2080,9 +2080,9 @@ ml.plrf.deterministic = function(...) end
 ml.plrf.envelope = function(...) end
 
 ---ml.plrf.front{ alpha =, beta =, sizes =, flops =, ratio =, v =, norm =, batch =, approach =,
----  window =, draws =, seed =, resamples = }
----The compute-optimal front with compute f = r B d: of the deterministic equivalent, or of exact
----curves averaged over draws of W, with a bootstrap over them.
+---  window =, draws =, nested =, runs =, seed =, resamples = }
+---The compute-optimal front with compute f = r B d: of the deterministic equivalent, or averaged
+---over draws of W, of their exact curves or of runs of SGD, with a bootstrap over draws and runs.
 ---opts.alpha number decay of the spectrum, >= 0
 ---opts.beta number decay of the target, may be negative
 ---opts.sizes table of sizes d, ascending
@@ -2094,10 +2094,13 @@ ml.plrf.envelope = function(...) end
 ---opts.approach integer =2 see ml.plrf.envelope
 ---opts.window number =0 see ml.plrf.envelope
 ---opts.draws integer =0 draws of W for each size
+---opts.nested boolean =false the W of all sizes are leading blocks of one matrix, rescaled to
+---variance 1/d: xi scatters less between draws, eta more
+---opts.runs integer =0 runs of SGD for each draw in place of its exact curve
 ---opts.seed integer =1 of every draw
 ---opts.resamples integer =200 of the bootstrap
 ---@return table as ml.plrf.envelope, with curves [k][i], predicted (ml.plrf.phase), and with draws
----the bootstrap's eta_stderr, xi_stderr
+---or runs the bootstrap's eta_stderr, xi_stderr
 ---source: Paquette et al. 2024
 ml.plrf.front = function(...) end
 

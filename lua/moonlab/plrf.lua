@@ -652,6 +652,25 @@ function Deterministic:cells(opts)
     counts = core.keep(f64(counts)), null = self.F0, loss0 = self.loss0 }, Cells)
 end
 
+--- deterministic:crude()
+--- A spectrum of the right order of magnitude without a fixed point: eigenvalues j^(-2 alpha) for j
+--- up to d, energies j^(-2 alpha - 2 beta), and c_beta/d j^(-2 alpha) more where alpha and beta are
+--- above 1/2 (c_beta = sum of j^(-2 beta)); F0 is the exact one.
+--- @return cells with lambda [d] ascending, rho [d], counts [d] of ones, null (F0), loss0; method
+--- expected
+--- @source Paquette et al. 2024, Section 2
+function Deterministic:crude()
+  room("crude", 64.0 * self.d, "%d eigenvalues", self.d)
+  local j = core.arange(self.d, 1, { step = -1 })
+  local lambda, rho = j ^ (-2 * self.alpha), j ^ (-2 * self.alpha - 2 * self.beta)
+  if self.alpha > 0.5 and self.beta > 0.5 then
+    rho = rho + lambda * (theory.power_sum(2 * self.beta, self.v) / self.d)
+  end
+  return setmetatable({ lambda = core.keep(lambda), rho = core.keep(rho),
+    counts = core.keep(core.ones { self.d }), null = self.F0,
+    loss0 = self.F0 + rho:sum():item() }, Cells)
+end
+
 --- cells:expected{ gamma =, batch =, steps =, method =, momentum =, diverging =, step = }
 --- The loss of the deterministic equivalent at rates that change; see problem:expected.
 --- @param opts.gamma number > 0; a function of the step; a tensor [steps]
