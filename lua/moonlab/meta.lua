@@ -2094,7 +2094,7 @@ ml.plrf.envelope = function(...) end
 ---opts.approach integer =2 see ml.plrf.envelope
 ---opts.window number =0 see ml.plrf.envelope
 ---opts.draws integer =0 draws of W for each size
----opts.nested boolean =false the W of all sizes are leading blocks of one matrix, rescaled to
+---opts.nested boolean =false the W of all sizes are leading blocks of one matrix, scaled to
 ---variance 1/d: xi scatters less between draws, eta more
 ---opts.runs integer =0 runs of SGD for each draw in place of its exact curve
 ---opts.seed integer =1 of every draw
@@ -2306,10 +2306,11 @@ ml.proxies.source = function(...) end
 ---opts.source table data with vocab, length, valid and batch(i), in place of p.text
 ---@return table { state, initial, final = validation losses (final nan when diverged), N and
 ---N_all = parameters without and with embedding and head, steps, series = { step, loss, max_logit,
----q_rms and k_rms (block 1, training batch), grad_rms, update_rms, below_eps, param_rms
+---q_rms, k_rms and qk_cosine (block 1, training batch), grad_rms, update_rms, below_eps, param_rms
 ---(blocks.1.mlp.w1, the gradient before clipping), logit_mean, mean_logz }, max_logit,
----max_abs_logit, entropy, block_rms, q_rms, k_rms (lists by block, validation batch at the end;
----see lm:loss), grad_rms (mean of the last twentieth), tensors = name -> { mean, param_rms,
+---max_abs_logit, entropy, block_rms, q_rms, k_rms, qk_cosine (lists by block, validation batch at
+---the end; see lm:loss), grad_rms (mean of the last twentieth), tensors = name -> { mean,
+---param_rms,
 ---grad_rms, update_rms, below_eps } after the last step }
 ---source: Wortsman et al. 2023, section 2
 ml.proxies.train = function(...) end
@@ -4890,8 +4891,8 @@ function transformer_methods:logprob(...) end
 ---the largest |z_ij|, both over batch, heads and unmasked pairs (j <= i, same segment), with the
 ---scale, before softmax; q_rms and k_rms, root mean squares of queries and keys as they meet in z
 ---(after qk_norm and rotation, without the scale), so that a query's norm is about sqrt(d_head)
----q_rms; attn_entropy (nats), mean over batch, heads and queries; block_rms, of the output of each
----block
+---q_rms; qk_cosine, the mean cosine of the same pairs; attn_entropy (nats), mean over batch, heads
+---and queries; block_rms, of the output of each block
 ---source: Wortsman et al. 2023, sections 2 and 3
 function transformer_methods:loss(...) end
 

@@ -172,7 +172,7 @@ end
 --- @param opts.approach integer =2 see ml.plrf.envelope
 --- @param opts.window number =0 see ml.plrf.envelope
 --- @param opts.draws integer =0 draws of W for each size
---- @param opts.nested boolean =false the W of all sizes are leading blocks of one matrix, rescaled to
+--- @param opts.nested boolean =false the W of all sizes are leading blocks of one matrix, scaled to
 --- variance 1/d: xi scatters less between draws, eta more
 --- @param opts.runs integer =0 runs of SGD for each draw in place of its exact curve
 --- @param opts.seed integer =1 of every draw
