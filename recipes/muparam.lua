@@ -8,8 +8,8 @@ local function fit(runs, arm, width)
   local lr, loss = runs:curve { parameterization = arm, size = ("2x%d"):format(width) }
   local best, value = ml.proxies.optimal_lr(lr, loss)
   local least, at = math.huge, nil
-  for i, value in ipairs(loss) do
-    if value < least then least, at = value, lr[i] end
+  for i, l in ipairs(loss) do
+    if l < least then least, at = l, lr[i] end
   end
   local bracketed = best ~= nil
   local s = ml.proxies.lr_sensitivity(lr, loss, { initial = runs:column({

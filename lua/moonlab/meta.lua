@@ -2310,8 +2310,7 @@ ml.proxies.source = function(...) end
 ---(blocks.1.mlp.w1, the gradient before clipping), logit_mean, mean_logz }, max_logit,
 ---max_abs_logit, entropy, block_rms, q_rms, k_rms, qk_cosine (lists by block, validation batch at
 ---the end; see lm:loss), grad_rms (mean of the last twentieth), tensors = name -> { mean,
----param_rms,
----grad_rms, update_rms, below_eps } after the last step }
+---param_rms, grad_rms, update_rms, below_eps } after the last step }
 ---source: Wortsman et al. 2023, section 2
 ml.proxies.train = function(...) end
 ml.recipe = {}
