@@ -4691,6 +4691,116 @@ ml.text.nearest = function(...) end
 ---@return tensor index [rows, n]
 ---source: -
 ml.text.windows = function(...) end
+ml.theory = {}
+ml.theory.krr = {}
+
+---ml.theory.krr.asymptotic{ spectrum =, target =, noise =, ridge =, samples = }
+---The limit of well separated levels: near m = d^r/r! one level is being learned, those above it
+---act as noise and ridge, and the whole curve is the sum over levels.
+---opts.spectrum table as for predict
+---opts.target table list of powers, one a level
+---opts.noise number =0 variance of the labels' noise, >= 0
+---opts.ridge number =0 in the unit of the kernel matrix, >= 0
+---opts.samples number or list of them, > 0
+---@return table { test, bias, variance }: numbers for a number of samples, lists for a list
+---source: Xiao et al. 2022 (arXiv 2205.14846), Equation 20
+ml.theory.krr.asymptotic = function(...) end
+
+---ml.theory.krr.extrema{ spectrum =, target =, noise =, ridge =, low =, high = }
+---Where the predicted test error has its peaks and troughs.
+---opts.spectrum table as for predict
+---opts.target table as for predict
+---opts.noise number =0 variance of the labels' noise, >= 0
+---opts.ridge number =0 in the unit of the kernel matrix, >= 0
+---opts.low number =2 least number of samples
+---opts.high number =1e4 largest number of samples
+---@return table peaks, list of { samples, test } of whole numbers, ascending
+---@return table troughs, the same
+---source: Xiao et al. 2022 (arXiv 2205.14846), Section 4
+ml.theory.krr.extrema = function(...) end
+
+---ml.theory.krr.gegenbauer{ kernel =, dim =, degrees =, nodes = }
+---The spectrum of a kernel h(<x, x'>) for points that are uniform on the unit sphere.
+---opts.kernel function h(t) of a tensor [n] of f64 in [-1, 1] -> tensor [n]
+---opts.dim integer dimensions, >= 3
+---opts.degrees integer =12 the highest degree, >= 0
+---opts.nodes integer =4000 of the quadrature in the angle
+---@return table list over degrees 0, 1, ... of { value (eigenvalue), multiplicity, energy (their
+---product), degree }; with total = h(1) and rest = what the energies leave of it
+---source: Mueller 1966; Xiao et al. 2022 (arXiv 2205.14846), Section 2
+ml.theory.krr.gegenbauer = function(...) end
+
+---ml.theory.krr.multiplicity(dim, k)
+---The number of independent spherical harmonics of degree k on the unit sphere of dim dimensions.
+---@param dim integer dimensions, >= 3
+---@param k integer degree, >= 0
+---@return number N(dim, k)
+---source: Mueller 1966, Spherical Harmonics
+ml.theory.krr.multiplicity = function(...) end
+
+---ml.theory.krr.polynomial(t, dim, k)
+---The Gegenbauer polynomial of degree k of a dimension, 1 at t = 1.
+---@param t tensor [...] f64, in [-1, 1]
+---@param dim integer dimensions of the sphere, >= 3
+---@param k integer degree, >= 0
+---@return tensor [...] like t
+---source: Mueller 1966, Spherical Harmonics
+ml.theory.krr.polynomial = function(...) end
+
+---ml.theory.krr.predict{ spectrum =, target =, noise =, ridge =, samples = }
+---The expected error of kernel ridge regression on a clean target, at any number of samples: a
+---self-consistent ridge kappa with sum of L_k + ridge/kappa = samples, where L_k = lambda_k /
+---(lambda_k + kappa). What a truncated spectrum leaves of the kernel's trace belongs to the ridge.
+---opts.spectrum table list of { value, multiplicity } for each level: eigenvalues of the
+---kernel's integral operator
+---opts.target table list of powers, one a level, summed over its modes; missing ones are 0
+---opts.noise number =0 variance of the labels' noise, >= 0
+---opts.ridge number =0 in the unit of the kernel matrix, >= 0
+---opts.samples number or list of them, > 0
+---@return table { test (mean squared error against the clean target), bias (of the mean
+---predictor), variance (their difference), kappa, learnability (list over levels) }: numbers for a
+---number of samples, lists for a list
+---source: Bordelon, Canatar & Pehlevan 2020; Canatar et al. 2021; Simon et al. 2023
+ml.theory.krr.predict = function(...) end
+
+---ml.theory.krr.profile(kernel, { of })
+---A kernel of ml.kernel as a function of the cosine of two points on the sphere of radius sqrt(d).
+---@param kernel kernel of ml.kernel.serial, for vectors
+---opts.of string ="ntk" or "nngp"
+---@return function h(t) of a tensor [n] of f64 -> tensor [n]
+---source: Xiao et al. 2022 (arXiv 2205.14846), Section 2
+ml.theory.krr.profile = function(...) end
+
+---ml.theory.krr.scaling(alpha, gamma)
+---Bias factor B and noise gain V of the level that is being learned: over the law of Marchenko
+---and Pastur with ratio alpha, B is the mean of 1/(1 + gamma t)^2 and V that of gamma t/(1 + gamma
+---t)^2 times alpha gamma.
+---@param alpha number modes over samples, > 0
+---@param gamma number signal over the effective ridge, over alpha, >= 0
+---@return number B
+---@return number V
+---source: Xiao et al. 2022 (arXiv 2205.14846), Theorem 1
+ml.theory.krr.scaling = function(...) end
+
+---ml.theory.krr.simulate{ kernel =, dim =, target =, noise =, ridge =, samples =, draws =, test =,
+---  patches =, seed = }
+---Kernel ridge regression on random points of the sphere and an isotropic random target: the
+---training sets of all sizes are the first points of one, and every draw has its own.
+---opts.kernel function h(t) of a tensor of f64 in [-1, 1] -> tensor like it
+---opts.dim integer dimensions of the sphere, >= 3
+---opts.target table list of powers of degrees 1, 2, ...
+---opts.noise number =0 variance of the labels' noise, >= 0
+---opts.ridge number =0 in the unit of the kernel matrix, >= 0
+---opts.samples table list of numbers of samples, ascending
+---opts.draws integer =10 training sets
+---opts.test integer =2000 points to test on
+---opts.patches integer =1 p points on spheres of their own make one input; the kernel is
+---the mean of h over them, the target the sum over them over sqrt(p)
+---opts.seed integer =1 of every draw
+---@return table { test, stderr (over draws), bias, variance (measured over draws), learned (for
+---each degree the part of the target that the prediction holds), all lists over samples; jitter }
+---source: Xiao et al. 2022 (arXiv 2205.14846), Section 5
+ml.theory.krr.simulate = function(...) end
 
 ---threads(n)
 ---Sets the number of threads of the pool; results never depend on it.
