@@ -456,11 +456,12 @@ function Kernel:estimate(X, X2, opts)
   return { bytes = math.ceil(r.bytes), seconds = r.seconds }
 end
 
---- kernel:finite{ inputs, width, outputs, seed, dtype }
+--- kernel:finite{ inputs, width, dense_width, outputs, seed, dtype }
 --- A network of finite width with the same layers and parameterization, its weights and biases
 --- standard normal.
 --- @param opts.inputs integer features of a vector, or {H, W, C} of an image
 --- @param opts.width integer =512 of every dense layer but the last, and channels of every conv
+--- @param opts.dense_width integer =width of dense layers but the last, where it differs
 --- @param opts.outputs integer =1 of the last dense layer
 --- @param opts.seed integer =1 of every draw
 --- @param opts.dtype string ="f64"

@@ -4692,6 +4692,16 @@ ml.text.nearest = function(...) end
 ---source: -
 ml.text.windows = function(...) end
 ml.theory = {}
+
+---ml.theory.eigenspace{ graph = { leaf =, branching = }, gamma = }
+---opts.graph table { leaf = dimensions of each input sphere, >= 2; branching = fan-ins from
+---the input to the root }, e.g. { leaf = 3, branching = { 27, 1 } } of a multilayer network with
+---two hidden layers, { 1, 3, 3, 3, 1 } of a hierarchical one
+---opts.gamma number =0.5 of the activation's dual exp(gamma (t - 1)), in (0, 2]: sqrt(2)
+---sin(sqrt(2) x + pi/4) behind weights of standard deviation sqrt(gamma / 2)
+---@return eigenspace with leaves, dim; methods index, eigenvalue, types, predict
+---source: Xiao 2022 (arXiv 2112.05611)
+ml.theory.eigenspace = function(...) end
 ml.theory.krr = {}
 
 ---ml.theory.krr.asymptotic{ spectrum =, target =, noise =, ridge =, samples = }

@@ -1,5 +1,2 @@
 --- Solvable theory of kernel regression: what a spectrum says about learning.
-local theory = { krr = require "moonlab.theory.krr" }
-
-theory.methods = {}
-return theory
+return { krr = require "moonlab.theory.krr", eigenspace = require "moonlab.theory.eigenspace" }
