@@ -31,16 +31,16 @@ return recipe.define {
     text = grid.text,
     seed = { 1, "every stream derives from it" },
   },
-  smoke = { widths = { 16, 32 }, lr = { 3.16e-3, 1e-2, 3.16e-2 }, steps = 20,
-    arms = { "none", "muparam_simple" } },
+  smoke = { widths = { 16, 32 }, lr = { 3.16e-3, 1e-2, 3.16e-2 }, steps = 20 },
   full = { seeds = { 1, 2, 3 } },
   run = function(p, ctx)
     local sizes = {}
     for i, width in ipairs(p.widths) do sizes[i] = ("2x%d"):format(width) end
-    local runs = grid.run(ctx, { size = sizes, lr = p.lr, steps = { p.steps }, text = { p.text },
-      parameterization = p.arms, base_width = { p.widths[1] }, qk_norm = { p.qk_norm } })
     local result, series, panels = { grid_step = p.lr[2] / p.lr[1] }, {}, {}
     for _, arm in ipairs(p.arms) do
+      local runs = grid.run(ctx, { size = sizes, lr = p.lr, steps = { p.steps }, text = { p.text },
+        parameterization = { arm }, base_width = { p.widths[1] }, qk_norm = { p.qk_norm },
+        scale = { arm == "muparam_full" and "1/d_head" or "1/sqrt(d_head)" } })
       local found = { best = {}, value = {}, sensitivity = {} }
       local curves = {}
       for i, width in ipairs(p.widths) do

@@ -480,4 +480,6 @@ function Kernel:finite(opts) return finite.network(self, flatten_into({}, self),
 function kernel.empirical(net, X, X2) return finite.empirical(net, X, X2) end
 
 kernel.methods = { kernel = Kernel, activation = Act }
+require "moonlab.methods"("ml.kernel", Kernel)
+require "moonlab.methods"("ml.kernel.activation", Act)
 return kernel

@@ -17,6 +17,43 @@ ml.abs = function(...) end
 ---source: -
 ml.acos = function(...) end
 
+---@class ml.activation
+local activation_methods = {}
+
+---activation:coefficients(s)
+---Coefficients of f(s z) in the orthonormal Hermite polynomials of a standard normal z: alpha_k =
+---E f(s z) h_k(z), up to the activation's degree.
+---@param s number or tensor [n] f64, standard deviations, >= 0
+---@return tensor [degree+1], or [n,degree+1]
+---source: Daniely et al. 2016; Han et al. 2022 (arXiv 2209.04121)
+function activation_methods:coefficients(...) end
+
+---activation:dual{ c =, a =, b = }
+---kappa = E s(u) s(v) and kappa_dot = E s'(u) s'(v) for Gaussian u, v of variances a, b and
+---covariance c.
+---opts.c number or tensor of f64, |c| <= sqrt(a b); shapes broadcast
+---opts.a number or tensor of f64, >= 0
+---opts.b number or tensor of f64, >= 0
+---@return number or tensor kappa [...], like what was given
+---@return number or tensor kappa_dot [...]
+---source: Cho & Saul 2009; Williams 1997; Han et al. 2022 (arXiv 2209.04121), Table 1
+function activation_methods:dual(...) end
+
+---activation:polynomial(s)
+---The series at one standard deviation as a polynomial in x: exact duals for every norm, of a
+---function that is the activation's only near this one.
+---@param s number =1 standard deviation, > 0
+---@return activation polynomial of degree 20 at most
+---source: Han et al. 2022 (arXiv 2209.04121), Section 3
+function activation_methods:polynomial(...) end
+
+---activation:value(x)
+---The activation itself.
+---@param x tensor [...] f64 or f32; on a tape it is differentiable
+---@return tensor [...] like x; raises when the activation is known by its dual only
+---source: -
+function activation_methods:value(...) end
+
 ---add(x, y)
 ---x + y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
@@ -385,6 +422,49 @@ ml.diagonal = function(...) end
 ---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.div = function(...) end
+
+---@class ml.eigenspace
+local eigenspace_methods = {}
+
+---eigenspace:eigenvalue(mode)
+---The eigenvalue of the NNGP kernel that belongs to a mode, by an exact recursion over the tree.
+---@param mode table leaf (from 1) -> degree
+---@return number
+---@return number of modes that are like it: harmonics of these degrees at these leaves
+---source: Xiao 2022 (arXiv 2112.05611), Section 4
+function eigenspace_methods:eigenvalue(...) end
+
+---eigenspace:index(mode)
+---The learning index of a mode, whose eigenvalue falls as dim^-index: frequency counts degrees,
+---weighted by the size of the first layer's patches; space is the length of the smallest subtree
+---that joins the touched patches with the root.
+---@param mode table leaf (from 1) -> degree
+---@return number index = space + frequency, in powers of dim
+---@return number space
+---@return number frequency
+---source: Xiao 2022 (arXiv 2112.05611), Definition 1
+function eigenspace_methods:index(...) end
+
+---eigenspace:predict{ modes =, samples =, ridge =, degree = }
+---The learning curve of targets that lie in one eigenspace each and are learned one at a time:
+---the mean squared error of a target of power 1.
+---opts.modes table list of modes (leaf -> degree)
+---opts.samples table list of numbers of samples, > 0
+---opts.ridge number =0 in the unit of the kernel, which is 1 at equal points
+---opts.degree integer =5 largest total degree of types that are told apart; the rest of the
+---trace belongs to the ridge
+---@return table errors [mode][sample]
+---@return table learnability [mode][sample]
+---source: Xiao 2022 (arXiv 2112.05611), Theorem 2; Canatar, Bordelon & Pehlevan 2021
+function eigenspace_methods:predict(...) end
+
+---eigenspace:types{ degree }
+---Every type of mode up to a total degree, with what a learning curve wants of it.
+---opts.degree integer =5 largest total degree, 0 to 10
+---@return table list of { value, multiplicity, degree, index, space, frequency }, the constant
+---first, then by falling value; with rest = what is missing of the trace
+---source: Xiao 2022 (arXiv 2112.05611), Section 4
+function eigenspace_methods:types(...) end
 
 ---eq(x, y)
 ---Where x equals y: 1, else 0; with broadcasting. NaN compares as in C.
@@ -955,6 +1035,62 @@ ml.kernel.residual = function(...) end
 ---@return kernel with the methods nngp, ntk, both, finite
 ---source: Novak et al. 2020 (arXiv 1912.02803)
 ml.kernel.serial = function(...) end
+
+---@class ml.kernel
+local kernel_methods = {}
+
+---kernel:both(X, X2, { diagonal })
+---NNGP and NTK at the cost of the second.
+---@param X tensor [n,d] or [n,H,W,C], f64 or f32
+---@param X2 tensor [m,...] like X; absent: of X with itself, at half the cost
+---opts.diagonal boolean =false of each point with itself only
+---@return tensor nngp [n,m], or [n] with diagonal
+---@return tensor ntk [n,m], or [n] with diagonal; raises as nngp
+---source: Jacot et al. 2018; Arora et al. 2019
+function kernel_methods:both(...) end
+
+---kernel:estimate(X, X2, { diagonal })
+---What `both` would need, from the shapes alone; the layers are checked against X.
+---@param X tensor [n,d] or [n,H,W,C], f64 or f32
+---@param X2 tensor [m,...] like X; absent: of X with itself
+---opts.diagonal boolean =false of each point with itself only
+---@return table bytes (results, tables and scratch) and seconds (rough, of a machine like that of
+---the benchmarks in the README)
+---source: -
+function kernel_methods:estimate(...) end
+
+---kernel:finite{ inputs, width, dense_width, outputs, seed, dtype }
+---A network of finite width with the same layers and parameterization, its weights and biases
+---standard normal.
+---opts.inputs integer features of a vector, or {H, W, C} of an image
+---opts.width integer =512 of every dense layer but the last, and channels of every conv
+---opts.dense_width integer =width of dense layers but the last, where it differs
+---opts.outputs integer =1 of the last dense layer
+---opts.seed integer =1 of every draw
+---opts.dtype string ="f64"
+---@return module of ml.nn
+---source: Jacot et al. 2018, Section 2
+function kernel_methods:finite(...) end
+
+---kernel:nngp(X, X2, { diagonal })
+---The covariance of the network's outputs over its random weights.
+---@param X tensor [n,d] or [n,H,W,C], f64 or f32
+---@param X2 tensor [m,...] like X; absent: of X with itself, at half the cost
+---opts.diagonal boolean =false of each point with itself only
+---@return tensor [n,m], or [n] with diagonal, of X's dtype; raises when it cannot fit into memory,
+---when a layer does not fit to its input, and when variances leave the range of numbers
+---source: Lee et al. 2018; Novak et al. 2019
+function kernel_methods:nngp(...) end
+
+---kernel:ntk(X, X2, { diagonal })
+---The neural tangent kernel: the inner product of the gradients of one output over all weights
+---and biases. For a network of several outputs it is this matrix times the identity.
+---@param X tensor [n,d] or [n,H,W,C], f64 or f32
+---@param X2 tensor [m,...] like X; absent: of X with itself, at half the cost
+---opts.diagonal boolean =false of each point with itself only
+---@return tensor [n,m], or [n] with diagonal, of X's dtype; raises as nngp
+---source: Jacot et al. 2018; Arora et al. 2019
+function kernel_methods:ntk(...) end
 
 ---le(x, y)
 ---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
@@ -4694,6 +4830,7 @@ ml.text.windows = function(...) end
 ml.theory = {}
 
 ---ml.theory.eigenspace{ graph = { leaf =, branching = }, gamma = }
+---The eigenspaces of a hierarchical network's NNGP kernel on a product of spheres.
 ---opts.graph table { leaf = dimensions of each input sphere, >= 2; branching = fan-ins from
 ---the input to the root }, e.g. { leaf = 3, branching = { 27, 1 } } of a multilayer network with
 ---two hidden layers, { 1, 3, 3, 3, 1 } of a hierarchical one

@@ -66,6 +66,7 @@ local function empty_tables(self)
 end
 
 --- ml.theory.eigenspace{ graph = { leaf =, branching = }, gamma = }
+--- The eigenspaces of a hierarchical network's NNGP kernel on a product of spheres.
 --- @param opts.graph table { leaf = dimensions of each input sphere, >= 2; branching = fan-ins from
 --- the input to the root }, e.g. { leaf = 3, branching = { 27, 1 } } of a multilayer network with
 --- two hidden layers, { 1, 3, 3, 3, 1 } of a hierarchical one
@@ -306,7 +307,7 @@ function Tree:predict(opts)
   return errors, learned
 end
 
-options.methods(Tree)
+options.methods(Tree, "eigenspace:")
 require "moonlab.methods"("ml.theory.eigenspace", Tree)
 
 return eigenspace
