@@ -82,7 +82,7 @@ static int l_osnap_sparse(lua_State *L) {
 }
 
 static int l_windows(lua_State *L) {
-  static const char *const names[] = {"dim", "window",   "stride", "before",
+  static const char *const names[] = {"dim", "window",   "stride", "top", "left",
                                       "out", "circular", "scale",  NULL};
   lua_settop(L, 3);
   ml_tensor *out = mll_push_empty(L);
@@ -92,7 +92,8 @@ static int l_windows(lua_State *L) {
   mll_check_opts(L, 3, names);
   mll_opt_pair(L, 3, "window", w.window, 1);
   mll_opt_pair(L, 3, "stride", w.stride, 1);
-  mll_opt_pair(L, 3, "before", w.before, 0);
+  w.before[0] = mll_opt_integer(L, 3, "top", 0);
+  w.before[1] = mll_opt_integer(L, 3, "left", 0);
   mll_opt_pair(L, 3, "out", w.out, 1);
   w.circular = mll_opt_boolean(L, 3, "circular", false);
   w.scale = mll_opt_number(L, 3, "scale", 1);
@@ -221,7 +222,7 @@ static const mll_fn functions[] = {
      "sketch.windows(X, random, opts)\nEvery window of images scattered to places.\n@param X "
      "tensor "
      "[N,H,W,C]\n@param random table hashes [k,window C], signs [k,window C]\n@param opts table "
-     "dim, window, stride, before, out, circular, scale\n@return tensor [N,out,out,dim]"},
+     "dim, window, stride, top, left, out, circular, scale\n@return tensor [N,out,out,dim]"},
     {"powers", l_powers,
      "sketch.powers(X, tree, degrees)\nSketches of tensor powers, side by side.\n@param X tensor "
      "[n,d]\n@param tree table signs [leaves,d], indices [leaves,m] of the leaves, signs "

@@ -71,7 +71,9 @@ local function run_direct(run, X)
   end
   local m = run.dim - (c[1] > 0 and 1 or 0)
   local columns = 0
-  for _, k in ipairs(degrees) do columns = columns + (k == 1 and d <= run.tree and d or run.tree) end
+  for _, k in ipairs(degrees) do
+    columns = columns + (k == 1 and d <= run.tree and d or run.tree)
+  end
   local key = ("direct %d %s"):format(d, dtype)
   if not run.made[key] then
     run.made[key] = core.scope(function()
@@ -150,12 +152,12 @@ end
 function Map:__call(X)
   local where = "features"
   X = check_points(where, 1, X)
-  local n, rows = X:size(1), rows_of_block(self, X)
-  if n <= rows then
-    refuse(self, where, X, n, self.dim)
-    return core.scope(run_block, self, X)
+  if self.method == "direct" and #X:shape() ~= 2 then
+    options.bad(where, 1, "%s, wanted points [n,d] for method \"direct\"", options.describe(X))
   end
+  local n, rows = X:size(1), rows_of_block(self, X)
   refuse(self, where, X, n, self.dim)
+  if n <= rows then return core.scope(run_block, self, X) end
   local out
   local bar <close> = progress.bar(n, "features", { quiet = n * self.dim < 2 ^ 24 })
   for from = 1, n, rows do
@@ -239,27 +241,14 @@ function Map:estimate(X, opts)
   end)
 end
 
--- Columns of phi or psi that a network of this inner width ends with, tried on two points.
-local function columns_with(self, X, inner)
-  local trial = setmetatable({}, { __index = self })
-  trial.inner, trial.tree, trial.made, trial.dim = inner, math.max(1, inner // 4), {}, math.huge
-  return core.scope(function()
-    local phi, psi = layers.run(trial, X)
-    local Z = phi
-    if self.of == "ntk" then Z = psi end
-    return Z and Z:size(2) or 1
-  end)
-end
-features.columns_with = columns_with
-
 --- ml.sketch.features(kernel, { of, dim, method, degree, fit, inner, tree, directions, seed })
---- A map phi whose inner products phi(x) . phi(x') approximate the NNGP or NTK kernel of an infinitely
---- wide network: for train and test data alike by the seed, at a cost that grows with the points,
---- not with their pairs. "polysketch" goes through the layers with sketched polynomials: of
---- homogeneous duals (relu and its like, exp_normalized) fitted ones with coefficients >= 0, of
---- other activations the Hermite coefficients that belong to each point's norm. "random" draws a
---- network of width inner at every layer; the only one that needs no polynomial. "direct" is one
---- polynomial for a whole relu network of dense layers.
+--- A map phi whose inner products phi(x) . phi(x') approximate the NNGP or NTK kernel of an
+--- infinitely wide network: for train and test data alike by the seed, at a cost that grows with
+--- the points, not with their pairs. "polysketch" goes through the layers with sketched
+--- polynomials: of homogeneous duals (relu and its like, exp_normalized) fitted ones with
+--- coefficients >= 0, of other activations the Hermite coefficients that belong to each point's
+--- norm. "random" draws a network of width inner at every layer; the only one that needs no
+--- polynomial. "direct" is one polynomial for a whole relu network of dense layers.
 --- @param kernel kernel of ml.kernel.serial
 --- @param opts.of string ="ntk" or "nngp"
 --- @param opts.dim integer =4096 columns at most

@@ -72,7 +72,9 @@ local function rows_of(s) -- [rows, columns] of what may be images
   return s.images and s.images[1] * s.images[2] * s.images[3] or s.n
 end
 
-local function as_images(s, x) return x:reshape { s.images[1], s.images[2], s.images[3], x:size(2) } end
+local function as_images(s, x)
+  return x:reshape { s.images[1], s.images[2], s.images[3], x:size(2) }
+end
 
 -- With a column of b_std, whose inner products are its square.
 local function biased(x, b2)
@@ -117,7 +119,7 @@ local function windows(op, s, x, random, dim, scale)
     end
   end
   local y = core.sketch.windows(as_images(s, x):contiguous(), random, { dim = dim,
-    window = op.window, stride = op.stride, before = before, out = out,
+    window = op.window, stride = op.stride, top = before[1], left = before[2], out = out,
     circular = op.padding == "circular", scale = scale })
   local n = s.images[1]
   return y:reshape { n * out[1] * out[2], dim }, { n, out[1], out[2] }
@@ -282,7 +284,7 @@ local function polysketch(run, op, s)
     end
     value, slope = scaled(poly.value, poly.power), scaled(poly.slope, poly.power - 1)
   else
-    value, slope = fit.hermite(op.act, deviations(), run.degree)
+    value, slope = (s.v and fit.hermite or fit.hermite_near)(op.act, deviations(), run.degree)
   end
   local tree = drawn(run, op, "tree", ("%d %s"):format(d, dtype), function(g)
     return primitives.draw_tree(g, primitives.leaves_of(top), d, run.tree, dtype)

@@ -96,11 +96,13 @@ function primitives.draw_signs(g, shape, dtype)
   return g:fold("signs"):integers(1, 2, shape):to(dtype) * 2 - 3
 end
 
---- Which m of the places to keep: without repetition where there are as many.
+--- Which m of the places to keep: all in random order before one is taken again, so that a multiple
+--- of their number is an isometry.
 function primitives.draw_rows(g, m, side)
   g = g:fold "indices"
-  if m <= side then return g:permutation(side)[{ { 1, m } }]:clone() end
-  return g:integers(1, side, { m })
+  local parts = {}
+  for i = 1, (m + side - 1) // side do parts[i] = g:permutation(side) end
+  return core.concat(parts, 1)[{ { 1, m } }]:clone()
 end
 
 --- Signs and places of one subsampled Hadamard transform.
@@ -235,7 +237,8 @@ local function read_hashes(where, o, rank)
       hashes == nil and "hashes" or "signs")
   end
   if hashes == nil then return end
-  hashes, signs = read_places(where, hashes, "hashes", rank), read_signs(where, signs, "signs", rank)
+  hashes = read_places(where, hashes, "hashes", rank)
+  signs = read_signs(where, signs, "signs", rank)
   if table.concat(hashes:shape(), "x") ~= table.concat(signs:shape(), "x") then
     options.bad(where, 0, "hashes are %s and signs %s, wanted one shape", options.describe(hashes),
       options.describe(signs))
