@@ -176,8 +176,8 @@ local points = clusters(200, 64)
 
 local function error_of(Z, K) return ((gram(Z) - K):norm() / K:norm()):item() end
 
--- property: the mean of two seeds at most 1.5 times the error of prototypes of these sizes (relative
--- Frobenius; 200 points, dim is inner for the NNGP and twice that for the NTK)
+-- property: the mean of two seeds at most 1.5 times the error of prototypes of these sizes
+-- (relative Frobenius; 200 points, dim is inner for the NNGP and twice that for the NTK)
 function T.test_errors_of_relu_networks_and_their_fall_with_the_width()
   local limit = { -- depth, of, method: at inner 256 and 1024
     { 1, "nngp", "polysketch", 0.12, 0.10 }, { 1, "ntk", "polysketch", 0.23, 0.13 },
@@ -246,8 +246,9 @@ end
 
 -- property: errors of single seeds, of the size that 1/sqrt(inner) lets expect
 function T.test_other_activations_and_images()
-  for _, name in ipairs { "gelu", "erf", "exp_normalized", "step", "tanh" } do
-    local net = k.serial { k.dense { w_std = 1.2, b_std = 0.3 }, k.act(name),
+  for _, name in ipairs { "gelu", "erf", "exp_normalized", "step", "tanh", "square" } do
+    local act = name == "square" and k.act("rectified_monomial", { degree = 2 }) or k.act(name)
+    local net = k.serial { k.dense { w_std = 1.2, b_std = 0.3 }, act,
       k.dense { w_std = 1.2, b_std = 0.1 } }
     local K, Theta = net:both(points)
     for of, want in pairs { nngp = K, ntk = Theta } do
