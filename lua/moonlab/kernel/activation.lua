@@ -340,4 +340,41 @@ function Act:coefficients(s)
   return one and alpha:reshape { self.degree + 1 } or alpha
 end
 
+--- act:value(x)
+--- The activation itself.
+--- @param x tensor [...] f64 or f32; on a tape it is differentiable
+--- @return tensor [...] like x; raises when the activation is known by its dual only
+--- @source -
+function Act:value(x)
+  if not core.is_tensor(x) then
+    options.bad("value", 1, "tensor expected, got %s", options.describe(x))
+  end
+  return activation.value(self, x)
+end
+
+--- act:polynomial(s)
+--- The series at one standard deviation as a polynomial in x: exact duals for every norm, of a
+--- function that is the activation's only near this one.
+--- @param s number =1 standard deviation, > 0
+--- @return activation polynomial of degree 20 at most
+--- @source Han et al. 2022 (arXiv 2209.04121), Section 3
+function Act:polynomial(s)
+  s = s == nil and 1 or options.argument("polynomial", 1, s, "number")
+  if not (s > 0 and s < math.huge) then
+    options.bad("polynomial", 1, "%.14g, wanted a finite number > 0", s)
+  end
+  if self.degree > 20 then
+    options.bad("polynomial", 0, "the series goes to degree %d, wanted 20 at most: make it by "
+      .. "ml.kernel.hermite", self.degree)
+  end
+  local alpha, powers = self:coefficients(s):totable(), {}
+  for j = 0, self.degree do
+    powers[j + 1] = 0
+    for i, c in ipairs(closed.hermite(j)) do
+      powers[i] = powers[i] + alpha[j + 1] * c / s ^ (i - 1)
+    end
+  end
+  return activation.new("polynomial", "polynomial", { coefficients = powers })
+end
+
 return activation
