@@ -159,16 +159,20 @@ function Map:__call(X)
   refuse(self, where, X, n, self.dim)
   if n <= rows then return core.scope(run_block, self, X) end
   local out
-  local bar <close> = progress.bar(n, "features", { quiet = n * self.dim < 2 ^ 24 })
-  for from = 1, n, rows do
+  local function block(from)
     local to = math.min(n, from + rows - 1)
     core.scope(function()
       local Z = run_block(self, X[{ { from, to } }]:contiguous())
       out = out or core.keep(core.zeros { n, Z:size(2), dtype = Z:dtype() })
       out[{ { from, to } }] = Z
     end)
-    bar:update(to)
+    return to
   end
+  local start = core.now()
+  block(1)
+  local seconds = (core.now() - start) * n / rows
+  local bar <close> = progress.bar(n, "features", { quiet = seconds < 3, skipped = rows })
+  for from = rows + 1, n, rows do bar:update(block(from)) end
   return out
 end
 
