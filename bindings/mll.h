@@ -71,6 +71,7 @@ void mll_open_text(lua_State *L);
 void mll_open_plot(lua_State *L);
 void mll_open_system(lua_State *L);
 void mll_open_solve(lua_State *L);
+void mll_open_sketch(lua_State *L);
 void mll_open_plrf(lua_State *L);
 void mll_open_kernel(lua_State *L);
 

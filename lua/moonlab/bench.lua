@@ -510,10 +510,14 @@ function jobs.kernel_cntk()
   return list
 end
 
+function jobs.sketch()
+  return require "moonlab.bench.sketch" { seconds = seconds, python = python }
+end
+
 -- ---- the command --------------------------------------------------------------------------------
 
 local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies", "plrf",
-  "krr", "kernel_mlp", "kernel_cntk" }
+  "krr", "kernel_mlp", "kernel_cntk", "sketch" }
 
 local function format_figure(x, unit)
   if not x then return "-" end
@@ -561,7 +565,7 @@ function bench.command(...)
     elseif jobs[w] then names[#names + 1] = w
     else
       local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
-        "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "all",
+        "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch", "all",
         "--peers", "--json", "--preset", "--batch", "--threads", "--rounds" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,
         near and ("; did you mean '" .. near .. "'?") or "", table.concat(order, ", ")))

@@ -33,13 +33,14 @@ local modules = {
   gp = "moonlab.gp",
   kernel = "moonlab.kernel",
   theory = "moonlab.theory",
+  sketch = "moonlab.sketch",
 }
 ml.modules = modules
 
 -- ml.nn holds the functions of core.nn as well as the modules.
 ml.nn = nil
--- So do ml.solve and, over core.plrf, ml.plrf. ml.plot and ml.kernel hide those of core.
-ml.solve, ml.plrf, ml.plot, ml.kernel = nil, nil, nil, nil
+-- So do ml.solve and, over core.plrf, ml.plrf. ml.plot, ml.kernel and ml.sketch hide those of core.
+ml.solve, ml.plrf, ml.plot, ml.kernel, ml.sketch = nil, nil, nil, nil, nil
 
 return setmetatable(ml, {
   __index = function(self, name)

@@ -2992,6 +2992,128 @@ ml.sin = function(...) end
 ---@return tensor like x, differentiable
 ---source: -
 ml.sinh = function(...) end
+ml.sketch = {}
+
+---ml.sketch.count_sketch{ dim, seed } or { dim, hashes, signs }
+---CountSketch: every coordinate goes with its sign to one place of dim.
+---opts.dim integer places
+---opts.seed integer =1
+---opts.hashes tensor [d] or list, the place of each coordinate, 1 to dim
+---opts.signs tensor [d] or list of +1 and -1
+---@return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
+---source: Charikar, Chen & Farach-Colton 2002
+ml.sketch.count_sketch = function(...) end
+
+---ml.sketch.features(kernel, { of, dim, method, degree, fit, inner, tree, directions, seed })
+---A map phi whose inner products phi(x) . phi(x') approximate the NNGP or NTK kernel of an
+---infinitely wide network: for train and test data alike by the seed, at a cost that grows with
+---the points, not with their pairs. "polysketch" goes through the layers with sketched
+---polynomials: of homogeneous duals (relu and its like, exp_normalized) fitted ones with
+---coefficients >= 0, of other activations the Hermite coefficients that belong to each point's
+---norm. "random" draws a network of width inner at every layer; the only one that needs no
+---polynomial. "direct" is one polynomial for a whole relu network of dense layers.
+---@param kernel kernel of ml.kernel.serial
+---opts.of string ="ntk" or "nngp"
+---opts.dim integer =4096 columns at most
+---opts.method string ="polysketch", "random" or "direct"
+---opts.degree integer =8 of polynomials, 1 to 64
+---opts.fit string ="nnls" or "taylor", of homogeneous duals
+---opts.inner integer =dim, or dim/2 of the NTK, of features between layers
+---opts.tree integer =inner/4 of the sketches of a single power
+---opts.directions string ="gaussian", or "sphere": random weights of one length, which for
+---relu are those of its leverage scores
+---opts.seed integer =1
+---@return map to be called with tensor [n,d] or [n,H,W,C]; gives [n,columns] of its dtype. Methods
+---blocks and estimate; raises at a layer that does not fit and when memory does not suffice
+---source: Zandieh et al. 2021 (arXiv 2106.07880); Han et al. 2022 (arXiv 2209.04121)
+ml.sketch.features = function(...) end
+
+---ml.sketch.hadamard(X)
+---The fast Walsh-Hadamard transform of every row: X H with Sylvester's matrix H of entries +1 and
+----1, not normed; rows are padded with zeros to the next power of two.
+---@param X tensor [n,d] f32 or f64
+---@return tensor [n,2^p]
+---source: Fino & Algazi 1976
+ml.sketch.hadamard = function(...) end
+
+---ml.sketch.osnap{ dim, nonzeros, seed } or { dim, hashes, signs }
+---OSNAP: every coordinate goes with signs to several places, one in each block of places, and all
+---is divided by the square root of their number.
+---opts.dim integer places
+---opts.nonzeros integer =4 places of a coordinate
+---opts.seed integer =1
+---opts.hashes tensor [k,d] or lists, the places of each coordinate, 1 to dim
+---opts.signs tensor [k,d] or lists of +1 and -1
+---@return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
+---source: Nelson & Nguyen 2013
+ml.sketch.osnap = function(...) end
+
+---ml.sketch.poly_sketch{ degree, dim, base, seed } or { degree, signs, indices }
+---PolySketch: a binary tree of TensorSRHT nodes that sketches the tensor power x^degree, so that
+---inner products are those of the polynomial kernel (x . y)^degree. A degree that is no power of
+---two takes the next larger tree with constant leaves.
+---opts.degree integer
+---opts.dim integer of every node and of the result
+---opts.base sketch that comes first, an osnap say, for long or sparse rows
+---opts.seed integer =1
+---opts.signs list of levels from the leaves up, each a list of legs (two a node) with their
+---signs
+---opts.indices list of levels, each a list of legs with their dim places
+---@return sketch to be called with points tensor [n,d] or a list of degree factors; gives [n,dim];
+---its method powers gives all lower powers too
+---source: Ahle et al. 2020, Section 4
+ml.sketch.poly_sketch = function(...) end
+
+---ml.sketch.quality(Z, K, { ridge, ridges, relative })
+---How close Z Z^T is to a kernel matrix: the relative Frobenius error, the same after both are
+---centred on both sides (a large constant part of K flatters the first), and, what a guarantee for
+---ridge regression speaks of, the least and largest eigenvalue of (K + ridge)^-1/2 (Z Z^T + ridge)
+---(K + ridge)^-1/2: epsilon is how far they are from 1.
+---@param Z tensor [n,m] f32 or f64, features
+---@param K tensor [n,n] f32 or f64, the kernel they stand for
+---opts.ridge number =1e-3 times trace(K)/n with relative, > 0
+---opts.ridges list instead of ridge: lists of low, high, epsilon, dimension
+---opts.relative boolean =true ridges are multiplied by trace(K)/n
+---@return table frobenius, centred, low, high, epsilon, dimension (the statistical dimension,
+---trace K (K + ridge)^-1), ridge (absolute)
+---source: Han et al. 2022 (arXiv 2209.04121), Theorem 3 and its proof
+ml.sketch.quality = function(...) end
+
+---ml.sketch.sparse(X) or ml.sketch.sparse{ offsets =, columns =, values =, dim = }
+---Rows of which only the values that are not zero are kept (compressed sparse rows): count_sketch
+---and osnap take them at a cost that follows the number of values.
+---@param X tensor [n,d] f32 or f64, or a table of the fields below
+---opts.offsets tensor [n+1] index, where the values of each row start, the last one more
+---than their number
+---opts.columns tensor [nnz] index
+---opts.values tensor [nnz] f32 or f64
+---opts.dim integer coordinates of a row
+---@return sparse rows, to be given to a sketch
+---source: -
+ml.sketch.sparse = function(...) end
+
+---ml.sketch.srht{ dim, seed } or { signs, indices }
+---The subsampled randomized Hadamard transform: signs, the Hadamard transform H of the row padded
+---with zeros, dim of its places, all over the square root of dim.
+---opts.dim integer
+---opts.seed integer =1
+---opts.signs tensor [d] or list of +1 and -1
+---opts.indices tensor [dim] or list of places, 1 to the power of two that holds d
+---@return sketch to be called with points tensor [n,d]; gives [n,dim]
+---source: Ailon & Chazelle 2009; Tropp 2011
+ml.sketch.srht = function(...) end
+
+---ml.sketch.tensor_srht{ dim, seed } or { signs = {s, s2}, indices = {i, i2} }
+---TensorSRHT of degree 2: a sketch of the tensor product of a row of X and one of Z, the product
+---place by place of two Hadamard transforms with signs of their own, over the square root of dim.
+---opts.dim integer
+---opts.seed integer =1
+---opts.signs list of two, each +1 and -1 for every coordinate
+---opts.indices list of two, each dim places
+---@return sketch to be called with tensors [n,d] and [n,e], a pair of them in a list, or one for
+---both; gives [n,dim]
+---source: Ahle et al. 2020, Definition 15
+ml.sketch.tensor_srht = function(...) end
 
 ---softmax(x, axis)
 ---exp(x) / sum(exp(x)) along axis, without overflow.

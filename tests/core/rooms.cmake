@@ -13,8 +13,9 @@ set(sees_transformer ${sees_nn} nn io)
 set(sees_system base)
 set(sees_solve ${sees_tensor} tensor)
 set(sees_kernel ${sees_solve} solve)
+set(sees_sketch ${sees_kernel} kernel)
 set(sees_theory ${sees_kernel} kernel)
-set(sees_bindings base tensor io grad optim nn transformer system solve kernel theory)
+set(sees_bindings base tensor io grad optim nn transformer system solve kernel sketch theory)
 # The second public face of base, for the simd/ folders.
 set(simd_headers base/simd.h base/simd_math.h base/simd_vector.h)
 
