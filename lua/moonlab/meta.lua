@@ -2997,7 +2997,7 @@ ml.sketch = {}
 ---ml.sketch.count_sketch{ dim, seed } or { dim, hashes, signs }
 ---CountSketch: every coordinate goes with its sign to one place of dim.
 ---opts.dim integer places
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.hashes tensor [d] or list, the place of each coordinate, 1 to dim
 ---opts.signs tensor [d] or list of +1 and -1
 ---@return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
@@ -3022,7 +3022,7 @@ ml.sketch.count_sketch = function(...) end
 ---opts.tree integer =inner/4 of the sketches of a single power
 ---opts.directions string ="gaussian", or "sphere": random weights of one length, which for
 ---relu are those of its leverage scores
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---@return map to be called with tensor [n,d] or [n,H,W,C]; gives [n,columns] of its dtype. Methods
 ---blocks and estimate; raises at a layer that does not fit and when memory does not suffice
 ---source: Zandieh et al. 2021 (arXiv 2106.07880); Han et al. 2022 (arXiv 2209.04121)
@@ -3041,7 +3041,7 @@ ml.sketch.hadamard = function(...) end
 ---is divided by the square root of their number.
 ---opts.dim integer places
 ---opts.nonzeros integer =4 places of a coordinate
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.hashes tensor [k,d] or lists, the places of each coordinate, 1 to dim
 ---opts.signs tensor [k,d] or lists of +1 and -1
 ---@return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
@@ -3052,10 +3052,10 @@ ml.sketch.osnap = function(...) end
 ---PolySketch: a binary tree of TensorSRHT nodes that sketches the tensor power x^degree, so that
 ---inner products are those of the polynomial kernel (x . y)^degree. A degree that is no power of
 ---two takes the next larger tree with constant leaves.
----opts.degree integer
+---opts.degree integer highest power, >= 1
 ---opts.dim integer of every node and of the result
 ---opts.base sketch that comes first, an osnap say, for long or sparse rows
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.signs list of levels from the leaves up, each a list of legs (two a node) with their
 ---signs
 ---opts.indices list of levels, each a list of legs with their dim places
@@ -3095,8 +3095,8 @@ ml.sketch.sparse = function(...) end
 ---ml.sketch.srht{ dim, seed } or { signs, indices }
 ---The subsampled randomized Hadamard transform: signs, the Hadamard transform H of the row padded
 ---with zeros, dim of its places, all over the square root of dim.
----opts.dim integer
----opts.seed integer =1
+---opts.dim integer columns of the result
+---opts.seed integer =1 of every draw
 ---opts.signs tensor [d] or list of +1 and -1
 ---opts.indices tensor [dim] or list of places, 1 to the power of two that holds d
 ---@return sketch to be called with points tensor [n,d]; gives [n,dim]
@@ -3106,8 +3106,8 @@ ml.sketch.srht = function(...) end
 ---ml.sketch.tensor_srht{ dim, seed } or { signs = {s, s2}, indices = {i, i2} }
 ---TensorSRHT of degree 2: a sketch of the tensor product of a row of X and one of Z, the product
 ---place by place of two Hadamard transforms with signs of their own, over the square root of dim.
----opts.dim integer
----opts.seed integer =1
+---opts.dim integer columns of the result
+---opts.seed integer =1 of every draw
 ---opts.signs list of two, each +1 and -1 for every coordinate
 ---opts.indices list of two, each dim places
 ---@return sketch to be called with tensors [n,d] and [n,e], a pair of them in a list, or one for
