@@ -177,5 +177,7 @@ end
 
 local images, tables = require "moonlab.data.images", require "moonlab.data.table"
 data.images, data.teacher, data.table = images.images, images.teacher, tables.table
+local symmetry = require "moonlab.data.symmetry"
+data.transform, data.motifs = symmetry.transform, symmetry.motifs
 data.methods = { text = Text, batches = Batches, images = images.methods, table = tables.methods }
 return data

@@ -361,6 +361,23 @@ ml.data = {}
 ---source: Xiao, Rasul & Vollgraf 2017; Alpaydin & Kaynak 1998; LeCun et al. 1998; Krizhevsky 2009
 ml.data.images = function(...) end
 
+---ml.data.motifs{ train =, test =, size =, channels =, copies =, amplitude =, noise =, seed = }
+---Images of two classes that differ in a local pattern wherever it stands: 2x2 motifs of each
+---class at random places of a torus, with random signs, in noise. No pixel by itself and no linear
+---function tells the class.
+---opts.train integer =1024 images
+---opts.test integer =1000 images
+---opts.size integer =6 pixels on a side
+---opts.channels integer =3 of a pixel
+---opts.copies integer =4 of the motif in an image
+---opts.amplitude number =2 of a motif, whose norm is 1
+---opts.noise number =0.5 standard deviation of each number
+---opts.seed integer =1 of motifs and images
+---@return set with train and test ({ images f64 [n,size,size,channels], labels index [n] }),
+---classes
+---source: Xiao & Pennington 2022 (arXiv 2207.04612), in spirit
+ml.data.motifs = function(...) end
+
 ---ml.data.table(name, { header, object })
 ---A table by name or from a file. Names: the data frames of R's mlbench (BostonHousing, Sonar ...)
 ---and ggplot2 (diamonds, mpg, ...), from Debian's r-cran-mlbench and r-cran-ggplot2, no R needed;
@@ -399,6 +416,19 @@ ml.data.teacher = function(...) end
 ---and a message when there is no such file or WordNet is not installed
 ---source: Fellbaum 1998 (WordNet)
 ml.data.text = function(...) end
+
+---ml.data.transform{ group =, height =, width =, channels =, seed = }
+---One element of a group that acts on images, drawn once and applied to all of them alike: channel
+---(one rotation of the channels, the same at every pixel), pixel (one for each pixel), full (of
+---the whole flattened image), permutation (of pixels), translation (circular), identity.
+---opts.group string the group
+---opts.height integer pixels
+---opts.width integer =height pixels
+---opts.channels integer =1 of a pixel
+---opts.seed integer =1 of the element
+---@return function X -> X of images [n,height,width,channels], f64 or f32
+---source: Xiao & Pennington 2022 (arXiv 2207.04612); Mezzadri 2007 (rotations)
+ml.data.transform = function(...) end
 
 ---describe(x)
 ---Prints what is in a tensor: dtype, shape, bytes; mean, standard deviation (over all entries),

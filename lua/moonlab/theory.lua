@@ -1,2 +1,5 @@
 --- Solvable theory of kernel regression: what a spectrum says about learning.
-return { krr = require "moonlab.theory.krr", eigenspace = require "moonlab.theory.eigenspace" }
+local options = require "moonlab.options"
+
+return { krr = options.expose("ml.theory.krr", require "moonlab.theory.krr"),
+  eigenspace = require "moonlab.theory.eigenspace" }

@@ -3,7 +3,7 @@ local smoke = require "smoke"
 local T = {}
 
 for _, name in ipairs { "multiple_descent", "kernel_without_peaks", "local_kernel",
-  "gram_spectrum", "space_frequency", "hierarchy" } do
+  "gram_spectrum", "space_frequency", "hierarchy", "synergy" } do
   T["test_" .. name] = smoke(name)
 end
 
