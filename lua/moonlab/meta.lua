@@ -4981,11 +4981,12 @@ ml.text.nearest = function(...) end
 ml.text.windows = function(...) end
 ml.theory = {}
 
----ml.theory.eigenspace{ graph = { leaf =, branching = }, gamma = }
----The eigenspaces of a hierarchical network's NNGP kernel on a product of spheres.
----opts.graph table { leaf = dimensions of each input sphere, >= 2; branching = fan-ins from
----the input to the root }, e.g. { leaf = 3, branching = { 27, 1 } } of a multilayer network with
----two hidden layers, { 1, 3, 3, 3, 1 } of a hierarchical one
+---ml.theory.eigenspace{ graph = { leaf =, branching = }, space =, gamma = }
+---The eigenspaces of a hierarchical network's NNGP kernel on a product of spheres or of cubes.
+---opts.graph table { leaf = dimensions of each input sphere, >= 3, or signs of each cube,
+--->= 1; branching = fan-ins from the input to the root }, e.g. { leaf = 3, branching = { 27, 1 } }
+---of a multilayer network with two hidden layers, { 1, 3, 3, 3, 1 } of a hierarchical one
+---opts.space string ="spheres" or "hypercube"
 ---opts.gamma number =0.5 of the activation's dual exp(gamma (t - 1)), in (0, 2]: sqrt(2)
 ---sin(sqrt(2) x + pi/4) behind weights of standard deviation sqrt(gamma / 2)
 ---@return eigenspace with leaves, dim; methods index, eigenvalue, types, predict

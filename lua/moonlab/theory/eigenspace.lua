@@ -1,10 +1,12 @@
---- Eigenvalues of hierarchical networks' kernels on products of spheres: the indices of space and
---- frequency that order them, the values themselves, and the learning curves that follow.
+--- Eigenvalues of hierarchical networks' kernels on products of spheres and on the hypercube: the
+--- indices of space and frequency that order them, the values themselves, and the learning curves
+--- that follow.
 ---
---- A network is a tree: leaves are spheres of `leaf` dimensions and radius sqrt(leaf); a node of
---- level l averages over branching[l] nodes of the level below and applies the activation, whose
---- dual on unit variances is exp(gamma (t - 1)). The last level is the root. A mode is a product of
---- spherical harmonics, one a leaf; its type is what is left up to the tree's symmetries.
+--- A network is a tree: leaves are spheres of `leaf` dimensions and radius sqrt(leaf), or cubes of
+--- as many signs; a node of level l averages over branching[l] nodes of the level below, then has
+--- the activation, whose dual on unit variances is exp(gamma (t - 1)). The last level is the root.
+--- A mode is a product of spherical harmonics, or of signs, of some degree at each leaf; its type
+--- is what is left up to the tree's symmetries.
 local krr = require "moonlab.theory.krr"
 local options = require "moonlab.options"
 
@@ -25,10 +27,24 @@ local function leaf_factor(a, r, p)
   return sum
 end
 
+-- The same of r signs of a cube of p, whose mean is V.
+local function cube_factor(a, r, p)
+  local up, down = math.exp(a / p), math.exp(-a / p)
+  return ((up - down) / 2) ^ r * ((up + down) / 2) ^ (p - r)
+end
+
+local function harmonics(self, r)
+  if self.space == "spheres" then return krr.multiplicity(self.leaf, r) end
+  local count = 1.0 -- of r signs among `leaf`
+  for i = 1, r do count = count * (self.leaf - r + i) / i end
+  return count
+end
+
 -- Tables over s = 0..TERMS of W(s gamma / fan_in), where W(a) = E exp(a K) prod P.
 local function leaf_table(self, r)
   local fan_in, list = self.branching[1], {}
-  for s = 0, TERMS do list[s] = leaf_factor(s * self.gamma / fan_in, r, self.leaf) end
+  local factor = self.space == "spheres" and leaf_factor or cube_factor
+  for s = 0, TERMS do list[s] = factor(s * self.gamma / fan_in, r, self.leaf) end
   return list
 end
 
@@ -65,24 +81,26 @@ local function empty_tables(self)
   return list
 end
 
---- ml.theory.eigenspace{ graph = { leaf =, branching = }, gamma = }
---- The eigenspaces of a hierarchical network's NNGP kernel on a product of spheres.
---- @param opts.graph table { leaf = dimensions of each input sphere, >= 2; branching = fan-ins from
---- the input to the root }, e.g. { leaf = 3, branching = { 27, 1 } } of a multilayer network with
---- two hidden layers, { 1, 3, 3, 3, 1 } of a hierarchical one
+--- ml.theory.eigenspace{ graph = { leaf =, branching = }, space =, gamma = }
+--- The eigenspaces of a hierarchical network's NNGP kernel on a product of spheres or of cubes.
+--- @param opts.graph table { leaf = dimensions of each input sphere, >= 3, or signs of each cube,
+--- >= 1; branching = fan-ins from the input to the root }, e.g. { leaf = 3, branching = { 27, 1 } }
+--- of a multilayer network with two hidden layers, { 1, 3, 3, 3, 1 } of a hierarchical one
+--- @param opts.space string ="spheres" or "hypercube"
 --- @param opts.gamma number =0.5 of the activation's dual exp(gamma (t - 1)), in (0, 2]: sqrt(2)
 --- sin(sqrt(2) x + pi/4) behind weights of standard deviation sqrt(gamma / 2)
 --- @return eigenspace with leaves, dim; methods index, eigenvalue, types, predict
 --- @source Xiao 2022 (arXiv 2112.05611)
 local function eigenspace(opts)
   local where = "ml.theory.eigenspace"
-  options.required(where, opts, { "graph", "gamma" })
+  options.required(where, opts, { "graph", "space", "gamma" })
   local graph = options.field(where, opts, "graph", "table")
   options.check(where, graph, { "leaf", "branching" })
   local branching = options.field(where, graph, "branching", "table")
-  local self = { leaf = options.range(where, "leaf",
-    options.field(where, graph, "leaf", "integer"), 2), branching = {}, leaves = 1,
-    gamma = options.field(where, opts, "gamma", "number", 0.5) }
+  local space = options.choice(where, opts, "space", { "spheres", "hypercube" }, "spheres")
+  local self = { space = space, leaf = options.range(where, "leaf",
+    options.field(where, graph, "leaf", "integer"), space == "spheres" and 3 or 1),
+    branching = {}, leaves = 1, gamma = options.field(where, opts, "gamma", "number", 0.5) }
   if not (self.gamma > 0 and self.gamma <= 2) then
     options.bad(where, 0, "option 'gamma' is %.14g, wanted a number in (0, 2]", self.gamma)
   end
@@ -109,6 +127,9 @@ local function read_mode(self, where, mode)
     if math.type(degree) ~= "integer" or degree < 0 or degree > 40 then
       options.bad(where, 1, "degree %s at leaf %d, wanted an integer in 0..40",
         options.describe(degree), leaf)
+    end
+    if self.space == "hypercube" and degree > self.leaf then
+      options.bad(where, 1, "degree %d at leaf %d, which has %d signs", degree, leaf, self.leaf)
     end
     if degree > 0 then list[#list + 1] = { leaf - 1, degree } end
   end
@@ -170,7 +191,7 @@ function Tree:eigenvalue(mode)
   local below, count = {}, 1
   for _, pair in ipairs(list) do
     below[pair[1]] = leaf_table(self, pair[2])
-    count = count * krr.multiplicity(self.leaf, pair[2])
+    count = count * harmonics(self, pair[2])
   end
   for l = 1, #self.branching do
     local k, groups = self.branching[l], {}
@@ -245,9 +266,8 @@ function Tree:types(opts)
   local degree = options.range(where, "degree",
     options.field(where, opts or {}, "degree", "integer", 5), 0, 10)
   local types = {}
-  for r = 1, degree do
-    types[r] = { degree = r, count = krr.multiplicity(self.leaf, r), table = leaf_table(self, r),
-      edges = 0 }
+  for r = 1, self.space == "spheres" and degree or math.min(degree, self.leaf) do
+    types[r] = { degree = r, count = harmonics(self, r), table = leaf_table(self, r), edges = 0 }
   end
   for l = 1, #self.branching do
     local made = {}

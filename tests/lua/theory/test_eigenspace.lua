@@ -92,6 +92,38 @@ function T.test_predictions()
   end
 end
 
+-- analytic: on the cube every mode is a product of signs; all eigenvalues of a small one are those
+-- of the kernel matrix over its 64 corners
+function T.test_hypercube()
+  local e = ml.theory.eigenspace { graph = { leaf = 2, branching = { 1, 3, 1 } },
+    space = "hypercube" }
+  local corners = {}
+  for i = 0, 63 do
+    corners[i + 1] = {}
+    for bit = 0, 5 do corners[i + 1][bit + 1] = (i >> bit & 1) * 2 - 1 end
+  end
+  local k = ml.kernel
+  local function conv(window)
+    return k.conv { kernel = { 1, window }, stride = { 1, window }, padding = "valid",
+      w_std = 0.5 }
+  end
+  local act = k.act("rbf", { gamma = 1 })
+  local net = k.serial { conv(2), act, conv(3), act, k.flatten(), k.dense { w_std = 0.5 }, act,
+    k.dense() }
+  local K = net:nngp(ml.f64(corners):reshape { 64, 1, 6, 1 }) / 64
+  local lambda, wanted = ml.solve.eigh(K):totable(), {}
+  local types = e:types { degree = 6 }
+  for _, t in ipairs(types) do
+    for _ = 1, math.floor(t.multiplicity + 0.5) do wanted[#wanted + 1] = t.value end
+  end
+  table.sort(wanted)
+  check.equal(#wanted, 64)
+  check.close(lambda, wanted, { rtol = 1e-9, atol = 1e-15 })
+  check.close(types.rest, 0, { atol = 1e-12 })
+  check.close((e:index { [1] = 2 }), math.log(2 ^ 2 * 3) / math.log(6), { rtol = 1e-12 })
+  check.raises("degree 3 at leaf 1, which has 2 signs", e.eigenvalue, e, { [1] = 3 })
+end
+
 function T.test_bad_input()
   local function make(o) return ml.theory.eigenspace(o) end
   check.raises("option 'branching' is empty", make, { graph = { leaf = 3, branching = {} } })
