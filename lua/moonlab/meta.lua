@@ -2880,7 +2880,7 @@ ml.sketch.count_sketch = function(...) end
 ---opts.degree integer =8 of polynomials, 1 to 64
 ---opts.fit string ="nnls" or "taylor", of homogeneous duals
 ---opts.inner integer =dim, or dim/2 of the NTK, of features between layers
----opts.tree integer =inner/4 of the sketches of a single power; the first power is kept whole
+---opts.tree integer =inner/4 of the sketches of a single power; the first stays whole
 ---where it is no longer than inner
 ---opts.directions string ="gaussian", or "sphere": random weights of one length, which for
 ---relu are those of its leverage scores

@@ -257,7 +257,7 @@ end
 --- @param opts.degree integer =8 of polynomials, 1 to 64
 --- @param opts.fit string ="nnls" or "taylor", of homogeneous duals
 --- @param opts.inner integer =dim, or dim/2 of the NTK, of features between layers
---- @param opts.tree integer =inner/4 of the sketches of a single power; the first power is kept whole
+--- @param opts.tree integer =inner/4 of the sketches of a single power; the first stays whole
 --- where it is no longer than inner
 --- @param opts.directions string ="gaussian", or "sphere": random weights of one length, which for
 --- relu are those of its leverage scores
