@@ -18,7 +18,7 @@ local function myrtle5(side)
   return k.serial(layers)
 end
 
-local ridges = { 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2 } -- times trace(K)/n
+local ridges = { 1e-6, 1e-5, 1e-4, 1e-3, 1e-2 } -- times trace(K)/n
 
 -- Percent right of the exact kernel and of features on the same split, each at the ridge that
 -- leaving one out chooses.
