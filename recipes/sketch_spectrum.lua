@@ -83,7 +83,7 @@ return recipe.define {
     ctx:figure("epsilon", ml.plot.lines { series = series, log = "xy", xlabel = "columns",
       ylabel = "largest distance of an eigenvalue from 1", legend = "inside",
       title = ("%s of %d %s"):format(p.of:upper(), p.n, p.data) })
-    ctx:figure("range", ml.plot.lines { series = range, log = "x", xlabel = "columns",
+    ctx:figure("range", ml.plot.lines { series = range, log = "xy", xlabel = "columns",
       ylabel = "eigenvalue", legend = "inside", title = "least and largest eigenvalue" })
     table.sort(slopes)
     local biggest, smallest = math.max(table.unpack(constants)),

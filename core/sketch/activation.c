@@ -17,14 +17,14 @@ typedef struct {
   bool want[MAX_DEGREE + 1];
 } job;
 
-static int64_t block_of(int64_t k, int64_t d, int64_t m) {
-  return k == 0 ? 1 : k == 1 && d <= m ? d : m;
+static int64_t block_of(int64_t k, int64_t d, int64_t m, int64_t my) {
+  return k == 0 ? 1 : k == 1 && d <= my ? d : m;
 }
 
-int64_t ml_sketch_columns(const bool *use, int64_t degree, int64_t d, int64_t m) {
+int64_t ml_sketch_columns(const bool *use, int64_t degree, int64_t d, int64_t m, int64_t my) {
   int64_t columns = 0;
   for (int64_t k = 0; k <= degree; k++)
-    columns += use[k] ? block_of(k, d, m) : 0;
+    columns += use[k] ? block_of(k, d, m, my) : 0;
   return columns;
 }
 
@@ -65,11 +65,11 @@ static void weigh(const job *t, const panels *s, const ml_tensor *weights, const
     if (!use[k])
       continue;
     const char *w = s->weights + k * row;
-    const int64_t length = block_of(k, t->d, t->plan.m);
+    const int64_t length = block_of(k, t->d, t->plan.m, t->my);
     if (k == 0)
       memcpy(at, w, (size_t)row);
     else
-      r->k->multiply(length, w, k == 1 && t->d <= t->plan.m ? s->x : power[k], at);
+      r->k->multiply(length, w, k == 1 && t->d <= t->my ? s->x : power[k], at);
     at += length * row;
   }
   (void)columns;
@@ -135,17 +135,17 @@ ml_status ml_sketch_activation(ml_tensor *Y, ml_tensor *Psi, const ml_tensor *X,
   if (t.degree < 1 || t.degree > MAX_DEGREE)
     return ml_fail(err, ML_EARG, 0, "degree %lld, wanted 1 to %d", (long long)t.degree, MAX_DEGREE);
   ML_TRY(check_weights(layer->value, "weights", dtype, t.n, t.degree + 1, err));
+  t.my = layer->down.rows->rank == 1 ? layer->down.rows->size[0] : 0;
   int64_t most = 1;
   for (int64_t k = 1; k <= t.degree; k++) {
     t.want[k] = layer->use_value[k] || (Psi && layer->use_slope[k]);
     most = t.want[k] ? k : most;
   }
   ML_TRY(ml_sketch_tree_check(&t.plan, &layer->tree, dtype, t.d, most, err));
-  t.value_columns = ml_sketch_columns(layer->use_value, t.degree, t.d, t.plan.m);
+  t.value_columns = ml_sketch_columns(layer->use_value, t.degree, t.d, t.plan.m, t.my);
   if (t.value_columns < 1)
     return ml_fail(err, ML_EARG, 0, "no weights are used");
   ML_TRY(ml_sketch_check_leg(&layer->down, dtype, t.value_columns, err));
-  t.my = layer->down.rows->size[0];
   t.side = ml_sketch_side(t.value_columns);
   t.blocks = t.value_columns;
   if (Psi) {
@@ -156,7 +156,7 @@ ml_status ml_sketch_activation(ml_tensor *Y, ml_tensor *Psi, const ml_tensor *X,
                      ml_describe(text[0], X), ml_describe(text[1], P));
     t.dp = P->size[1];
     ML_TRY(check_weights(layer->slope, "weights of the slope", dtype, t.n, t.degree + 1, err));
-    t.slope_columns = ml_sketch_columns(layer->use_slope, t.degree, t.d, t.plan.m);
+    t.slope_columns = ml_sketch_columns(layer->use_slope, t.degree, t.d, t.plan.m, t.my);
     if (t.slope_columns < 1)
       return ml_fail(err, ML_EARG, 0, "no weights of the slope are used");
     ML_TRY(ml_sketch_check_leg(&layer->pair[0], dtype, t.dp, err));

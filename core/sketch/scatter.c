@@ -133,33 +133,54 @@ ml_status ml_sketch_osnap_sparse(ml_tensor *Y, const ml_tensor *offsets, const m
 
 /* ---- windows --------------------------------------------------------------------------------- */
 
-/* A panel of images: all their pixels as panels of channels, then every window's sum. */
+/* Row y of a panel of images (from the first row of a window on, so it may lie outside) as panels
+ * of channels; NULL where there is none. As many rows as a window has are kept; `tags` tells which.
+ */
+static const char *pixels_of(const job *t, const char *x, int64_t count, int64_t y, int64_t *tags,
+                             char *rows) {
+  const ml_sketch_run *r = &t->run;
+  const int64_t kept = t->w->window[0], slot = ((y % kept) + kept) % kept;
+  if (t->w->circular)
+    y = ((y % t->H) + t->H) % t->H;
+  else if (y < 0 || y >= t->H)
+    return NULL;
+  char *row = rows + slot * t->W * t->C * ML_SKETCH_ROW;
+  if (tags[slot] != y)
+    for (int64_t p = 0; p < t->W; p++)
+      r->k->load(count, t->C, ml_sketch_at(r, x, (y * t->W + p) * t->C), t->H * t->W * t->C,
+                 row + p * t->C * ML_SKETCH_ROW);
+  tags[slot] = y;
+  return row;
+}
+
 static void windows_body(void *ctx, int64_t i, int worker) {
   const job *t = ctx;
   const ml_sketch_run *r = &t->run;
   const ml_sketch_window *w = t->w;
-  const int64_t pixels = t->H * t->W, row = ML_SKETCH_ROW, count = count_of(t, i);
-  const int64_t places = w->out[0] * w->out[1];
-  char *in = ml_sketch_scratch(r, worker), *out = in + pixels * t->C * row;
-  const char *x = ml_sketch_at(r, ml_data(t->X), i * r->lanes * pixels * t->C);
+  const int64_t size = ML_SKETCH_ROW, count = count_of(t, i), places = w->out[0] * w->out[1];
+  int64_t *tags = (int64_t *)(void *)ml_sketch_scratch(r, worker);
+  char *out = (char *)tags + w->window[0] * size, *rows = out + t->m * size;
+  const char *x = ml_sketch_at(r, ml_data(t->X), i * r->lanes * t->H * t->W * t->C);
   const int64_t *hashes = ML_DATA(const int64_t, t->hashes);
   const void *signs = ml_data(t->signs);
-  for (int64_t p = 0; p < pixels; p++)
-    r->k->load(count, t->C, ml_sketch_at(r, x, p * t->C), pixels * t->C, in + p * t->C * row);
+  for (int64_t k = 0; k < w->window[0]; k++)
+    tags[k] = -1;
   for (int64_t place = 0; place < places; place++) {
     const int64_t top = place / w->out[1] * w->stride[0] - w->before[0],
                   left = place % w->out[1] * w->stride[1] - w->before[1];
-    memset(out, 0, (size_t)(t->m * row));
-    for (int64_t tap = 0; tap < w->window[0] * w->window[1]; tap++) {
-      int64_t y = top + tap / w->window[1], z = left + tap % w->window[1];
-      if (w->circular) {
-        y = ((y % t->H) + t->H) % t->H;
-        z = ((z % t->W) + t->W) % t->W;
-      } else if (y < 0 || y >= t->H || z < 0 || z >= t->W) {
-        continue;
+    memset(out, 0, (size_t)(t->m * size));
+    for (int64_t ky = 0; ky < w->window[0]; ky++) {
+      const char *row = pixels_of(t, x, count, top + ky, tags, rows);
+      for (int64_t kx = 0; row && kx < w->window[1]; kx++) {
+        int64_t z = left + kx;
+        if (w->circular)
+          z = ((z % t->W) + t->W) % t->W;
+        else if (z < 0 || z >= t->W)
+          continue;
+        const int64_t tap = (ky * w->window[1] + kx) * t->C;
+        r->k->scatter(t->C, t->k, t->d, hashes + tap, ml_sketch_at(r, signs, tap),
+                      row + z * t->C * size, out);
       }
-      r->k->scatter(t->C, t->k, t->d, hashes + tap * t->C, ml_sketch_at(r, signs, tap * t->C),
-                    in + (y * t->W + z) * t->C * row, out);
     }
     r->k->store(count, t->m, w->scale / sqrt((double)t->k), out,
                 ml_sketch_out(r, ml_data(t->Y), (i * r->lanes * places + place) * t->m),
@@ -193,7 +214,7 @@ ml_status ml_sketch_windows(ml_tensor *Y, const ml_tensor *X, const ml_sketch_wi
   t.k = hashes->size[0];
   ml_shape shape = ml_shape_make(4, t.n, w->out[0], w->out[1], m);
   ML_TRY(ml_tensor_init(Y, X->dtype, &shape, err));
-  ml_status status = ml_sketch_begin(&t.run, X->dtype, t.H * t.W * t.C + m, err);
+  ml_status status = ml_sketch_begin(&t.run, X->dtype, w->window[0] * (t.W * t.C + 1) + m, err);
   const double cost = (double)(w->out[0] * w->out[1]) * (double)(m + t.d * (t.k + 1));
   if (!status)
     status = ml_parallel_poll((t.n + t.run.lanes - 1) / t.run.lanes, cost * (double)t.run.lanes,

@@ -95,8 +95,8 @@ ML_API ml_status ml_sketch_product(ml_tensor *Y, const ml_tensor *const *X, int 
  * U_k the tree's sketch of its power k,
  *   Y   = SRHT of the blocks value[k] U_k          [n,m_y], its rows times |x| when `homogeneous`
  *   Psi = TensorSRHT of P and the blocks slope[k] U_k   [n,m_psi]
- * where U_0 = 1, and U_1 = u itself where that is no longer than m. Blocks of degrees that are not
- * used are left out. Rows of zeros have u = 0.
+ * where U_0 = 1, and U_1 = u itself where that is no longer than m_y. Blocks of degrees that are
+ * not used are left out. Rows of zeros have u = 0.
  *   value, slope  [n or 1, degree+1] weights, for each point or for all
  * Source: Zandieh et al. 2021, Algorithm 1; Han et al. 2022 (arXiv 2209.04121), Algorithm 1. */
 typedef struct {
@@ -108,8 +108,8 @@ typedef struct {
   ml_sketch_leg pair[2]; /* of P, and of the blocks of slope together */
 } ml_sketch_layer;
 
-/* Columns of the blocks that are used. */
-ML_API int64_t ml_sketch_columns(const bool *use, int64_t degree, int64_t d, int64_t m);
+/* Columns of the blocks that are used; m of the tree, my of Y. */
+ML_API int64_t ml_sketch_columns(const bool *use, int64_t degree, int64_t d, int64_t m, int64_t my);
 /* Psi and P may be NULL together: the first kernel only. */
 ML_API ml_status ml_sketch_activation(ml_tensor *Y, ml_tensor *Psi, const ml_tensor *X,
                                       const ml_tensor *P, const ml_sketch_layer *layer,

@@ -3035,9 +3035,10 @@ ml.sketch = {}
 ml.sketch.count_sketch = function(...) end
 
 ---ml.sketch.features(kernel, { of, dim, method, degree, fit, inner, tree, directions, seed })
----A map phi whose inner products phi(x) . phi(x') approximate the NNGP or NTK kernel of an
----infinitely wide network: for train and test data alike by the seed, at a cost that grows with
----the points, not with their pairs. "polysketch" goes through the layers with sketched
+---Features of the NNGP or NTK kernel of an infinitely wide network. The inner products of what
+---the map returns approximate the kernel, for train and test data alike by the seed, at a cost
+---that grows with the points, not with their pairs. "polysketch" goes through the layers with
+---sketched
 ---polynomials: of homogeneous duals (relu and its like, exp_normalized) fitted ones with
 ---coefficients >= 0, of other activations the Hermite coefficients that belong to each point's
 ---norm. "random" draws a network of width inner at every layer; the only one that needs no
@@ -3049,7 +3050,8 @@ ml.sketch.count_sketch = function(...) end
 ---opts.degree integer =8 of polynomials, 1 to 64
 ---opts.fit string ="nnls" or "taylor", of homogeneous duals
 ---opts.inner integer =dim, or dim/2 of the NTK, of features between layers
----opts.tree integer =inner/4 of the sketches of a single power
+---opts.tree integer =inner/4 of the sketches of a single power; the first stays whole
+---where it is no longer than inner
 ---opts.directions string ="gaussian", or "sphere": random weights of one length, which for
 ---relu are those of its leverage scores
 ---opts.seed integer =1 of every draw
@@ -3095,10 +3097,10 @@ ml.sketch.osnap = function(...) end
 ml.sketch.poly_sketch = function(...) end
 
 ---ml.sketch.quality(Z, K, { ridge, ridges, relative })
----How close Z Z^T is to a kernel matrix: the relative Frobenius error, the same after both are
----centred on both sides (a large constant part of K flatters the first), and, what a guarantee for
----ridge regression speaks of, the least and largest eigenvalue of (K + ridge)^-1/2 (Z Z^T + ridge)
----(K + ridge)^-1/2: epsilon is how far they are from 1.
+---How close Z Z^T is to a kernel matrix, in three ways. The relative Frobenius error; the same
+---after both are centred on both sides (a large constant part of K flatters the first); and, what a
+---guarantee for ridge regression speaks of, the least and largest eigenvalue of (K + ridge)^-1/2
+---(Z Z^T + ridge) (K + ridge)^-1/2, with epsilon how far they are from 1.
 ---@param Z tensor [n,m] f32 or f64, features
 ---@param K tensor [n,n] f32 or f64, the kernel they stand for
 ---opts.ridge number =1e-3 times trace(K)/n with relative, > 0

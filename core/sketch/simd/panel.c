@@ -102,8 +102,21 @@ static void store(int64_t count, int64_t d, double scale, const void *panel, voi
 
 /* ---- Hadamard transform ---------------------------------------------------------------------- */
 
+/* Instrumented code is compiled without the optimizations that unrolling wants. */
+#if defined(__SANITIZE_ADDRESS__)
+#define UNROLL
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+/* A pass of three rounds stores each coordinate once, and an AMD EPYC with AVX-512 stores 64 bytes
+ * in 0.55 ns: no less than 0.18 ns for an addition of 64 bytes. Measured: 0.34 at 2^6 coordinates,
+ * where all is in L1, 0.43 to 0.7 from 2^7 to 2^12. */
+
 /* Butterflies of 2^r coordinates in registers, r <= 3. */
+/* clang-format off */
 INLINE void butterfly(ml_vec *v, int r) {
+<<<<<<< HEAD
   ML_UNROLL(3)
   for (int h = 1; h < 1 << r; h *= 2)
     ML_UNROLL(8)
@@ -113,7 +126,19 @@ INLINE void butterfly(ml_vec *v, int r) {
       v[i] = a + b;
       v[i + h] = a - b;
     }
+=======
+  UNROLL
+  for (int h = 1; h < 1 << r; h *= 2)
+    UNROLL
+    for (int i = 0; i < 1 << r; i++)
+      if (!(i & h)) {
+        const ml_vec a = v[i], b = v[i + h];
+        v[i] = a + b;
+        v[i + h] = a - b;
+      }
+>>>>>>> sketch
 }
+/* clang-format on */
 
 /* r of the p rounds, in place: coordinates `step` apart. */
 INLINE void rounds(real *x, int64_t step, int r) {
@@ -121,11 +146,19 @@ INLINE void rounds(real *x, int64_t step, int r) {
     for (int w = 0; w < VECTORS; w++) {
       real *at = x + i * P + w * ML_LANES;
       ml_vec v[8];
+<<<<<<< HEAD
       ML_UNROLL(8)
       for (int k = 0; k < 1 << r; k++)
         v[k] = get(at + k * step * P);
       butterfly(v, r);
       ML_UNROLL(8)
+=======
+      UNROLL
+      for (int k = 0; k < 1 << r; k++)
+        v[k] = get(at + k * step * P);
+      butterfly(v, r);
+      UNROLL
+>>>>>>> sketch
       for (int k = 0; k < 1 << r; k++)
         put(at + k * step * P, v[k]);
     }
@@ -157,7 +190,11 @@ INLINE void first_pass(int64_t d, const real *x, const real *signs, real *y, int
   for (int64_t i = 0; i < step; i++)
     for (int w = 0; w < VECTORS; w++) {
       ml_vec v[8];
+<<<<<<< HEAD
       ML_UNROLL(8)
+=======
+      UNROLL
+>>>>>>> sketch
       for (int k = 0; k < 1 << r; k++) {
         const int64_t j = i + k * step;
         v[k] = j >= d ? (ml_vec){0} : get(x + j * P + w * ML_LANES);
@@ -165,7 +202,11 @@ INLINE void first_pass(int64_t d, const real *x, const real *signs, real *y, int
           v[k] *= ml_vsplat(j >= d ? 0 : signs[j]);
       }
       butterfly(v, r);
+<<<<<<< HEAD
       ML_UNROLL(8)
+=======
+      UNROLL
+>>>>>>> sketch
       for (int k = 0; k < 1 << r; k++)
         put(y + (i + k * step) * P + w * ML_LANES, v[k]);
     }

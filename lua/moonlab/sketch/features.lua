@@ -70,10 +70,7 @@ local function run_direct(run, X)
     options.raise("%s: the kernel is constant in the angle", run.where)
   end
   local m = run.dim - (c[1] > 0 and 1 or 0)
-  local columns = 0
-  for _, k in ipairs(degrees) do
-    columns = columns + (k == 1 and d <= run.tree and d or run.tree)
-  end
+  local columns = layers.columns(degrees, d, run.tree, m)
   local key = ("direct %d %s"):format(d, dtype)
   if not run.made[key] then
     run.made[key] = core.scope(function()
@@ -246,9 +243,9 @@ function Map:estimate(X, opts)
 end
 
 --- ml.sketch.features(kernel, { of, dim, method, degree, fit, inner, tree, directions, seed })
---- A map phi whose inner products phi(x) . phi(x') approximate the NNGP or NTK kernel of an
---- infinitely wide network: for train and test data alike by the seed, at a cost that grows with
---- the points, not with their pairs. "polysketch" goes through the layers with sketched
+--- Features of the NNGP or NTK kernel of an infinitely wide network. The inner products of what
+--- the map returns approximate the kernel, for train and test data alike by the seed, at a cost
+--- that grows with the points, not with their pairs. "polysketch" goes through the layers with sketched
 --- polynomials: of homogeneous duals (relu and its like, exp_normalized) fitted ones with
 --- coefficients >= 0, of other activations the Hermite coefficients that belong to each point's
 --- norm. "random" draws a network of width inner at every layer; the only one that needs no
@@ -260,7 +257,8 @@ end
 --- @param opts.degree integer =8 of polynomials, 1 to 64
 --- @param opts.fit string ="nnls" or "taylor", of homogeneous duals
 --- @param opts.inner integer =dim, or dim/2 of the NTK, of features between layers
---- @param opts.tree integer =inner/4 of the sketches of a single power
+--- @param opts.tree integer =inner/4 of the sketches of a single power; the first stays whole
+--- where it is no longer than inner
 --- @param opts.directions string ="gaussian", or "sphere": random weights of one length, which for
 --- relu are those of its leverage scores
 --- @param opts.seed integer =1 of every draw

@@ -252,10 +252,11 @@ local function polynomial_of(run, op)
   return out
 end
 
--- Columns of the weighted blocks, as core counts them.
-local function columns_of(degrees, d, m)
+--- Columns of the weighted blocks, as core counts them: of d coordinates, m of a tree, `out` of the
+--- result.
+function layers.columns(degrees, d, m, out)
   local sum = 0
-  for _, k in ipairs(degrees) do sum = sum + (k == 0 and 1 or k == 1 and d <= m and d or m) end
+  for _, k in ipairs(degrees) do sum = sum + (k == 0 and 1 or k == 1 and d <= out and d or m) end
   return sum
 end
 
@@ -290,14 +291,14 @@ local function polysketch(run, op, s)
     return primitives.draw_tree(g, primitives.leaves_of(top), d, run.tree, dtype)
   end)
   local down = drawn(run, op, "down", ("%d %s"):format(d, dtype), function(g)
-    return primitives.draw_leg(g, columns_of(poly.value_degrees, d, run.tree), m, dtype)
+    return primitives.draw_leg(g, layers.columns(poly.value_degrees, d, run.tree, m), m, dtype)
   end)
   local random = { tree[1], tree[2], tree[3], tree[4], value:to(dtype):contiguous(), down[1],
     down[2] }
   if s.psi then
     local e = s.psi:size(2)
     local pair = drawn(run, op, "pair", ("%d %d %s"):format(d, e, dtype), function(g)
-      local c = columns_of(poly.slope_degrees, d, run.tree)
+      local c = layers.columns(poly.slope_degrees, d, run.tree, m)
       local function rows(name, side) return g:fold(name):integers(1, side, { m }) end
       return { primitives.draw_signs(g:fold "left", { e }, dtype),
         rows("left", primitives.side(e)), primitives.draw_signs(g:fold "right", { c }, dtype),

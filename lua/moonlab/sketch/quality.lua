@@ -17,10 +17,10 @@ local function relative(error, K)
 end
 
 --- ml.sketch.quality(Z, K, { ridge, ridges, relative })
---- How close Z Z^T is to a kernel matrix: the relative Frobenius error, the same after both are
---- centred on both sides (a large constant part of K flatters the first), and, what a guarantee for
---- ridge regression speaks of, the least and largest eigenvalue of (K + ridge)^-1/2 (Z Z^T + ridge)
---- (K + ridge)^-1/2: epsilon is how far they are from 1.
+--- How close Z Z^T is to a kernel matrix, in three ways. The relative Frobenius error; the same
+--- after both are centred on both sides (a large constant part of K flatters the first); and, what a
+--- guarantee for ridge regression speaks of, the least and largest eigenvalue of (K + ridge)^-1/2
+--- (Z Z^T + ridge) (K + ridge)^-1/2, with epsilon how far they are from 1.
 --- @param Z tensor [n,m] f32 or f64, features
 --- @param K tensor [n,n] f32 or f64, the kernel they stand for
 --- @param opts.ridge number =1e-3 times trace(K)/n with relative, > 0

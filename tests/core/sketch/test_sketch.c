@@ -294,15 +294,15 @@ static void test_tree(void) { /* analytic */
 
 static void test_activation(void) { /* analytic: from powers, a transform and a product */
   for (int shared = 0; shared < 2; shared++)
-    for (int64_t d = 9; d < 40; d += 15) { /* u itself where d <= m, and not */
+    for (int64_t d = 9; d < 40; d += 15) { /* u itself where d <= my, and not */
       const int64_t n = 21, m = 21, my = 17, mp = 13, e = 30, q = 4;
       const bool use_value[] = {true, true, false, true, true};
       const bool use_slope[] = {false, true, true, true, false};
       forest f;
       forest_init(&f, ML_F64, 4, d, m);
-      const int64_t first = d <= m ? d : m, cv = 1 + first + 2 * m, cs = first + 2 * m;
-      CHECK_EQ(ml_sketch_columns(use_value, q, d, m), cv);
-      CHECK_EQ(ml_sketch_columns(use_slope, q, d, m), cs);
+      const int64_t first = d <= my ? d : m, cv = 1 + first + 2 * m, cs = first + 2 * m;
+      CHECK_EQ(ml_sketch_columns(use_value, q, d, m, my), cv);
+      CHECK_EQ(ml_sketch_columns(use_slope, q, d, m, my), cs);
       ml_tensor X = real(ML_F64, n, d, 1), P = real(ML_F64, n, e, 2);
       ml_tensor value = real(ML_F64, shared ? 1 : n, q + 1, 3),
                 slope = real(ML_F64, shared ? 1 : n, q + 1, 4);
@@ -345,9 +345,9 @@ static void test_activation(void) { /* analytic: from powers, a transform and a 
             const double weight = at(w, (shared ? 0 : i) * (q + 1) + k);
             const int64_t length = k == 0 ? 1 : k == 1 ? first : m;
             for (int64_t j = 0; use[k] && j < length; j++)
-              blocks[which][c++] = weight * (k == 0             ? 1
-                                             : k == 1 && d <= m ? at(&unit, i * d + j)
-                                                                : at(&U, (i * 4 + k - 1) * m + j));
+              blocks[which][c++] = weight * (k == 0              ? 1
+                                             : k == 1 && d <= my ? at(&unit, i * d + j)
+                                                                 : at(&U, (i * 4 + k - 1) * m + j));
           }
           CHECK_EQ(c, which ? cs : cv);
         }
