@@ -2,14 +2,6 @@
 #include "base/simd_math.h"
 #include "sketch/kernels.h"
 
-/* A sanitized build, which does not optimize these loops, warns of the request. */
-#ifdef __SANITIZE_ADDRESS__
-#define ML_UNROLL(n)
-#else
-#define ML_PRAGMA(text) _Pragma(#text)
-#define ML_UNROLL(n) ML_PRAGMA(GCC unroll n)
-#endif
-
 #include <math.h>
 #include <string.h>
 
@@ -116,17 +108,6 @@ static void store(int64_t count, int64_t d, double scale, const void *panel, voi
 /* Butterflies of 2^r coordinates in registers, r <= 3. */
 /* clang-format off */
 INLINE void butterfly(ml_vec *v, int r) {
-<<<<<<< HEAD
-  ML_UNROLL(3)
-  for (int h = 1; h < 1 << r; h *= 2)
-    ML_UNROLL(8)
-  for (int i = 0; i < 1 << r; i++)
-    if (!(i & h)) {
-      const ml_vec a = v[i], b = v[i + h];
-      v[i] = a + b;
-      v[i + h] = a - b;
-    }
-=======
   UNROLL
   for (int h = 1; h < 1 << r; h *= 2)
     UNROLL
@@ -136,7 +117,6 @@ INLINE void butterfly(ml_vec *v, int r) {
         v[i] = a + b;
         v[i + h] = a - b;
       }
->>>>>>> sketch
 }
 /* clang-format on */
 
@@ -146,19 +126,11 @@ INLINE void rounds(real *x, int64_t step, int r) {
     for (int w = 0; w < VECTORS; w++) {
       real *at = x + i * P + w * ML_LANES;
       ml_vec v[8];
-<<<<<<< HEAD
-      ML_UNROLL(8)
-      for (int k = 0; k < 1 << r; k++)
-        v[k] = get(at + k * step * P);
-      butterfly(v, r);
-      ML_UNROLL(8)
-=======
       UNROLL
       for (int k = 0; k < 1 << r; k++)
         v[k] = get(at + k * step * P);
       butterfly(v, r);
       UNROLL
->>>>>>> sketch
       for (int k = 0; k < 1 << r; k++)
         put(at + k * step * P, v[k]);
     }
@@ -190,11 +162,7 @@ INLINE void first_pass(int64_t d, const real *x, const real *signs, real *y, int
   for (int64_t i = 0; i < step; i++)
     for (int w = 0; w < VECTORS; w++) {
       ml_vec v[8];
-<<<<<<< HEAD
-      ML_UNROLL(8)
-=======
       UNROLL
->>>>>>> sketch
       for (int k = 0; k < 1 << r; k++) {
         const int64_t j = i + k * step;
         v[k] = j >= d ? (ml_vec){0} : get(x + j * P + w * ML_LANES);
@@ -202,11 +170,7 @@ INLINE void first_pass(int64_t d, const real *x, const real *signs, real *y, int
           v[k] *= ml_vsplat(j >= d ? 0 : signs[j]);
       }
       butterfly(v, r);
-<<<<<<< HEAD
-      ML_UNROLL(8)
-=======
       UNROLL
->>>>>>> sketch
       for (int k = 0; k < 1 << r; k++)
         put(y + (i + k * step) * P + w * ML_LANES, v[k]);
     }
