@@ -80,7 +80,8 @@ local classes = { tensor = "ml.tensor", rng = "ml.rng", optimizer = "ml.optimize
   transformer = "ml.transformer", run = "ml.run", sweep = "ml.sweep", bar = "ml.progress.bar",
   ctx = "ml.recipe.context", parameterization = "ml.parameterization",
   figure = "ml.plot.figure", gp = "ml.gp", kernel = "ml.kernel",
-  activation = "ml.kernel.activation", eigenspace = "ml.theory.eigenspace" }
+  activation = "ml.kernel.activation", eigenspace = "ml.theory.eigenspace",
+  task = "ml.task.arithmetic" }
 
 -- What the prompt puts into _G, as users see it.
 local of_prompt

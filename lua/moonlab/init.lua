@@ -34,6 +34,8 @@ local modules = {
   kernel = "moonlab.kernel",
   theory = "moonlab.theory",
   sketch = "moonlab.sketch",
+  task = "moonlab.task",
+  selftrain = "moonlab.selftrain",
 }
 ml.modules = modules
 

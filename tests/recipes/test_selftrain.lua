@@ -1,0 +1,7 @@
+-- The recipes on self-training at their smallest size.
+local smoke = require "smoke"
+local T = {}
+
+for _, name in ipairs { "rest_em_arithmetic" } do T["test_" .. name] = smoke(name) end
+
+return T
