@@ -209,12 +209,12 @@ static const mll_fn testing[] = {
     {"inject_alloc_failure", l_inject,
      "inject_alloc_failure(n, persistent)\nLets the n-th allocation of core from now on fail (and "
      "all after it); 0 ends it.\n"
-     "@param n integer\n@param persistent boolean =false"},
+     "@param n integer how many, >= 0\n@param persistent boolean =false"},
     {"inject_count", l_inject_count,
      "inject_count()\nAllocations of core since the last inject_alloc_failure.\n@return integer"},
     {"inject_lua_failure", l_inject_lua,
      "inject_lua_failure(n)\nLets Lua's own allocations fail from the n-th growth on; 0 ends "
-     "it.\n@param n integer"},
+     "it.\n@param n integer how many, >= 0"},
     {"inject_lua_count", l_inject_lua_count,
      "inject_lua_count()\nGrowing allocations of Lua since the last inject_lua_failure.\n@return "
      "integer"},

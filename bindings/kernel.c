@@ -203,7 +203,8 @@ static const mll_fn functions[] = {
      "kernel.diagonal(points)\nEach point with itself.\n@param points ml.kernel_points\n@return "
      "tensor K [n]\n@return tensor T [n]"},
     {"matrix", l_matrix,
-     "kernel.matrix(n, m, dtype)\nA matrix that is not filled, for rows.\n@param n integer\n@param "
+     "kernel.matrix(n, m, dtype)\nA matrix that is not filled, for rows.\n@param n integer how "
+     "many, >= 0\n@param "
      "m integer\n@param dtype string\n@return tensor [n,m]"},
     {"rows", l_rows,
      "kernel.rows(x, y, opts)\nFills rows of the kernels between x and y.\n@param x "

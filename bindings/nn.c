@@ -373,7 +373,7 @@ static int l_global_avg_pool(lua_State *L) {
   "up; the odd pixel of padding at the end)\n"
 #define CE                                                                                         \
   "@param opts.mask tensor like targets, real weights w of any sign; absent: 1\n@param "           \
-  "opts.z_loss number =0\n"                                                                        \
+  "opts.z_loss number =0 weight of (log Z)^2, >= 0\n"                                              \
   "@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts; " \
   "differentiable\n"                                                                               \
   "@return table { ce, mean_logz, mean_logz2, logit_mean, count }"
@@ -400,17 +400,19 @@ static const mll_fn functions[] = {
      "nn.layer_norm(x, opts)\n(x - mean) / sqrt(var + eps) * gain + shift over the last axis, "
      "population variance.\n"
      "@param x tensor [...,D]\n@param opts.gain tensor [D]\n@param opts.shift tensor [D]\n@param "
-     "opts.eps number =1e-6\n"
+     "opts.eps number =1e-6 added to the variance inside the root, >= 0\n"
      "@return tensor like x, differentiable\n@source Ba, Kiros & Hinton 2016"},
     {"rms_norm", l_rms_norm,
      "nn.rms_norm(x, opts)\nx / sqrt(mean(x^2) + eps) * gain over the last axis.\n@param x tensor "
      "[...,D]\n"
-     "@param opts.gain tensor [D]\n@param opts.eps number =1e-6\n@return tensor like x, "
+     "@param opts.gain tensor [D]\n@param opts.eps number =1e-6 added to the variance inside the "
+     "root, >= 0\n@return tensor like x, "
      "differentiable\n@source Zhang & Sennrich 2019"},
     {"rotary", l_rotary,
      "nn.rotary(x, opts)\nRotates pairs of channels by position * base^(-2i/D).\n@param x tensor "
      "[B,T,H,D], D even\n"
-     "@param opts.positions tensor index [B,T] =1..T\n@param opts.base number =1e4\n"
+     "@param opts.positions tensor index [B,T] =1..T\n@param opts.base number =1e4 of the "
+     "geometric series of wavelengths, > 0\n"
      "@param opts.pairing string =\"half\" (i, i + D/2) or \"interleaved\" (2i - 1, 2i)\n@return "
      "tensor like x, differentiable\n"
      "@source Su et al. 2021"},
@@ -421,7 +423,8 @@ static const mll_fn functions[] = {
      "@param opts.causal boolean =true a query sees itself and earlier keys\n"
      "@param opts.segments tensor index [B,T] pairs of unequal segments do not see each other; "
      "what is masked gives nothing, NaN neither\n"
-     "@param opts.scale number =1/sqrt(D)\n@param opts.probe boolean =false\n@return tensor "
+     "@param opts.scale number =1/sqrt(D) factor of the logits\n@param opts.probe boolean "
+     "=false\n@return tensor "
      "[B,T,H,D], differentiable\n"
      "@return table with probe: { max_logit, max_abs_logit, entropy (nats, mean over queries) }\n"
      "@source Vaswani et al. 2017; Dao et al. 2022"},
@@ -436,7 +439,7 @@ static const mll_fn functions[] = {
      "never stored whole.\n@param x tensor [...,K]\n@param W tensor [K,V]; [V,K] when transposed\n"
      "@param targets tensor index [...], or nested table of positions\n@param opts.bias tensor "
      "[V]\n"
-     "@param opts.transposed boolean =false\n@param opts.multiplier number =1\n" CE
+     "@param opts.transposed boolean =false\n@param opts.multiplier number =1 of the logits\n" CE
      "\n@source Chowdhery et al. 2022 (z term)"},
     {"embedding", l_embedding,
      "nn.embedding(table, ids, opts)\nRows of a table by id, plus rows of a second table by "

@@ -503,31 +503,35 @@ static const mll_fn functions[] = {
     {"sgd", l_sgd,
      "ml.optim.sgd(params, { lr, momentum, nesterov, weight_decay, decay })\n"
      "Stochastic gradient descent: u = momentum u + g, w -= lr u.\n" PARAMS_HELP
-     "@param opts.lr number =1e-3\n"
-     "@param opts.momentum number =0\n@param opts.nesterov boolean =false w -= lr (g + momentum "
+     "@param opts.lr number =1e-3 learning rate, >= 0\n"
+     "@param opts.momentum number =0 share of the last step that is kept, in [0, 1)\n@param "
+     "opts.nesterov boolean =false w -= lr (g + momentum "
      "u)\n" DECAY_HELP RETURN_HELP "@source Sutskever et al. 2013"},
     {"adam", l_adam,
      "ml.optim.adam(params, { lr, betas, eps, weight_decay, decay, update_clip })\n"
      "Adam: w -= lr m_hat / (sqrt(v_hat) + eps); its decay is coupled unless said.\n" SQUARES_HELP
-         PARAMS_HELP
-     "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, 0.999}\n@param opts.eps number "
-     "=1e-8\n"
+         PARAMS_HELP "@param opts.lr number =1e-3 learning rate, >= 0\n@param opts.betas table "
+     "={0.9, 0.999}\n@param opts.eps number "
+     "=1e-8 added to the root of the second moment, in the unit of a gradient, >= 0\n"
      "@param opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, "
      "eps^2)))), per tensor\n" DECAY_HELP RETURN_HELP "@source Kingma & Ba 2015"},
     {"adamw", l_adamw,
      "ml.optim.adamw(params, { lr, betas, eps, weight_decay, decay, update_clip })\n"
      "Adam with weight decay beside the update; independent of the learning rate unless "
      "said.\n" SQUARES_HELP PARAMS_HELP
-     "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, "
-     "0.95}\n@param opts.eps number =1e-8\n"
+     "@param opts.lr number =1e-3 learning rate, >= 0\n@param opts.betas table ={0.9, "
+     "0.95}\n@param opts.eps number =1e-8 added to the root of the second moment, in the unit of a "
+     "gradient, >= 0\n"
      "@param opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, "
      "eps^2)))), per tensor\n" DECAY_HELP RETURN_HELP
      "@source Loshchilov & Hutter 2019; Wortsman et al. 2023"},
     {"adam_atan2", l_adam_atan2,
      "ml.optim.adam_atan2(params, { lr, betas, a, b, weight_decay, decay })\n"
      "Adam without epsilon: w -= lr a atan2(m_hat, b sqrt(v_hat)).\n" SQUARES_HELP PARAMS_HELP
-     "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, 0.95}\n@param opts.a number "
-     "=1.27\n@param opts.b number =1\n" DECAY_HELP RETURN_HELP "@source Everett et al. 2024"},
+     "@param opts.lr number =1e-3 learning rate, >= 0\n@param opts.betas table ={0.9, "
+     "0.95}\n@param opts.a number "
+     "=1.27 factor before atan2\n@param opts.b number =1 factor of the root inside "
+     "atan2\n" DECAY_HELP RETURN_HELP "@source Everett et al. 2024"},
     {"adafactor", l_adafactor,
      "ml.optim.adafactor(params, { lr, factored, min_dim, clip, decay_exponent, eps1, eps2, "
      "scale_parameter, weight_decay, decay })\n"
@@ -535,22 +539,26 @@ static const mll_fn functions[] = {
      "moments; a tensor of more axes is the matrix [product of its leading axes, last "
      "axis].\n" PARAMS_HELP "@param opts.lr number =1e-2, times max(RMS(w), eps2) when "
      "scale_parameter\n@param opts.factored boolean =true\n"
-     "@param opts.min_dim integer =128\n@param opts.clip number =1 largest RMS of the update\n"
+     "@param opts.min_dim integer =128 least size of both axes that is factored\n@param opts.clip "
+     "number =1 largest RMS of the update\n"
      "@param opts.decay_exponent number =0.8 b2_t = 1 - t^-0.8\n@param opts.eps1 number "
-     "=1e-30\n@param opts.eps2 number =1e-3\n"
+     "=1e-30 added to squared gradients\n@param opts.eps2 number =1e-3 least RMS of a parameter "
+     "that scales the step\n"
      "@param opts.scale_parameter boolean =true\n" DECAY_HELP RETURN_HELP
      "@source Shazeer & Stern 2018"},
     {"adam_ps", l_adam_ps,
      "ml.optim.adam_ps(params, { lr, betas, eps, floor, weight_decay, decay })\n"
      "Adam with parameter scaling: the step is multiplied by max(RMS(w), floor), per "
-     "tensor.\n" SQUARES_HELP PARAMS_HELP
-     "@param opts.lr number =1e-3\n@param opts.betas table ={0.9, 0.95}\n@param opts.eps number "
-     "=1e-8\n@param opts.floor number =1e-3\n" DECAY_HELP RETURN_HELP
-     "@source Everett et al. 2024"},
+     "tensor.\n" SQUARES_HELP PARAMS_HELP "@param opts.lr number =1e-3 learning rate, >= 0\n@param "
+     "opts.betas table ={0.9, 0.95}\n@param opts.eps number "
+     "=1e-8 added to the root of the second moment, in the unit of a gradient, >= 0\n@param "
+     "opts.floor number =1e-3 least RMS of a parameter that scales the "
+     "step\n" DECAY_HELP RETURN_HELP "@source Everett et al. 2024"},
     {"lion", l_lion,
      "ml.optim.lion(params, { lr, betas, weight_decay })\n"
      "Lion: w -= lr (sign(b1 m + (1 - b1) g) + lambda w), m = b2 m + (1 - b2) g.\n" PARAMS_HELP
-     "@param opts.lr number =1e-4\n@param opts.betas table ={0.9, 0.99}\n@param opts.weight_decay "
+     "@param opts.lr number =1e-4 learning rate, >= 0\n@param opts.betas table ={0.9, "
+     "0.99}\n@param opts.weight_decay "
      "number =0 decoupled\n" RETURN_HELP "@source Chen et al. 2023"},
     {"clip_grad_norm", l_clip_grad_norm,
      "ml.optim.clip_grad_norm(params, max_norm)\n"

@@ -409,8 +409,10 @@ static const mll_fn functions[] = {
     {"sgd", l_sgd,
      "core.plrf.sgd(A, u, opts)\nOne-pass SGD by drawing samples, or from samples x.\n"
      "@param A tensor [v,d] f64\n@param u tensor [v] f64\n@param opts.gamma tensor [1] or [steps]\n"
-     "@param opts.steps tensor [records] f64, ascending\n@param opts.batch integer =1\n"
-     "@param opts.runs integer =1\n@param opts.rng rng\n@param opts.momentum number =0\n"
+     "@param opts.steps tensor [records] f64, ascending\n@param opts.batch integer =1 samples an "
+     "update, >= 1\n"
+     "@param opts.runs integer =1\n@param opts.rng rng\n@param opts.momentum number =0 share of "
+     "the last step that is kept, in [0, 1)\n"
      "@param opts.dtype string =f64\n@return tensor risk [runs, records]\n@return tensor theta "
      "[runs, d], the last parameters\n" SOURCE},
     {"sgd_fast", l_sgd_fast,
@@ -426,14 +428,16 @@ static const mll_fn functions[] = {
      "ode\n@param opts.h tensor of ode: the updates that each of its steps takes at once, 0 for "
      "one "
      "by the recursion\n"
-     "@param opts.batch integer =1\n@param opts.steps tensor f64\n@param opts.counts tensor "
+     "@param opts.batch integer =1 samples an update, >= 1\n@param opts.steps tensor f64\n@param "
+     "opts.counts tensor "
      "multiplicities\n@param opts.null number =0\n"
      "@return tensor P [records]; by volterra P, F, K at 0..last step; by ode P after "
      "each of its steps\n" SOURCE},
     {"kernel_norm", l_kernel_norm,
      "core.plrf.kernel_norm(lambda, opts)\n@param lambda tensor [d] f64\n@param opts.gamma number "
      "> "
-     "0\n@param opts.batch integer =1\n@return number sum of gamma lambda/(2 - gamma (B+1) "
+     "0\n@param opts.batch integer =1 samples an update, >= 1\n@return number sum of gamma "
+     "lambda/(2 - gamma (B+1) "
      "lambda)\n@return number gamma (B+1) lambda_max\n" SOURCE},
     {"m", l_m,
      "core.plrf.m(population, d, opts)\nThe fixed point m(z).\n" POPULATION
@@ -444,12 +448,12 @@ static const mll_fn functions[] = {
      "@return number kappa\n@return number F_0\n" SOURCE},
     {"norm", l_norm,
      "core.plrf.norm(population, d, opts)\nKernel norm of the deterministic "
-     "equivalent.\n" POPULATION
-     "@param opts.gamma number > 0\n@param opts.batch integer =1\n@return number\n" SOURCE},
+     "equivalent.\n" POPULATION "@param opts.gamma number > 0\n@param opts.batch integer =1 "
+     "samples an update, >= 1\n@return number\n" SOURCE},
     {"curve", l_curve,
      "core.plrf.curve(population, d, opts)\nDeterministic P, F and K at any steps up to "
-     "1e15.\n" POPULATION
-     "@param opts.gamma number > 0\n@param opts.batch integer =1\n@param opts.steps tensor "
+     "1e15.\n" POPULATION "@param opts.gamma number > 0\n@param opts.batch integer =1 samples an "
+     "update, >= 1\n@param opts.steps tensor "
      "[records] f64\n@param opts.nodes integer =24\n@return tensor P\n@return tensor F\n@return "
      "tensor K\n" SOURCE},
     {"mass", l_mass,

@@ -226,30 +226,34 @@ static int rng_tostring(lua_State *L) {
 static const mll_fn methods[] = {
     {"normal", l_normal,
      "g:normal(shape, opts)\nDraws from the normal distribution and advances g.\n" SHAPE
-     "@param opts.mean number =0\n"
-     "@param opts.std number =1\n@param opts.dtype string =\"f64\" f64 or f32\n@return tensor of "
+     "@param opts.mean number =0 of the distribution\n"
+     "@param opts.std number =1 standard deviation, >= 0\n@param opts.dtype string =\"f64\" f64 or "
+     "f32\n@return tensor of "
      "that shape\n"
      "@source Box & Muller 1958 on Philox4x32-10 (Salmon et al. 2011)"},
     {"truncated_normal", l_truncated_normal,
      "g:truncated_normal(shape, opts)\nDraws from the normal distribution cut at two standard "
      "deviations, scaled so that the result has the standard deviation asked for; advances "
-     "g.\n" SHAPE "@param opts.std number =1\n@param opts.dtype string =\"f64\" f64 or "
-                  "f32\n@return tensor of that shape\n"
+     "g.\n" SHAPE
+     "@param opts.std number =1 standard deviation, >= 0\n@param opts.dtype string =\"f64\" f64 or "
+     "f32\n@return tensor of that shape\n"
      "@source Philox4x32-10 (Salmon et al. 2011)"},
     {"uniform", l_uniform,
      "g:uniform(shape, opts)\nDraws uniformly from [lo, hi) and advances g.\n" SHAPE
-     "@param opts.lo number =0\n@param opts.hi number =1\n@param opts.dtype string =\"f64\" f64 "
+     "@param opts.lo number =0 lower end\n@param opts.hi number =1 upper end, itself left "
+     "out\n@param opts.dtype string =\"f64\" f64 "
      "(53 bits) or f32 (24 bits)\n"
      "@return tensor of that shape\n@source Philox4x32-10 (Salmon et al. 2011)"},
     {"integers", l_integers,
      "g:integers(lo, hi, shape, opts)\nDraws whole numbers lo..hi, both ends included, without "
      "bias; advances g.\n"
-     "@param lo integer\n@param hi integer\n" SHAPE
+     "@param lo integer least, itself included\n@param hi integer largest, itself included\n" SHAPE
      "@param opts.dtype string =\"index\" when lo >= 1, else \"f64\"; also f32, u8\n@return tensor "
      "of that shape\n"
      "@source Philox4x32-10 (Salmon et al. 2011)"},
     {"permutation", l_permutation,
-     "g:permutation(n)\nA random order of 1..n; advances g.\n@param n integer\n@return tensor "
+     "g:permutation(n)\nA random order of 1..n; advances g.\n@param n integer how many, >= "
+     "0\n@return tensor "
      "index [n]\n"
      "@source Fisher & Yates 1938"},
     {"state", l_state,
@@ -261,7 +265,8 @@ static const mll_fn methods[] = {
     {"fold", l_fold,
      "g:fold(name, i)\nAn independent stream that depends on g's seed, the name and i, never on "
      "what was drawn.\n"
-     "@param name string =\"\"\n@param i integer =0\n@return rng"},
+     "@param name string =\"\"\n@param i integer =0 number of the stream under that name\n@return "
+     "rng"},
     {"clone", l_clone, "g:clone()\nA copy that draws the same numbers from here on.\n@return rng"},
     {NULL, NULL, NULL}};
 
@@ -271,7 +276,8 @@ static const mll_fn functions[] = {
     {"rng", l_rng,
      "rng(seed)\nA stream of random numbers: the same seed gives the same numbers on every machine "
      "and any number of threads.\n"
-     "@param seed integer\n@return rng with the methods normal, uniform, integers, permutation, "
+     "@param seed integer of 64 bits\n@return rng with the methods normal, uniform, integers, "
+     "permutation, "
      "truncated_normal, state,\n"
      "load_state, fold, clone\n@source Philox4x32-10, Salmon et al. 2011; in NumPy: "
      "tests/golden/philox.py"},

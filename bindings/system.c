@@ -232,7 +232,7 @@ static const mll_fn functions[] = {
     {"make_dirs", l_make_dirs,
      "system.make_dirs(path)\nMakes a folder and those above it; one that is there is "
      "fine.\n@param path string"},
-    {"sleep", l_sleep, "system.sleep(seconds)\nWaits; Ctrl-C ends it.\n@param seconds number"},
+    {"sleep", l_sleep, "system.sleep(seconds)\nWaits; Ctrl-C ends it.\n@param seconds number >= 0"},
     {"process", l_process,
      "system.process()\nThis process.\n@return table { host, pid, start: clock ticks after boot }"},
     {"hash", l_hash,

@@ -282,7 +282,8 @@ const mll_fn mll_tensor_create[] = {
     {"ones", l_ones, FILLED(ones, "1")},
     {"full", l_full,
      "full(shape, value, opts)\nA tensor filled with value.\n@param shape integer or table of "
-     "sizes; options, value among them, may stand in the table\n@param value number\n@param "
+     "sizes; options, value among them, may stand in the table\n@param value number of every "
+     "entry\n@param "
      "opts.dtype string =\"f64\"\n@return tensor of that shape"},
     {"zeros_like", l_zeros_like,
      "zeros_like(t, opts)\nZeros of t's shape and dtype.\n@param t tensor of any shape\n@param "
@@ -292,20 +293,21 @@ const mll_fn mll_tensor_create[] = {
      "opts.dtype string =t's\n@return tensor of t's shape"},
     {"full_like", l_full_like,
      "full_like(t, value, opts)\nA tensor of t's shape and dtype filled with value.\n@param t "
-     "tensor of any shape\n@param value number\n"
+     "tensor of any shape\n@param value number of every entry\n"
      "@param opts.dtype string =t's\n@return tensor of t's shape"},
     {"eye", l_eye,
      "eye(n, opts) eye(rows, columns, opts)\nOnes on the diagonal, zeros elsewhere.\n@param n "
-     "integer\n"
+     "integer rows, >= 0\n"
      "@param opts.dtype string =\"f64\" f64, f32 or u8\n@return tensor [rows,columns]"},
     {"arange", l_arange,
      "arange(stop, opts) arange(start, stop, opts)\nstart, start + step, ... up to stop, both ends "
      "included: arange(3) is 1 2 3.\n"
-     "@param start number =1\n@param stop number\n@param opts.step number =1 not 0\n"
+     "@param start number =1 first value\n@param stop number last value\n@param opts.step number "
+     "=1 not 0\n"
      "@param opts.dtype string =\"f64\"\n@return tensor [n]; empty when stop lies before start"},
     {"linspace", l_linspace,
      "linspace(start, stop, opts)\nn equally spaced numbers, both ends included.\n@param start "
-     "number\n@param stop number\n"
+     "number first value\n@param stop number last value\n"
      "@param opts.n integer =50 (or the third argument)\n@param opts.dtype string =\"f64\" f64 or "
      "f32\n@return tensor [n]"},
     {NULL, NULL, NULL}};

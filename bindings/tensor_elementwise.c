@@ -222,5 +222,6 @@ const mll_fn mll_tensor_elementwise_both[] = {
     {"clamp", l_clamp,
      "clamp(x, min, max) clamp(x, opts)\nx with values below min raised and above max lowered to "
      "it; NaN stays.\n@param x tensor of any shape\n"
-     "@param min number =nil\n@param max number =nil\n@return tensor like x, differentiable"},
+     "@param min number =nil least value that stays\n@param max number =nil largest value that "
+     "stays\n@return tensor like x, differentiable"},
     {NULL, NULL, NULL}};

@@ -172,30 +172,34 @@ const mll_fn mll_tensor_order_both[] = {
     {"sort", l_sort,
      "sort(x, axis, opts)\nSorts along an axis; equal values keep their order, NaN counts as the "
      "largest (so descending has it first).\n@param x tensor of any shape\n"
-     "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor like x, "
+     "@param axis integer =-1 from 1, negative from the end\n@param opts.descending boolean "
+     "=false\n@return tensor like x, "
      "sorted, differentiable\n"
      "@return tensor index of x's shape: where each came from"},
     {"argsort", l_argsort,
      "argsort(x, axis, opts)\nThe positions that sort x along an axis; equal values keep their "
      "order, NaN counts as the largest.\n@param x tensor of any shape\n"
-     "@param axis integer =-1\n@param opts.descending boolean =false\n@return tensor index of x's "
+     "@param axis integer =-1 from 1, negative from the end\n@param opts.descending boolean "
+     "=false\n@return tensor index of x's "
      "shape"},
     {"topk", l_topk,
      "topk(x, k, axis)\nThe k largest values along an axis, largest first; of equals the first; "
      "NaN counts as the largest.\n@param x tensor of any shape\n"
-     "@param k integer 1..size\n@param axis integer =-1\n@return tensor of x's shape with k "
+     "@param k integer 1..size\n@param axis integer =-1 from 1, negative from the end\n@return "
+     "tensor of x's shape with k "
      "entries along axis, differentiable\n@return tensor index of the same shape: where each "
      "stands"},
     {"gather", l_gather,
      "gather(x, ids, axis)\nout[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place "
      "along axis.\n@param x tensor of any shape\n"
      "@param ids tensor index of x's rank, its shape apart from axis (or nested table of "
-     "positions)\n@param axis integer\n"
+     "positions)\n@param axis integer from 1, negative from the end\n"
      "@return tensor of the shape of ids, differentiable\n@source PyTorch's gather"},
     {"index_select", l_index_select,
      "index_select(x, ids, axis)\nThe entries ids of an axis; the axis is replaced by the axes of "
      "ids.\n@param x tensor of any shape\n"
-     "@param ids tensor index of any shape, or table of positions\n@param axis integer =1\n@return "
+     "@param ids tensor index of any shape, or table of positions\n@param axis integer =1 from 1, "
+     "negative from the end\n@return "
      "tensor of x's shape with the axes of ids in place of axis, differentiable\n"
      "@source NumPy's take"},
     {"scatter", l_scatter,
@@ -203,18 +207,19 @@ const mll_fn mll_tensor_order_both[] = {
      "writes win.\n@param x tensor of any shape\n"
      "@param ids tensor index of x's rank, its shape apart from axis, or nested table\n@param "
      "values tensor like ids, or "
-     "number\n@param axis integer =1\n"
+     "number\n@param axis integer =1 from 1, negative from the end\n"
      "@return tensor like x, differentiable\n@source PyTorch's scatter"},
     {"scatter_add", l_scatter_add,
      "scatter_add(x, ids, values, axis)\nA copy of x with values added at ids along axis, in index "
      "order.\n@param x tensor of any shape\n"
      "@param ids tensor index of x's rank, its shape apart from axis, or nested table\n@param "
      "values tensor like ids, or "
-     "number\n@param axis integer =1\n"
+     "number\n@param axis integer =1 from 1, negative from the end\n"
      "@return tensor like x, differentiable\n@source PyTorch's scatter_add"},
     {"one_hot", l_one_hot,
      "one_hot(ids, classes, opts)\n1 at position ids of a new last axis, else 0.\n@param ids "
      "tensor index of any shape, or table of positions\n"
-     "@param classes integer\n@param opts.dtype string =\"f64\" f64, f32 or u8\n@return tensor "
+     "@param classes integer size of the new axis, >= 1\n@param opts.dtype string =\"f64\" f64, "
+     "f32 or u8\n@return tensor "
      "[...,classes]"},
     {NULL, NULL, NULL}};

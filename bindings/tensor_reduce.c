@@ -191,10 +191,11 @@ const mll_fn mll_tensor_reduce_both[] = {
     {"softmax", l_softmax,
      "softmax(x, axis)\nexp(x) / sum(exp(x)) along axis, without overflow.\n@param x tensor f32 or "
      "f64 of any shape\n"
-     "@param axis integer =-1\n@return tensor like x, differentiable"},
+     "@param axis integer =-1 from 1, negative from the end\n@return tensor like x, "
+     "differentiable"},
     {"log_softmax", l_log_softmax,
      "log_softmax(x, axis)\nx - logsumexp(x) along axis.\n@param x tensor f32 or f64, any "
      "shape\n@param axis "
-     "integer =-1\n"
+     "integer =-1 from 1, negative from the end\n"
      "@return tensor like x, differentiable"},
     {NULL, NULL, NULL}};

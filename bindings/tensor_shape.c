@@ -329,8 +329,9 @@ const mll_fn mll_tensor_shape_both[] = {
      "-1\n@return tensor of the shape asked for, differentiable"},
     {"flatten", l_flatten,
      "flatten(x, first, last)\nJoins the axes first..last into one.\n@param x tensor of any "
-     "shape\n@param first integer =1\n"
-     "@param last integer =-1\n@return tensor of x's shape with those axes as one, differentiable"},
+     "shape\n@param first integer =1 axis, from 1\n"
+     "@param last integer =-1 axis, negative from the end\n@return tensor of x's shape with those "
+     "axes as one, differentiable"},
     {"permute", l_permute,
      "permute(x, axes) permute(x, axis, ...)\nReorders the axes: axis k of the result is axis "
      "axes[k] of x. Shares storage.\n@param x tensor of any shape\n"
@@ -338,11 +339,13 @@ const mll_fn mll_tensor_shape_both[] = {
      "differentiable"},
     {"transpose", l_transpose,
      "transpose(x, a, b)\nExchanges two axes, the last two by default. Shares storage.\n@param x "
-     "tensor of any shape\n@param a integer =-2\n"
-     "@param b integer =-1\n@return tensor of x's shape with both sizes exchanged, differentiable"},
+     "tensor of any shape\n@param a integer =-2 axis, from 1, negative from the end\n"
+     "@param b integer =-1 the axis it changes places with\n@return tensor of x's shape with both "
+     "sizes exchanged, differentiable"},
     {"squeeze", l_squeeze,
      "squeeze(x, axis)\nDrops an axis of size 1, or all of them. Shares storage.\n@param x tensor "
-     "of any shape\n@param axis integer =nil\n"
+     "of any shape\n@param axis integer =nil from 1, negative from the end; absent: every one of "
+     "size 1\n"
      "@return tensor of x's shape without what was dropped, differentiable"},
     {"unsqueeze", l_unsqueeze,
      "unsqueeze(x, axis)\nInserts an axis of size 1 that then has this number. Shares "
@@ -356,7 +359,7 @@ const mll_fn mll_tensor_shape_both[] = {
      "cannot be changed in place"},
     {"narrow", l_narrow,
      "narrow(x, axis, range)\nPositions first..last of one axis. Shares storage.\n@param x tensor "
-     "of any shape\n@param axis integer\n"
+     "of any shape\n@param axis integer from 1, negative from the end\n"
      "@param range table {first, last}, both included\n@return tensor of x's shape with last - "
      "first + 1 entries along axis, differentiable"},
     {"tril", l_tril,
@@ -388,7 +391,8 @@ const mll_fn mll_tensor_shape_both[] = {
     {"concat", l_concat,
      "concat(list, axis)\nJoins tensors along an axis; the other sizes agree.\n@param list table "
      "of tensors of one dtype\n"
-     "@param axis integer =1\n@return tensor of their shape, the sizes along axis added up, "
+     "@param axis integer =1 from 1, negative from the end\n@return tensor of their shape, the "
+     "sizes along axis added up, "
      "differentiable"},
     {"stack", l_stack,
      "stack(list, axis)\nJoins tensors of one shape along a new axis.\n@param list table of "
@@ -399,6 +403,6 @@ const mll_fn mll_tensor_shape_both[] = {
      "split(x, parts, axis)\nCuts an axis into parts, which share storage.\n@param x tensor of any "
      "shape\n"
      "@param parts integer (that many equal parts; must divide the size) or table of sizes\n@param "
-     "axis integer =1\n"
+     "axis integer =1 from 1, negative from the end\n"
      "@return table of tensors of x's shape apart from axis, differentiable"},
     {NULL, NULL, NULL}};

@@ -53,13 +53,14 @@ static void read_ids(lua_State *L, ml_transformer_batch *b, bool loss, bool opti
 static ml_transformer_probe push_probe(lua_State *L, const ml_transformer *m) {
   size_t depth = (size_t)ml_transformer_get_config(m)->depth;
   ml_transformer_probe p;
-  size_t size = (depth + 1) * (sizeof *p.attention + 3 * sizeof(double));
+  size_t size = (depth + 1) * (sizeof *p.attention + 4 * sizeof(double));
   char *room = lua_newuserdatauv(L, size, 0);
   memset(room, 0, size);
   p.attention = (ml_attention_probe *)(void *)room;
   p.block_rms = (double *)(void *)(room + (depth + 1) * sizeof *p.attention);
   p.q_rms = p.block_rms + depth + 1;
   p.k_rms = p.q_rms + depth + 1;
+  p.qk_cosine = p.k_rms + depth + 1;
   return p;
 }
 
@@ -96,7 +97,7 @@ static int l_loss(lua_State *L) {
   MLL_RUN(L, status, ml_transformer_loss(loss, m, &b, &info, &err));
   if (status)
     return mll_raise(L, &err);
-  lua_createtable(L, 0, 11);
+  lua_createtable(L, 0, 12);
   mll_set_number(L, "ce", info.ce);
   mll_set_number(L, "mean_logz", info.mean_logz);
   mll_set_number(L, "mean_logz2", info.mean_logz2);
@@ -112,6 +113,7 @@ static int l_loss(lua_State *L) {
     set_layers(L, "block_rms", probe.block_rms, sizeof(double), depth);
     set_layers(L, "q_rms", probe.q_rms, sizeof(double), depth);
     set_layers(L, "k_rms", probe.k_rms, sizeof(double), depth);
+    set_layers(L, "qk_cosine", probe.qk_cosine, sizeof(double), depth);
   }
   return 2;
 }
@@ -211,7 +213,8 @@ const mll_fn mll_transformer_batch_methods[] = {
      "max_abs_logit, the largest |z_ij|, both over batch, heads and unmasked pairs (j <= i, same "
      "segment), with the scale, before softmax; q_rms and k_rms, root mean squares of queries and "
      "keys as they meet in z (after qk_norm and rotation, without the scale), so that a query's "
-     "norm is about sqrt(d_head) q_rms; attn_entropy (nats), mean over batch, heads and queries; "
+     "norm is about sqrt(d_head) q_rms; qk_cosine, the mean cosine of the same pairs; attn_entropy "
+     "(nats), mean over batch, heads and queries; "
      "block_rms, of the output of each block\n"
      "@source Wortsman et al. 2023, sections 2 and 3"},
     {"logits", l_logits,

@@ -101,6 +101,7 @@ static ml_status attention(ml_tensor *out, const ml_tensor *h, const ml_transfor
   if (probe) {
     DO(ml_probe_rms(&probe->q_rms[l], &heads[0], err));
     DO(ml_probe_rms(&probe->k_rms[l], &heads[1], err));
+    DO(ml_probe_cosine(&probe->qk_cosine[l], &heads[0], &heads[1], present(&v->segments), err));
   }
   DO(ml_attention(&y, &heads[0], &heads[1], &heads[2], present(&v->segments),
                   ml_transformer_attention_scale(c), true, probe ? &probe->attention[l] : NULL,

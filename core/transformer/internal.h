@@ -79,6 +79,9 @@ static inline const ml_tensor *ml_transformer_head_weight(const ml_transformer *
 
 /* Root mean square of all entries, off the tape. */
 ml_status ml_probe_rms(double *rms, const ml_tensor *x, ml_error *err) ML_MUST_CHECK;
+/* Mean cosine of q_i and k_j [B,T,H,D] over batch, heads and pairs j <= i of one segment. */
+ml_status ml_probe_cosine(double *cosine, const ml_tensor *q, const ml_tensor *k,
+                          const ml_tensor *segments, ml_error *err) ML_MUST_CHECK;
 
 /* One line with every digit and sorted keys, to be given to ml_free; takes the object. NULL: no
  * object, or out of memory. */

@@ -123,6 +123,7 @@ typedef struct {
   ml_attention_probe *attention; /* [depth], the caller's */
   double *block_rms;             /* [depth] root mean square of the output of each block */
   double *q_rms, *k_rms; /* [depth] of queries and keys as they meet: normed, rotated, not scaled */
+  double *qk_cosine;     /* [depth] mean over pairs that attend */
 } ml_transformer_probe;
 
 typedef struct {

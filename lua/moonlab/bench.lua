@@ -514,10 +514,50 @@ function jobs.sketch()
   return require "moonlab.bench.sketch" { seconds = seconds, python = python }
 end
 
+-- A step of training of three layers of 64 channels on 28x28 images, batch 64.
+function jobs.cnn_train()
+  local nn, batch, side, c, list = ml.nn, 64, 28, 64, {}
+  local function layers(net)
+    local all = {}
+    for i = 1, 3 do
+      local o = { i == 1 and 1 or c, c, kernel = 3 }
+      if net == "cnn" then o.padding = "same" else o.input = side - 2 * (i - 1) end
+      all[#all + 1] = net == "cnn" and nn.Conv2d(o) or nn.LocallyConnected2d(o)
+      all[#all + 1] = nn.ReLU()
+    end
+    all[#all + 1] = net == "cnn" and nn.GlobalAvgPool() or nn.Flatten()
+    all[#all + 1] = nn.Linear { net == "cnn" and c or c * (side - 6) * (side - 6), 10 }
+    return nn.Sequential(all)
+  end
+  for _, net in ipairs { "cnn", "lcn" } do
+    list[#list + 1] = {
+      row = { job = "cnn_train", preset = net == "cnn" and "convolutions" or "locally connected",
+        batch = batch, dtype = "f32", unit = "images/s" },
+      ours = function(threads)
+        local model = layers(net)
+        local opt = ml.optim.sgd(model:parameters(), { lr = 1e-3, momentum = 0.9 })
+        local x = ml.keep(ml.rng(1):normal { batch, side, side, 1, dtype = "f32" })
+        local y = ml.keep(ml.rng(2):integers(1, 10, { batch }))
+        local function step()
+          opt:zero_grad()
+          ml.scope(function() nn.cross_entropy(model(x), y):backward() end)
+          opt:step()
+        end
+        return batch / seconds(threads, 7, step)
+      end,
+      peer = function(threads)
+        local r, why = python("cnn_train.py", ("--net %s --batch %d"):format(net, batch), threads)
+        return r and (threads == 1 and r.images_per_cpu_s or r.images_per_s), why, r and r.peer
+      end,
+    }
+  end
+  return list
+end
+
 -- ---- the command --------------------------------------------------------------------------------
 
 local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies", "plrf",
-  "krr", "kernel_mlp", "kernel_cntk", "sketch" }
+  "krr", "kernel_mlp", "kernel_cntk", "sketch", "cnn_train" }
 
 local function format_figure(x, unit)
   if not x then return "-" end
@@ -565,7 +605,8 @@ function bench.command(...)
     elseif jobs[w] then names[#names + 1] = w
     else
       local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
-        "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch", "all",
+        "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch",
+        "cnn_train", "all",
         "--peers", "--json", "--preset", "--batch", "--threads", "--rounds" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,
         near and ("; did you mean '" .. near .. "'?") or "", table.concat(order, ", ")))

@@ -191,10 +191,10 @@ local names = { "model", "name", "align", "optimizer", "widths", "steps", "seeds
 --- @param opts.model string ="mlp" mlp: embedding of 64 ids, two hidden layers, 64 classes|decoder:
 --- two blocks
 --- @param opts.widths list ={ 64, 128, 256, 512, 1024 } ascending, multiples of the first
---- @param opts.steps integer =4
+--- @param opts.steps integer =4 updates
 --- @param opts.seeds list ={ 1, 2 } slopes are those of the mean of log RMS
 --- @param opts.lr number =0.002 at the first width
---- @param opts.tolerance number =0.15
+--- @param opts.tolerance number =0.15 largest difference of the slopes
 --- @return table rows = list of { what, values = one for each width, slope, stderr, expected, bound
 --- = bool, verdict = "as expected"|"differs"|"-" }, slope[what]; prints itself
 --- @source Yang et al. 2021, appendix D.1; Everett et al. 2024, section 3

@@ -91,7 +91,7 @@ end
 --- @param opts.split string ="train" or "valid"
 --- @param opts.batch integer rows
 --- @param opts.context integer ids that a model reads in a row
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @return batches with batch(i), a pure function of i, count() and cover(limit)
 --- @source -
 function Text:batches(tokenizer, opts)
@@ -177,5 +177,7 @@ end
 
 local images, tables = require "moonlab.data.images", require "moonlab.data.table"
 data.images, data.teacher, data.table = images.images, images.teacher, tables.table
+local symmetry = require "moonlab.data.symmetry"
+data.transform, data.motifs = symmetry.transform, symmetry.motifs
 data.methods = { text = Text, batches = Batches, images = images.methods, table = tables.methods }
 return data

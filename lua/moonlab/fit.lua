@@ -101,7 +101,7 @@ end
 --- @param opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
 --- rescaled by the residuals
 --- @param opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
---- @param opts.level number =0.95
+--- @param opts.level number =0.95 of the interval, in (0, 1)
 --- @return number x of the optimum, in the unit of x, or nil with "not bracketed"
 --- @return number its standard error by the delta method, in the unit of x; nan with three points
 --- and no sigma
@@ -193,7 +193,7 @@ end
 --- @param opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
 --- rescaled by the residuals
 --- @param opts.weights list or tensor [n] =nil relative weights of log y, >= 0; not beside sigma
---- @param opts.level number =0.95
+--- @param opts.level number =0.95 of the interval, in (0, 1)
 --- @return number prediction: y foretold at the largest x
 --- @return number its relative error: prediction / observed - 1
 --- @return table info: factor (the larger of prediction/observed and its inverse), holdout (list of

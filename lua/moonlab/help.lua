@@ -79,7 +79,8 @@ end
 local classes = { tensor = "ml.tensor", rng = "ml.rng", optimizer = "ml.optimizer",
   transformer = "ml.transformer", run = "ml.run", sweep = "ml.sweep", bar = "ml.progress.bar",
   ctx = "ml.recipe.context", parameterization = "ml.parameterization",
-  figure = "ml.plot.figure", gp = "ml.gp" }
+  figure = "ml.plot.figure", gp = "ml.gp", kernel = "ml.kernel",
+  activation = "ml.kernel.activation", eigenspace = "ml.theory.eigenspace" }
 
 -- What the prompt puts into _G, as users see it.
 local of_prompt

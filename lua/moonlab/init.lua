@@ -32,6 +32,7 @@ local modules = {
   complete = "moonlab.repl.complete",
   gp = "moonlab.gp",
   kernel = "moonlab.kernel",
+  theory = "moonlab.theory",
   sketch = "moonlab.sketch",
 }
 ml.modules = modules

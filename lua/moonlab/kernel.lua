@@ -316,12 +316,12 @@ local function fused(r)
   local n, m = r.X:size(1), (r.X2 or r.X):size(1)
   local function matrix() return core.kernel.matrix(n, m, r.X:dtype()) end
   local K, T = r.nngp and matrix() or nil, r.ntk and matrix() or nil
-  local pairs_in_all = r.X2 and n * m or n * (n + 1) / 2
-  local seconds = pairs_in_all * r.flops / (2e10 * core.threads())
+  local seconds = r.seconds
   local images = #r.X:shape() == 4
   local step = math.max(1, math.floor(n * 0.5 / math.max(seconds, 0.5)))
   if not images then step = (step + 255) // 256 * 256 end
-  local bar <close> = progress.bar(n, ("kernel, %d x %d"):format(n, m), { quiet = seconds < 3 })
+  local bar <close> = progress.bar(n, ("kernel, %d x %d, %s"):format(n, m, gigabytes(r.bytes)),
+    { quiet = seconds < 3 })
   for first = 1, n, step do
     local count = math.min(step, n - first + 1)
     core.kernel.rows(x, y, { K = K, T = T, first = first, count = count })
@@ -390,10 +390,19 @@ local function request(self, where, X, X2, opts, nngp, ntk)
   local n, m = r.X:size(1), (r.X2 or r.X):size(1)
   local size = r.X:dtype() == "f64" and 8 or 4
   local matrices = r.diagonal and 0
-    or (r.ops.general and 8 * 12 or size * ((nngp and 1 or 0) + (ntk and 1 or 0)))
+    or (r.ops.general and 8 * 8 or size * ((nngp and 1 or 0) + (ntk and 1 or 0)))
   local bytes = table_bytes * (1 + (r.X2 and m / n or 0)) + thread_bytes * core.threads()
     + n * m * matrices
-  refuse_what_cannot_fit(where, bytes, n, m)
+  if r.ops.general and not r.diagonal then bytes = bytes + math.min(n * m, BLOCK_ENTRIES) * 128 end
+  r.bytes = bytes
+  local entries = r.diagonal and n or (X2 == nil or rawequal(X, X2)) and n * (n + 1) / 2 or n * m
+  -- measured: 2e10 rough operations a second and core; series and plain tensors are far slower
+  r.seconds = entries * r.flops / ((r.ops.general and 3e8 or 2e10) * core.threads())
+  return r
+end
+
+local function evaluate(r)
+  refuse_what_cannot_fit(r.where, r.bytes, r.X:size(1), (r.X2 or r.X):size(1))
   return core.scope(r.ops.general and by_tensors or fused, r)
 end
 
@@ -405,7 +414,9 @@ end
 --- @return tensor [n,m], or [n] with diagonal, of X's dtype; raises when it cannot fit into memory,
 --- when a layer does not fit to its input, and when variances leave the range of numbers
 --- @source Lee et al. 2018; Novak et al. 2019
-function Kernel:nngp(X, X2, opts) return (request(self, "nngp", X, X2, opts, true, false)) end
+function Kernel:nngp(X, X2, opts)
+  return (evaluate(request(self, "nngp", X, X2, opts, true, false)))
+end
 
 --- kernel:ntk(X, X2, { diagonal })
 --- The neural tangent kernel: the inner product of the gradients of one output over all weights
@@ -416,7 +427,7 @@ function Kernel:nngp(X, X2, opts) return (request(self, "nngp", X, X2, opts, tru
 --- @return tensor [n,m], or [n] with diagonal, of X's dtype; raises as nngp
 --- @source Jacot et al. 2018; Arora et al. 2019
 function Kernel:ntk(X, X2, opts)
-  local _, T = request(self, "ntk", X, X2, opts, false, true)
+  local _, T = evaluate(request(self, "ntk", X, X2, opts, false, true))
   return T
 end
 
@@ -428,15 +439,31 @@ end
 --- @return tensor nngp [n,m], or [n] with diagonal
 --- @return tensor ntk [n,m], or [n] with diagonal; raises as nngp
 --- @source Jacot et al. 2018; Arora et al. 2019
-function Kernel:both(X, X2, opts) return request(self, "both", X, X2, opts, true, true) end
+function Kernel:both(X, X2, opts)
+  return evaluate(request(self, "both", X, X2, opts, true, true))
+end
 
---- kernel:finite{ inputs, width, outputs, seed, dtype }
+--- kernel:estimate(X, X2, { diagonal })
+--- What `both` would need, from the shapes alone; the layers are checked against X.
+--- @param X tensor [n,d] or [n,H,W,C], f64 or f32
+--- @param X2 tensor [m,...] like X; absent: of X with itself
+--- @param opts.diagonal boolean =false of each point with itself only
+--- @return table bytes (results, tables and scratch) and seconds (rough, of a machine like that of
+--- the benchmarks in the README)
+--- @source -
+function Kernel:estimate(X, X2, opts)
+  local r = request(self, "estimate", X, X2, opts, true, true)
+  return { bytes = math.ceil(r.bytes), seconds = r.seconds }
+end
+
+--- kernel:finite{ inputs, width, dense_width, outputs, seed, dtype }
 --- A network of finite width with the same layers and parameterization, its weights and biases
 --- standard normal.
 --- @param opts.inputs integer features of a vector, or {H, W, C} of an image
 --- @param opts.width integer =512 of every dense layer but the last, and channels of every conv
+--- @param opts.dense_width integer =width of dense layers but the last, where it differs
 --- @param opts.outputs integer =1 of the last dense layer
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.dtype string ="f64"
 --- @return module of ml.nn
 --- @source Jacot et al. 2018, Section 2
@@ -453,4 +480,6 @@ function Kernel:finite(opts) return finite.network(self, flatten_into({}, self),
 function kernel.empirical(net, X, X2) return finite.empirical(net, X, X2) end
 
 kernel.methods = { kernel = Kernel, activation = Act }
+require "moonlab.methods"("ml.kernel", Kernel)
+require "moonlab.methods"("ml.kernel.activation", Act)
 return kernel

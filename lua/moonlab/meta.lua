@@ -17,6 +17,43 @@ ml.abs = function(...) end
 ---source: -
 ml.acos = function(...) end
 
+---@class ml.activation
+local activation_methods = {}
+
+---activation:coefficients(s)
+---Coefficients of f(s z) in the orthonormal Hermite polynomials of a standard normal z: alpha_k =
+---E f(s z) h_k(z), up to the activation's degree.
+---@param s number or tensor [n] f64, standard deviations, >= 0
+---@return tensor [degree+1], or [n,degree+1]
+---source: Daniely et al. 2016; Han et al. 2022 (arXiv 2209.04121)
+function activation_methods:coefficients(...) end
+
+---activation:dual{ c =, a =, b = }
+---kappa = E s(u) s(v) and kappa_dot = E s'(u) s'(v) for Gaussian u, v of variances a, b and
+---covariance c.
+---opts.c number or tensor of f64, |c| <= sqrt(a b); shapes broadcast
+---opts.a number or tensor of f64, >= 0
+---opts.b number or tensor of f64, >= 0
+---@return number or tensor kappa [...], like what was given
+---@return number or tensor kappa_dot [...]
+---source: Cho & Saul 2009; Williams 1997; Han et al. 2022 (arXiv 2209.04121), Table 1
+function activation_methods:dual(...) end
+
+---activation:polynomial(s)
+---The series at one standard deviation as a polynomial in x: exact duals for every norm, of a
+---function that is the activation's only near this one.
+---@param s number =1 standard deviation, > 0
+---@return activation polynomial of degree 20 at most
+---source: Han et al. 2022 (arXiv 2209.04121), Section 3
+function activation_methods:polynomial(...) end
+
+---activation:value(x)
+---The activation itself.
+---@param x tensor [...] f64 or f32; on a tape it is differentiable
+---@return tensor [...] like x; raises when the activation is known by its dual only
+---source: -
+function activation_methods:value(...) end
+
 ---add(x, y)
 ---x + y, element by element, with broadcasting (trailing axes align; each equal or 1).
 ---@param x tensor of any shape, or number
@@ -67,8 +104,8 @@ function apropos(...) end
 
 ---arange(stop, opts) arange(start, stop, opts)
 ---start, start + step, ... up to stop, both ends included: arange(3) is 1 2 3.
----@param start number =1
----@param stop number
+---@param start number =1 first value
+---@param stop number last value
 ---opts.step number =1 not 0
 ---opts.dtype string ="f64"
 ---@return tensor [n]; empty when stop lies before start
@@ -99,7 +136,7 @@ ml.argmin = function(...) end
 ---The positions that sort x along an axis; equal values keep their order, NaN counts as the
 ---largest.
 ---@param x tensor of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---opts.descending boolean =false
 ---@return tensor index of x's shape
 ---source: -
@@ -182,8 +219,8 @@ ml.ceil = function(...) end
 ---clamp(x, min, max) clamp(x, opts)
 ---x with values below min raised and above max lowered to it; NaN stays.
 ---@param x tensor of any shape
----@param min number =nil
----@param max number =nil
+---@param min number =nil least value that stays
+---@param max number =nil largest value that stays
 ---@return tensor like x, differentiable
 ---source: -
 ml.clamp = function(...) end
@@ -210,7 +247,7 @@ ml.complete = function(...) end
 ---concat(list, axis)
 ---Joins tensors along an axis; the other sizes agree.
 ---@param list table of tensors of one dtype
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor of their shape, the sizes along axis added up, differentiable
 ---source: -
 ml.concat = function(...) end
@@ -236,10 +273,10 @@ ml.contiguous = function(...) end
 ---opts.model string ="mlp" mlp: embedding of 64 ids, two hidden layers, 64 classes|decoder:
 ---two blocks
 ---opts.widths list ={ 64, 128, 256, 512, 1024 } ascending, multiples of the first
----opts.steps integer =4
+---opts.steps integer =4 updates
 ---opts.seeds list ={ 1, 2 } slopes are those of the mean of log RMS
 ---opts.lr number =0.002 at the first width
----opts.tolerance number =0.15
+---opts.tolerance number =0.15 largest difference of the slopes
 ---@return table rows = list of { what, values = one for each width, slope, stderr, expected, bound
 ---= bool, verdict = "as expected"|"differs"|"-" }, slope[what]; prints itself
 ---source: Yang et al. 2021, appendix D.1; Everett et al. 2024, section 3
@@ -313,7 +350,7 @@ ml.data = {}
 ---opts.train integer how many to train on, drawn by a seeded permutation; default: all (80
 ---percent of the digits, 1000 procedural ones)
 ---opts.test integer how many to test on; default: all, or the rest (500 procedural ones)
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.standardize string ="none": values in [0,1], procedural ones as they come; "global":
 ---less the mean of all training pixels, over their standard deviation; "channel": for each channel
 ---opts.path string folder of the files of mnist and cifar10
@@ -323,6 +360,23 @@ ml.data = {}
 ---install or supply
 ---source: Xiao, Rasul & Vollgraf 2017; Alpaydin & Kaynak 1998; LeCun et al. 1998; Krizhevsky 2009
 ml.data.images = function(...) end
+
+---ml.data.motifs{ train =, test =, size =, channels =, copies =, amplitude =, noise =, seed = }
+---Images of two classes that differ in a local pattern wherever it stands: 2x2 motifs of each
+---class at random places of a torus, with random signs, in noise. No pixel by itself and no linear
+---function tells the class.
+---opts.train integer =1024 images
+---opts.test integer =1000 images
+---opts.size integer =6 pixels on a side
+---opts.channels integer =3 of a pixel
+---opts.copies integer =4 of the motif in an image
+---opts.amplitude number =2 of a motif, whose norm is 1
+---opts.noise number =0.5 standard deviation of each number
+---opts.seed integer =1 of motifs and images
+---@return set with train and test ({ images f64 [n,size,size,channels], labels index [n] }),
+---classes
+---source: Xiao & Pennington 2022 (arXiv 2207.04612), in spirit
+ml.data.motifs = function(...) end
 
 ---ml.data.table(name, { header, object })
 ---A table by name or from a file. Names: the data frames of R's mlbench (BostonHousing, Sonar ...)
@@ -343,9 +397,9 @@ ml.data.table = function(...) end
 ---v erf(2 w.x / sqrt(dim)) / 8 plus noise.
 ---opts.train integer =20000 points
 ---opts.test integer =5000 points
----opts.dim integer =30
+---opts.dim integer =30 of the inputs, >= 1
 ---opts.noise number =0.1 standard deviation
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.dtype string ="f64" or "f32"
 ---@return table X, y, X_test, y_test
 ---source: -
@@ -362,6 +416,19 @@ ml.data.teacher = function(...) end
 ---and a message when there is no such file or WordNet is not installed
 ---source: Fellbaum 1998 (WordNet)
 ml.data.text = function(...) end
+
+---ml.data.transform{ group =, height =, width =, channels =, seed = }
+---One element of a group that acts on images, drawn once and applied to all of them alike: channel
+---(one rotation of the channels, the same at every pixel), pixel (one for each pixel), full (of
+---the whole flattened image), permutation (of pixels), translation (circular), identity.
+---opts.group string the group
+---opts.height integer pixels
+---opts.width integer =height pixels
+---opts.channels integer =1 of a pixel
+---opts.seed integer =1 of the element
+---@return function X -> X of images [n,height,width,channels], f64 or f32
+---source: Xiao & Pennington 2022 (arXiv 2207.04612); Mezzadri 2007 (rotations)
+ml.data.transform = function(...) end
 
 ---describe(x)
 ---Prints what is in a tensor: dtype, shape, bytes; mean, standard deviation (over all entries),
@@ -385,6 +452,49 @@ ml.diagonal = function(...) end
 ---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.div = function(...) end
+
+---@class ml.eigenspace
+local eigenspace_methods = {}
+
+---eigenspace:eigenvalue(mode)
+---The eigenvalue of the NNGP kernel that belongs to a mode, by an exact recursion over the tree.
+---@param mode table leaf (from 1) -> degree
+---@return number
+---@return number of modes that are like it: harmonics of these degrees at these leaves
+---source: Xiao 2022 (arXiv 2112.05611), Section 4
+function eigenspace_methods:eigenvalue(...) end
+
+---eigenspace:index(mode)
+---The learning index of a mode, whose eigenvalue falls as dim^-index: frequency counts degrees,
+---weighted by the size of the first layer's patches; space is the length of the smallest subtree
+---that joins the touched patches with the root.
+---@param mode table leaf (from 1) -> degree
+---@return number index = space + frequency, in powers of dim
+---@return number space
+---@return number frequency
+---source: Xiao 2022 (arXiv 2112.05611), Definition 1
+function eigenspace_methods:index(...) end
+
+---eigenspace:predict{ modes =, samples =, ridge =, degree = }
+---The learning curve of targets that lie in one eigenspace each and are learned one at a time:
+---the mean squared error of a target of power 1.
+---opts.modes table list of modes (leaf -> degree)
+---opts.samples table list of numbers of samples, > 0
+---opts.ridge number =0 in the unit of the kernel, which is 1 at equal points
+---opts.degree integer =5 largest total degree of types that are told apart; the rest of the
+---trace belongs to the ridge
+---@return table errors [mode][sample]
+---@return table learnability [mode][sample]
+---source: Xiao 2022 (arXiv 2112.05611), Theorem 2; Canatar, Bordelon & Pehlevan 2021
+function eigenspace_methods:predict(...) end
+
+---eigenspace:types{ degree }
+---Every type of mode up to a total degree, with what a learning curve wants of it.
+---opts.degree integer =5 largest total degree, 0 to 10
+---@return table list of { value, multiplicity, degree, index, space, frequency }, the constant
+---first, then by falling value; with rest = what is missing of the trace
+---source: Xiao 2022 (arXiv 2112.05611), Section 4
+function eigenspace_methods:types(...) end
 
 ---eq(x, y)
 ---Where x equals y: 1, else 0; with broadcasting. NaN compares as in C.
@@ -424,7 +534,7 @@ ml.expm1 = function(...) end
 
 ---eye(n, opts) eye(rows, columns, opts)
 ---Ones on the diagonal, zeros elsewhere.
----@param n integer
+---@param n integer rows, >= 0
 ---opts.dtype string ="f64" f64, f32 or u8
 ---@return tensor [rows,columns]
 ---source: -
@@ -525,7 +635,7 @@ ml.fit.local_slopes = function(...) end
 ---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
 ---rescaled by the residuals
 ---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return number x of the optimum, in the unit of x, or nil with "not bracketed"
 ---@return number its standard error by the delta method, in the unit of x; nan with three points
 ---and no sigma
@@ -572,7 +682,7 @@ ml.fit.power_law = function(...) end
 ---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
 ---rescaled by the residuals
 ---opts.weights list or tensor [n] =nil relative weights of log y, >= 0; not beside sigma
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return number prediction: y foretold at the largest x
 ---@return number its relative error: prediction / observed - 1
 ---@return table info: factor (the larger of prediction/observed and its inverse), holdout (list of
@@ -597,7 +707,7 @@ ml.fit.quadratic_loglog = function(...) end
 ---opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
 ---rescaled by the residuals
 ---opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return list slopes, ascending x
 ---@return list their standard errors; nan when no degree of freedom is left or a break cannot be
 ---told from the data
@@ -611,8 +721,8 @@ ml.fit.segmented = function(...) end
 ---flatten(x, first, last)
 ---Joins the axes first..last into one.
 ---@param x tensor of any shape
----@param first integer =1
----@param last integer =-1
+---@param first integer =1 axis, from 1
+---@param last integer =-1 axis, negative from the end
 ---@return tensor of x's shape with those axes as one, differentiable
 ---source: -
 ml.flatten = function(...) end
@@ -627,7 +737,7 @@ ml.floor = function(...) end
 ---full(shape, value, opts)
 ---A tensor filled with value.
 ---@param shape integer or table of sizes; options, value among them, may stand in the table
----@param value number
+---@param value number of every entry
 ---opts.dtype string ="f64"
 ---@return tensor of that shape
 ---source: -
@@ -636,7 +746,7 @@ ml.full = function(...) end
 ---full_like(t, value, opts)
 ---A tensor of t's shape and dtype filled with value.
 ---@param t tensor of any shape
----@param value number
+---@param value number of every entry
 ---opts.dtype string =t's
 ---@return tensor of t's shape
 ---source: -
@@ -646,7 +756,7 @@ ml.full_like = function(...) end
 ---out[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place along axis.
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis (or nested table of positions)
----@param axis integer
+---@param axis integer from 1, negative from the end
 ---@return tensor of the shape of ids, differentiable
 ---source: PyTorch's gather
 ml.gather = function(...) end
@@ -758,7 +868,7 @@ ml.index = function(...) end
 ---The entries ids of an axis; the axis is replaced by the axes of ids.
 ---@param x tensor of any shape
 ---@param ids tensor index of any shape, or table of positions
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor of x's shape with the axes of ids in place of axis, differentiable
 ---source: NumPy's take
 ml.index_select = function(...) end
@@ -956,6 +1066,62 @@ ml.kernel.residual = function(...) end
 ---source: Novak et al. 2020 (arXiv 1912.02803)
 ml.kernel.serial = function(...) end
 
+---@class ml.kernel
+local kernel_methods = {}
+
+---kernel:both(X, X2, { diagonal })
+---NNGP and NTK at the cost of the second.
+---@param X tensor [n,d] or [n,H,W,C], f64 or f32
+---@param X2 tensor [m,...] like X; absent: of X with itself, at half the cost
+---opts.diagonal boolean =false of each point with itself only
+---@return tensor nngp [n,m], or [n] with diagonal
+---@return tensor ntk [n,m], or [n] with diagonal; raises as nngp
+---source: Jacot et al. 2018; Arora et al. 2019
+function kernel_methods:both(...) end
+
+---kernel:estimate(X, X2, { diagonal })
+---What `both` would need, from the shapes alone; the layers are checked against X.
+---@param X tensor [n,d] or [n,H,W,C], f64 or f32
+---@param X2 tensor [m,...] like X; absent: of X with itself
+---opts.diagonal boolean =false of each point with itself only
+---@return table bytes (results, tables and scratch) and seconds (rough, of a machine like that of
+---the benchmarks in the README)
+---source: -
+function kernel_methods:estimate(...) end
+
+---kernel:finite{ inputs, width, dense_width, outputs, seed, dtype }
+---A network of finite width with the same layers and parameterization, its weights and biases
+---standard normal.
+---opts.inputs integer features of a vector, or {H, W, C} of an image
+---opts.width integer =512 of every dense layer but the last, and channels of every conv
+---opts.dense_width integer =width of dense layers but the last, where it differs
+---opts.outputs integer =1 of the last dense layer
+---opts.seed integer =1 of every draw
+---opts.dtype string ="f64"
+---@return module of ml.nn
+---source: Jacot et al. 2018, Section 2
+function kernel_methods:finite(...) end
+
+---kernel:nngp(X, X2, { diagonal })
+---The covariance of the network's outputs over its random weights.
+---@param X tensor [n,d] or [n,H,W,C], f64 or f32
+---@param X2 tensor [m,...] like X; absent: of X with itself, at half the cost
+---opts.diagonal boolean =false of each point with itself only
+---@return tensor [n,m], or [n] with diagonal, of X's dtype; raises when it cannot fit into memory,
+---when a layer does not fit to its input, and when variances leave the range of numbers
+---source: Lee et al. 2018; Novak et al. 2019
+function kernel_methods:nngp(...) end
+
+---kernel:ntk(X, X2, { diagonal })
+---The neural tangent kernel: the inner product of the gradients of one output over all weights
+---and biases. For a network of several outputs it is this matrix times the identity.
+---@param X tensor [n,d] or [n,H,W,C], f64 or f32
+---@param X2 tensor [m,...] like X; absent: of X with itself, at half the cost
+---opts.diagonal boolean =false of each point with itself only
+---@return tensor [n,m], or [n] with diagonal, of X's dtype; raises as nngp
+---source: Jacot et al. 2018; Arora et al. 2019
+function kernel_methods:ntk(...) end
+
 ---le(x, y)
 ---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
@@ -966,8 +1132,8 @@ ml.le = function(...) end
 
 ---linspace(start, stop, opts)
 ---n equally spaced numbers, both ends included.
----@param start number
----@param stop number
+---@param start number first value
+---@param stop number last value
 ---opts.n integer =50 (or the third argument)
 ---opts.dtype string ="f64" f64 or f32
 ---@return tensor [n]
@@ -1019,7 +1185,7 @@ ml.log2 = function(...) end
 ---log_softmax(x, axis)
 ---x - logsumexp(x) along axis.
 ---@param x tensor f32 or f64, any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: -
 ml.log_softmax = function(...) end
@@ -1224,7 +1390,7 @@ ml.mul = function(...) end
 ---narrow(x, axis, range)
 ---Positions first..last of one axis. Shares storage.
 ---@param x tensor of any shape
----@param axis integer
+---@param axis integer from 1, negative from the end
 ---@param range table {first, last}, both included
 ---@return tensor of x's shape with last - first + 1 entries along axis, differentiable
 ---source: -
@@ -1426,7 +1592,7 @@ ml.nn.activation = function(...) end
 ---opts.causal boolean =true a query sees itself and earlier keys
 ---opts.segments tensor index [B,T] pairs of unequal segments do not see each other; what is masked
 ---gives nothing, NaN neither
----opts.scale number =1/sqrt(D)
+---opts.scale number =1/sqrt(D) factor of the logits
 ---opts.probe boolean =false
 ---@return tensor [B,T,H,D], differentiable
 ---@return table with probe: { max_logit, max_abs_logit, entropy (nats, mean over queries) }
@@ -1460,7 +1626,7 @@ ml.nn.conv2d = function(...) end
 ---@param logits tensor [...,V]
 ---@param targets tensor index [...], or nested table of positions
 ---opts.mask tensor like targets, real weights w of any sign; absent: 1
----opts.z_loss number =0
+---opts.z_loss number =0 weight of (log Z)^2, >= 0
 ---@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts;
 ---differentiable
 ---@return table { ce, mean_logz, mean_logz2, logit_mean, count }
@@ -1505,7 +1671,7 @@ ml.nn.is_module = function(...) end
 ---@param x tensor [...,D]
 ---opts.gain tensor [D]
 ---opts.shift tensor [D]
----opts.eps number =1e-6
+---opts.eps number =1e-6 added to the variance inside the root, >= 0
 ---@return tensor like x, differentiable
 ---source: Ba, Kiros & Hinton 2016
 ml.nn.layer_norm = function(...) end
@@ -1530,9 +1696,9 @@ ml.nn.linear = function(...) end
 ---@param targets tensor index [...], or nested table of positions
 ---opts.bias tensor [V]
 ---opts.transposed boolean =false
----opts.multiplier number =1
+---opts.multiplier number =1 of the logits
 ---opts.mask tensor like targets, real weights w of any sign; absent: 1
----opts.z_loss number =0
+---opts.z_loss number =0 weight of (log Z)^2, >= 0
 ---@return tensor 0-d, sum(w (ce + z_loss logZ^2)) / count(w ~= 0), nats; 0 when nothing counts;
 ---differentiable
 ---@return table { ce, mean_logz, mean_logz2, logit_mean, count }
@@ -1569,7 +1735,7 @@ ml.nn.mlp = function(...) end
 ---x / sqrt(mean(x^2) + eps) * gain over the last axis.
 ---@param x tensor [...,D]
 ---opts.gain tensor [D]
----opts.eps number =1e-6
+---opts.eps number =1e-6 added to the variance inside the root, >= 0
 ---@return tensor like x, differentiable
 ---source: Zhang & Sennrich 2019
 ml.nn.rms_norm = function(...) end
@@ -1578,7 +1744,7 @@ ml.nn.rms_norm = function(...) end
 ---Rotates pairs of channels by position * base^(-2i/D).
 ---@param x tensor [B,T,H,D], D even
 ---opts.positions tensor index [B,T] =1..T
----opts.base number =1e4
+---opts.base number =1e4 of the geometric series of wavelengths, > 0
 ---opts.pairing string ="half" (i, i + D/2) or "interleaved" (2i - 1, 2i)
 ---@return tensor like x, differentiable
 ---source: Su et al. 2021
@@ -1587,7 +1753,7 @@ ml.nn.rotary = function(...) end
 ---ml.nn.seed(seed)
 ---Starts anew the stream from which modules draw initial values when neither seed nor rng is given
 ---(it starts at seed 1).
----@param seed integer
+---@param seed integer of 64 bits
 ---source: torch.manual_seed
 ml.nn.seed = function(...) end
 
@@ -1619,7 +1785,7 @@ ml.now = function(...) end
 ---one_hot(ids, classes, opts)
 ---1 at position ids of a new last axis, else 0.
 ---@param ids tensor index of any shape, or table of positions
----@param classes integer
+---@param classes integer size of the new axis, >= 1
 ---opts.dtype string ="f64" f64, f32 or u8
 ---@return tensor [...,classes]
 ---source: -
@@ -1650,11 +1816,11 @@ ml.optim = {}
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
 ---opts.lr number =1e-2, times max(RMS(w), eps2) when scale_parameter
 ---opts.factored boolean =true
----opts.min_dim integer =128
+---opts.min_dim integer =128 least size of both axes that is factored
 ---opts.clip number =1 largest RMS of the update
 ---opts.decay_exponent number =0.8 b2_t = 1 - t^-0.8
----opts.eps1 number =1e-30
----opts.eps2 number =1e-3
+---opts.eps1 number =1e-30 added to squared gradients
+---opts.eps2 number =1e-3 least RMS of a parameter that scales the step
 ---opts.scale_parameter boolean =true
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
 ---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
@@ -1669,9 +1835,9 @@ ml.optim.adafactor = function(...) end
 ---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
+---opts.lr number =1e-3 learning rate, >= 0
 ---opts.betas table ={0.9, 0.999}
----opts.eps number =1e-8
+---opts.eps number =1e-8 added to the root of the second moment, in the unit of a gradient, >= 0
 ---opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per
 ---tensor
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
@@ -1687,10 +1853,10 @@ ml.optim.adam = function(...) end
 ---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
+---opts.lr number =1e-3 learning rate, >= 0
 ---opts.betas table ={0.9, 0.95}
----opts.a number =1.27
----opts.b number =1
+---opts.a number =1.27 factor before atan2
+---opts.b number =1 factor of the root inside atan2
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
 ---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
 ---lambda w
@@ -1704,10 +1870,10 @@ ml.optim.adam_atan2 = function(...) end
 ---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
+---opts.lr number =1e-3 learning rate, >= 0
 ---opts.betas table ={0.9, 0.95}
----opts.eps number =1e-8
----opts.floor number =1e-3
+---opts.eps number =1e-8 added to the root of the second moment, in the unit of a gradient, >= 0
+---opts.floor number =1e-3 least RMS of a parameter that scales the step
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
 ---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
 ---lambda w
@@ -1721,9 +1887,9 @@ ml.optim.adam_ps = function(...) end
 ---keep parameters that far from 1 in f64.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
+---opts.lr number =1e-3 learning rate, >= 0
 ---opts.betas table ={0.9, 0.95}
----opts.eps number =1e-8
+---opts.eps number =1e-8 added to the root of the second moment, in the unit of a gradient, >= 0
 ---opts.update_clip boolean =false divide the step by max(1, RMS(g / sqrt(max(v_hat, eps^2)))), per
 ---tensor
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
@@ -1745,7 +1911,7 @@ ml.optim.clip_grad_norm = function(...) end
 ---Lion: w -= lr (sign(b1 m + (1 - b1) g) + lambda w), m = b2 m + (1 - b2) g.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-4
+---opts.lr number =1e-4 learning rate, >= 0
 ---opts.betas table ={0.9, 0.99}
 ---opts.weight_decay number =0 decoupled
 ---@return optimizer with step, zero_grad, state, load_state, options
@@ -1756,8 +1922,8 @@ ml.optim.lion = function(...) end
 ---Stochastic gradient descent: u = momentum u + g, w -= lr u.
 ---@param params table array of parameters, name -> parameter, or groups { { params =, name =,
 ---lr_scale =, eps_scale =, decay_scale = }, ... }
----opts.lr number =1e-3
----opts.momentum number =0
+---opts.lr number =1e-3 learning rate, >= 0
+---opts.momentum number =0 share of the last step that is kept, in [0, 1)
 ---opts.nesterov boolean =false w -= lr (g + momentum u)
 ---opts.weight_decay number lambda >= 0, on every tensor of a group
 ---opts.decay string independent: w -= s lambda w | decoupled: w -= s lr lambda w | coupled: g +=
@@ -2028,12 +2194,12 @@ ml.plrf = {}
 ---Asymptotics of the parts of the loss at large d, their sum (right up to constants), and which is
 ---largest at each step. Fac is 0 unless 2 alpha > 1 and 2 beta > 1; Kpp is the noise part K_pp /
 ---(gamma B), 0 for alpha <= 1/4.
----opts.alpha number
----opts.beta number
----opts.v integer
----opts.d integer
+---opts.alpha number decay of the spectrum, >= 0
+---opts.beta number decay of the target, may be negative
+---opts.v integer data dimension, >= d
+---opts.d integer parameters
 ---opts.gamma number > 0
----opts.batch integer =1
+---opts.batch integer =1 samples an update, >= 1
 ---opts.steps table of numbers > 0
 ---@return table { F0, Fpp, Fac, Kpp, estimate, dominant (lists over steps), c, c_beta, crossover =
 ---{ from, to, step } list: where the largest part changes, at whatever step from 1 on }
@@ -2044,7 +2210,7 @@ ml.plrf.components = function(...) end
 ---The gamma of ml.plrf (gradient without a factor 2, summed over the batch) that another
 ---convention means by its rate.
 ---opts.rate number > 0 the other's learning rate
----opts.batch integer =1
+---opts.batch integer =1 samples an update, >= 1
 ---opts.reduction string =sum | mean over the batch
 ---opts.loss string =none the gradient has no factor: "none" | "square": the true gradient
 ---of the square, factor 2 | "half": of half the square, no factor, its loss half of ours
@@ -2080,24 +2246,27 @@ ml.plrf.deterministic = function(...) end
 ml.plrf.envelope = function(...) end
 
 ---ml.plrf.front{ alpha =, beta =, sizes =, flops =, ratio =, v =, norm =, batch =, approach =,
----  window =, draws =, seed =, resamples = }
----The compute-optimal front with compute f = r B d: of the deterministic equivalent, or of exact
----curves averaged over draws of W, with a bootstrap over them.
----opts.alpha number
----opts.beta number
+---  window =, draws =, nested =, runs =, seed =, resamples = }
+---The compute-optimal front with compute f = r B d: of the deterministic equivalent, or averaged
+---over draws of W, of their exact curves or of runs of SGD, with a bootstrap over draws and runs.
+---opts.alpha number decay of the spectrum, >= 0
+---opts.beta number decay of the target, may be negative
 ---opts.sizes table of sizes d, ascending
 ---opts.flops table of numbers
 ---opts.ratio number =4 (2 below alpha = 1/2): v = ratio d
 ---opts.v integer the same v for all sizes instead
 ---opts.norm number =0.25 gamma = 2 norm / sum j^(-2 alpha)
----opts.batch integer =1
+---opts.batch integer =1 samples an update, >= 1
 ---opts.approach integer =2 see ml.plrf.envelope
----opts.window number =0
+---opts.window number =0 see ml.plrf.envelope
 ---opts.draws integer =0 draws of W for each size
----opts.seed integer =1
+---opts.nested boolean =false the W of all sizes are leading blocks of one matrix, scaled to
+---variance 1/d: xi scatters less between draws, eta more
+---opts.runs integer =0 runs of SGD for each draw in place of its exact curve
+---opts.seed integer =1 of every draw
 ---opts.resamples integer =200 of the bootstrap
 ---@return table as ml.plrf.envelope, with curves [k][i], predicted (ml.plrf.phase), and with draws
----the bootstrap's eta_stderr, xi_stderr
+---or runs the bootstrap's eta_stderr, xi_stderr
 ---source: Paquette et al. 2024
 ml.plrf.front = function(...) end
 
@@ -2114,7 +2283,7 @@ ml.plrf.local_slopes = function(...) end
 ---Phase of compute-optimal scaling: P* ~ f^-eta, d* ~ f^xi. Points on a line belong to the side of
 ---larger alpha and smaller beta.
 ---@param alpha number >= 0
----@param beta number
+---@param beta number decay of the target, may be negative
 ---@return table { name = "Ia" ... "IVb" or "none", eta, xi, balance, terms, line (nearest),
 ---distance }
 ---source: Paquette et al. 2024, Table 2
@@ -2164,7 +2333,7 @@ ml.prod = function(...) end
 
 ---ml.progress(n, label)
 ---Counts from 1 to n and shows how far it is, on standard error.
----@param n integer
+---@param n integer how many, >= 0
 ---@param label string what is being done
 ---@return function an iterator: for i in ml.progress(n, "training") do ... end
 ---source: -
@@ -2186,7 +2355,7 @@ ml.progress.bar = function(...) end
 
 ---ml.progress.duration(seconds)
 ---A duration in words: "42s", "3m05s", "2h10m".
----@param seconds number
+---@param seconds number >= 0
 ---@return string
 ---source: -
 ml.progress.duration = function(...) end
@@ -2214,7 +2383,7 @@ ml.proxies.diff = function(...) end
 ---@param size list or tensor [n] of parameter counts
 ---@param lr list or tensor [n]
 ---@param rms list or tensor [n], > 0: root mean square of the gradient of one matrix
----opts.eps number =1e-8
+---opts.eps number =1e-8 of the optimizer, in the unit of a gradient, >= 0
 ---@return table { size_exponent, size_stderr, lr_exponent, lr_stderr, predict(N, lr), meets(lr) =
 ---the N at which the fit falls to eps, nil when it does not fall with N }
 ---source: Wortsman et al. 2023, section 3.4
@@ -2289,7 +2458,7 @@ ml.proxies.right_branch = function(...) end
 ---opts.train integer =2048 rows to learn from
 ---opts.valid integer =128 rows held out
 ---opts.batch integer =8 rows of a batch
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---@return source with train, valid (index [rows, length + 1]), vocab, length, batch(i)
 ---source: -
 ml.proxies.source = function(...) end
@@ -2303,11 +2472,11 @@ ml.proxies.source = function(...) end
 ---opts.source table data with vocab, length, valid and batch(i), in place of p.text
 ---@return table { state, initial, final = validation losses (final nan when diverged), N and
 ---N_all = parameters without and with embedding and head, steps, series = { step, loss, max_logit,
----q_rms and k_rms (block 1, training batch), grad_rms, update_rms, below_eps, param_rms
+---q_rms, k_rms and qk_cosine (block 1, training batch), grad_rms, update_rms, below_eps, param_rms
 ---(blocks.1.mlp.w1, the gradient before clipping), logit_mean, mean_logz }, max_logit,
----max_abs_logit, entropy, block_rms, q_rms, k_rms (lists by block, validation batch at the end;
----see lm:loss), grad_rms (mean of the last twentieth), tensors = name -> { mean, param_rms,
----grad_rms, update_rms, below_eps } after the last step }
+---max_abs_logit, entropy, block_rms, q_rms, k_rms, qk_cosine (lists by block, validation batch at
+---the end; see lm:loss), grad_rms (mean of the last twentieth), tensors = name -> { mean,
+---param_rms, grad_rms, update_rms, below_eps } after the last step }
 ---source: Wortsman et al. 2023, section 2
 ml.proxies.train = function(...) end
 ml.recipe = {}
@@ -2397,7 +2566,7 @@ ml.reshape = function(...) end
 ---rng(seed)
 ---A stream of random numbers: the same seed gives the same numbers on every machine and any number
 ---of threads.
----@param seed integer
+---@param seed integer of 64 bits
 ---@return rng with the methods normal, uniform, integers, permutation, truncated_normal, state,
 ---load_state, fold, clone
 ---source: Philox4x32-10, Salmon et al. 2011; in NumPy: tests/golden/philox.py
@@ -2415,15 +2584,15 @@ function rng_methods:clone(...) end
 ---g:fold(name, i)
 ---An independent stream that depends on g's seed, the name and i, never on what was drawn.
 ---@param name string =""
----@param i integer =0
+---@param i integer =0 number of the stream under that name
 ---@return rng
 ---source: -
 function rng_methods:fold(...) end
 
 ---g:integers(lo, hi, shape, opts)
 ---Draws whole numbers lo..hi, both ends included, without bias; advances g.
----@param lo integer
----@param hi integer
+---@param lo integer least, itself included
+---@param hi integer largest, itself included
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
 ---opts.dtype string ="index" when lo >= 1, else "f64"; also f32, u8
 ---@return tensor of that shape
@@ -2440,8 +2609,8 @@ function rng_methods:load_state(...) end
 ---g:normal(shape, opts)
 ---Draws from the normal distribution and advances g.
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
----opts.mean number =0
----opts.std number =1
+---opts.mean number =0 of the distribution
+---opts.std number =1 standard deviation, >= 0
 ---opts.dtype string ="f64" f64 or f32
 ---@return tensor of that shape
 ---source: Box & Muller 1958 on Philox4x32-10 (Salmon et al. 2011)
@@ -2449,7 +2618,7 @@ function rng_methods:normal(...) end
 
 ---g:permutation(n)
 ---A random order of 1..n; advances g.
----@param n integer
+---@param n integer how many, >= 0
 ---@return tensor index [n]
 ---source: Fisher & Yates 1938
 function rng_methods:permutation(...) end
@@ -2464,7 +2633,7 @@ function rng_methods:state(...) end
 ---Draws from the normal distribution cut at two standard deviations, scaled so that the result has
 ---the standard deviation asked for; advances g.
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
----opts.std number =1
+---opts.std number =1 standard deviation, >= 0
 ---opts.dtype string ="f64" f64 or f32
 ---@return tensor of that shape
 ---source: Philox4x32-10 (Salmon et al. 2011)
@@ -2473,8 +2642,8 @@ function rng_methods:truncated_normal(...) end
 ---g:uniform(shape, opts)
 ---Draws uniformly from [lo, hi) and advances g.
 ---@param shape integer or table of sizes; options may stand in the table; absent: one Lua number
----opts.lo number =0
----opts.hi number =1
+---opts.lo number =0 lower end
+---opts.hi number =1 upper end, itself left out
 ---opts.dtype string ="f64" f64 (53 bits) or f32 (24 bits)
 ---@return tensor of that shape
 ---source: Philox4x32-10 (Salmon et al. 2011)
@@ -2526,7 +2695,7 @@ function run_methods:config(...) end
 ---run:cut(step, where)
 ---Takes back the metrics after a step, as a resumed run does before it repeats them: records whose
 ---step is larger go, records without a step stay. run:cut(-1) drops all that have a step.
----@param step number
+---@param step number first that goes
 ---@param where table =nil only records with these values, e.g. { seed = 2 }
 ---@return integer records that went
 ---source: -
@@ -2641,7 +2810,7 @@ ml.runs.claim = function(...) end
 ---date and time.
 ---@param recipe string what runs
 ---@param params table name -> value: number, string, boolean or nested tables of these
----@param seed integer
+---@param seed integer of 64 bits
 ---@param seeds table list of integers, where one run has several
 ---@param size string "smoke", "default", "full"
 ---@param id string name of the folder in the store: letters, digits, '.', '-', '_'
@@ -2692,7 +2861,7 @@ ml.runs.ids = function(...) end
 ---opts.state string only "running", "done", "diverged", "interrupted" or "failed"
 ---opts.tag string only runs with this tag
 ---opts.size string
----opts.seed integer
+---opts.seed integer only runs of this seed
 ---opts.params table only runs with these values: { lr = 1e-3 }
 ---opts.store string =ml.runs.store()
 ---@return table list of { id, dir, recipe, size, state, message, seed, params, tags, note,
@@ -2753,7 +2922,7 @@ ml.save = function(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: PyTorch's scatter
 ml.scatter = function(...) end
@@ -2763,7 +2932,7 @@ ml.scatter = function(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: PyTorch's scatter_add
 ml.scatter_add = function(...) end
@@ -2858,7 +3027,7 @@ ml.sketch = {}
 ---ml.sketch.count_sketch{ dim, seed } or { dim, hashes, signs }
 ---CountSketch: every coordinate goes with its sign to one place of dim.
 ---opts.dim integer places
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.hashes tensor [d] or list, the place of each coordinate, 1 to dim
 ---opts.signs tensor [d] or list of +1 and -1
 ---@return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
@@ -2885,7 +3054,7 @@ ml.sketch.count_sketch = function(...) end
 ---where it is no longer than inner
 ---opts.directions string ="gaussian", or "sphere": random weights of one length, which for
 ---relu are those of its leverage scores
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---@return map to be called with tensor [n,d] or [n,H,W,C]; gives [n,columns] of its dtype. Methods
 ---blocks and estimate; raises at a layer that does not fit and when memory does not suffice
 ---source: Zandieh et al. 2021 (arXiv 2106.07880); Han et al. 2022 (arXiv 2209.04121)
@@ -2904,7 +3073,7 @@ ml.sketch.hadamard = function(...) end
 ---is divided by the square root of their number.
 ---opts.dim integer places
 ---opts.nonzeros integer =4 places of a coordinate
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.hashes tensor [k,d] or lists, the places of each coordinate, 1 to dim
 ---opts.signs tensor [k,d] or lists of +1 and -1
 ---@return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
@@ -2915,10 +3084,10 @@ ml.sketch.osnap = function(...) end
 ---PolySketch: a binary tree of TensorSRHT nodes that sketches the tensor power x^degree, so that
 ---inner products are those of the polynomial kernel (x . y)^degree. A degree that is no power of
 ---two takes the next larger tree with constant leaves.
----opts.degree integer
+---opts.degree integer highest power, >= 1
 ---opts.dim integer of every node and of the result
 ---opts.base sketch that comes first, an osnap say, for long or sparse rows
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.signs list of levels from the leaves up, each a list of legs (two a node) with their
 ---signs
 ---opts.indices list of levels, each a list of legs with their dim places
@@ -2958,8 +3127,8 @@ ml.sketch.sparse = function(...) end
 ---ml.sketch.srht{ dim, seed } or { signs, indices }
 ---The subsampled randomized Hadamard transform: signs, the Hadamard transform H of the row padded
 ---with zeros, dim of its places, all over the square root of dim.
----opts.dim integer
----opts.seed integer =1
+---opts.dim integer columns of the result
+---opts.seed integer =1 of every draw
 ---opts.signs tensor [d] or list of +1 and -1
 ---opts.indices tensor [dim] or list of places, 1 to the power of two that holds d
 ---@return sketch to be called with points tensor [n,d]; gives [n,dim]
@@ -2969,8 +3138,8 @@ ml.sketch.srht = function(...) end
 ---ml.sketch.tensor_srht{ dim, seed } or { signs = {s, s2}, indices = {i, i2} }
 ---TensorSRHT of degree 2: a sketch of the tensor product of a row of X and one of Z, the product
 ---place by place of two Hadamard transforms with signs of their own, over the square root of dim.
----opts.dim integer
----opts.seed integer =1
+---opts.dim integer columns of the result
+---opts.seed integer =1 of every draw
 ---opts.signs list of two, each +1 and -1 for every coordinate
 ---opts.indices list of two, each dim places
 ---@return sketch to be called with tensors [n,d] and [n,e], a pair of them in a list, or one for
@@ -2981,7 +3150,7 @@ ml.sketch.tensor_srht = function(...) end
 ---softmax(x, axis)
 ---exp(x) / sum(exp(x)) along axis, without overflow.
 ---@param x tensor f32 or f64 of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: -
 ml.softmax = function(...) end
@@ -3001,7 +3170,7 @@ ml.solve = {}
 ---@param A tensor [n,n] f32 or f64, or a function (x [n,c] f64) -> A x
 ---@param b tensor [n] or [n,c] f32 or f64
 ---opts.tol number =1e-8 of |b - A x| / |b|, the largest over the columns
----opts.max_steps integer =10n
+---opts.max_steps integer =10n iterations at most
 ---opts.ridge number =0 >= 0
 ---opts.preconditioner function (r [n,c]) -> P^-1 r, or what nystrom returns
 ---opts.start tensor =zeros like b
@@ -3027,12 +3196,12 @@ ml.solve.cholesky = function(...) end
 ---opts.of string ="nngp" or "ntk", of a kernel of ml.kernel
 ---opts.X tensor [n,...], a point each
 ---opts.y tensor [n] or [n,c]
----opts.epochs integer =10
+---opts.epochs integer =10 passes over the points
 ---opts.batch integer =256 at most n
 ---opts.sample integer =2000 points that the directions come from, at most n
 ---opts.directions integer =100 how many are damped, below sample
 ---opts.step number =1 multiple of the step size of the theory, in (0, 2)
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---@return model as of ml.solve.model
 ---@return table info: train (mean squared error of each epoch, before each batch's step), rate,
 ---speedup (largest over first undamped eigenvalue); raises when it diverges
@@ -3148,7 +3317,7 @@ ml.solve.model = function(...) end
 ---@param A tensor [n,n] f32 or f64, or a function (x [n,k] f64) -> A x
 ---opts.rank integer columns of the sketch, at most n
 ---opts.ridge number of the system to be preconditioned, > 0
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.n integer rows, where A is a function
 ---@return nystrom with vectors U [n,rank], values [rank] (descending) and ridge; called with r
 ---[n,c] it returns P^-1 r
@@ -3203,7 +3372,7 @@ ml.solve.triangular = function(...) end
 ---Sorts along an axis; equal values keep their order, NaN counts as the largest (so descending has
 ---it first).
 ---@param x tensor of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---opts.descending boolean =false
 ---@return tensor like x, sorted, differentiable
 ---@return tensor index of x's shape: where each came from
@@ -3222,7 +3391,7 @@ ml.sorted = function(...) end
 ---Cuts an axis into parts, which share storage.
 ---@param x tensor of any shape
 ---@param parts integer (that many equal parts; must divide the size) or table of sizes
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return table of tensors of x's shape apart from axis, differentiable
 ---source: -
 ml.split = function(...) end
@@ -3244,7 +3413,7 @@ ml.square = function(...) end
 ---squeeze(x, axis)
 ---Drops an axis of size 1, or all of them. Shares storage.
 ---@param x tensor of any shape
----@param axis integer =nil
+---@param axis integer =nil from 1, negative from the end; absent: every one of size 1
 ---@return tensor of x's shape without what was dropped, differentiable
 ---source: -
 ml.squeeze = function(...) end
@@ -3304,10 +3473,10 @@ ml.stats.beta_quantile = function(...) end
 ---opts.statistic string|function ="mean" also sum, median, var, std (divisor n - 1); or a
 ---function of one f64 tensor per sample that returns a number first, or nil or nan where it has no
 ---value (left out and counted in info.invalid)
----opts.resamples integer =10000
----opts.level number =0.95
+---opts.resamples integer =10000 draws
+---opts.level number =0.95 of the interval, in (0, 1)
 ---opts.method string ="percentile", "basic", or "bca" (n further evaluations)
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.rng ml.rng =nil advanced by the draws; instead of seed
 ---@return number low
 ---@return number high
@@ -3331,7 +3500,7 @@ ml.stats.brier = function(...) end
 ---confidence and whether the answer was right.
 ---@param p list or tensor [n], 0 to 1
 ---@param outcomes list or tensor [n] of true and false, or 1 and 0
----opts.bins integer =10
+---opts.bins integer =10 of equal width, >= 1
 ---opts.strategy string ="width" (bins ](i-1)/bins, i/bins], 0 in the first) or "mass"
 ---(nearly equal counts, equal p together)
 ---@return number expected calibration error, 0 to 1
@@ -3346,7 +3515,7 @@ ml.stats.calibration = function(...) end
 ---wide.
 ---@param k integer 0 to n
 ---@param n integer >= 1
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return number low
 ---@return number high
 ---source: Clopper & Pearson 1934
@@ -3387,7 +3556,7 @@ ml.stats.mean = function(...) end
 
 ---ml.stats.normal_cdf(z)
 ---The probability that a standard normal variable is at most z.
----@param z number
+---@param z number any
 ---@return number
 ---source: erfc of the C library
 ml.stats.normal_cdf = function(...) end
@@ -3406,10 +3575,10 @@ ml.stats.normal_quantile = function(...) end
 ---@param b list or tensor [n] of another on the same problems, in the same order
 ---opts.statistic string|function ="mean" of a - b; also sum, median, var, std; or a
 ---function of the resampled a and b, f64 tensors [n], that returns a number
----opts.resamples integer =10000
----opts.level number =0.95
+---opts.resamples integer =10000 draws
+---opts.level number =0.95 of the interval, in (0, 1)
 ---opts.method string ="percentile", "basic" or "bca"
----opts.seed integer =1
+---opts.seed integer =1 of every draw
 ---opts.rng ml.rng =nil advanced by the draws; instead of seed
 ---@return number low, of the interval of the difference
 ---@return number high
@@ -3451,8 +3620,8 @@ ml.stats.pearson = function(...) end
 ---@param b list or tensor [m], finite; [n] when paired
 ---opts.paired boolean =false
 ---opts.alternative string ="two-sided", "greater" (a above b) or "less"
----opts.resamples integer =10000
----opts.seed integer =1
+---opts.resamples integer =10000 draws
+---opts.seed integer =1 of every draw
 ---opts.rng ml.rng =nil advanced by the draws; instead of seed
 ---@return number p: the share of exchanges whose difference is as extreme as that found; when
 ---drawn, (1 + count)/(1 + resamples)
@@ -3513,7 +3682,7 @@ ml.stats.spearman = function(...) end
 
 ---ml.stats.t_cdf(t, dof)
 ---The probability that Student's t with dof degrees of freedom is at most t.
----@param t number
+---@param t number any
 ---@param dof number > 0, need not be whole; math.huge is the normal distribution
 ---@return number
 ---source: Abramowitz & Stegun 1964, 26.7.1 through the incomplete beta function
@@ -3533,7 +3702,7 @@ ml.stats.t_quantile = function(...) end
 ---low = 0.
 ---@param k integer 0 to n
 ---@param n integer >= 1
----opts.level number =0.95
+---opts.level number =0.95 of the interval, in (0, 1)
 ---@return number low
 ---@return number high
 ---source: Wilson 1927
@@ -3585,7 +3754,7 @@ ml.sum = function(...) end
 ---@param random integer so many draws instead of all combinations: from lists evenly, from low to
 ---high evenly, or evenly in the logarithm when that spans a factor of ten; seeds are not drawn,
 ---every draw is run with each
----@param random_seed integer =1
+---@param random_seed integer =1 of the draws
 ---@param adapt string a parameter whose grid values are the start of a search: extended to the
 ---right until the run diverges, to the left until the optimum is bracketed
 ---@param extend integer =8 values beyond the first ones in each direction
@@ -3690,7 +3859,7 @@ ml.system.process = function(...) end
 
 ---system.sleep(seconds)
 ---Waits; Ctrl-C ends it.
----@param seconds number
+---@param seconds number >= 0
 ---source: -
 ml.system.sleep = function(...) end
 
@@ -3845,7 +4014,7 @@ function tensor_methods:argmin(...) end
 ---The positions that sort x along an axis; equal values keep their order, NaN counts as the
 ---largest.
 ---@param x tensor of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---opts.descending boolean =false
 ---@return tensor index of x's shape
 ---source: -
@@ -3902,8 +4071,8 @@ function tensor_methods:ceil(...) end
 ---clamp(x, min, max) clamp(x, opts)
 ---x with values below min raised and above max lowered to it; NaN stays.
 ---@param x tensor of any shape
----@param min number =nil
----@param max number =nil
+---@param min number =nil least value that stays
+---@param max number =nil largest value that stays
 ---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:clamp(...) end
@@ -3918,7 +4087,7 @@ function tensor_methods:clone(...) end
 ---concat(list, axis)
 ---Joins tensors along an axis; the other sizes agree.
 ---@param list table of tensors of one dtype
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor of their shape, the sizes along axis added up, differentiable
 ---source: -
 function tensor_methods:concat(...) end
@@ -4046,8 +4215,8 @@ function tensor_methods:fill_(...) end
 ---flatten(x, first, last)
 ---Joins the axes first..last into one.
 ---@param x tensor of any shape
----@param first integer =1
----@param last integer =-1
+---@param first integer =1 axis, from 1
+---@param last integer =-1 axis, negative from the end
 ---@return tensor of x's shape with those axes as one, differentiable
 ---source: -
 function tensor_methods:flatten(...) end
@@ -4071,7 +4240,7 @@ function tensor_methods:format(...) end
 ---out[i][j] = x[ids[i][j]][j] for axis 1, and so on: ids takes x's place along axis.
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis (or nested table of positions)
----@param axis integer
+---@param axis integer from 1, negative from the end
 ---@return tensor of the shape of ids, differentiable
 ---source: PyTorch's gather
 function tensor_methods:gather(...) end
@@ -4117,7 +4286,7 @@ function tensor_methods:gt(...) end
 ---The entries ids of an axis; the axis is replaced by the axes of ids.
 ---@param x tensor of any shape
 ---@param ids tensor index of any shape, or table of positions
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor of x's shape with the axes of ids in place of axis, differentiable
 ---source: NumPy's take
 function tensor_methods:index_select(...) end
@@ -4200,7 +4369,7 @@ function tensor_methods:log2(...) end
 ---log_softmax(x, axis)
 ---x - logsumexp(x) along axis.
 ---@param x tensor f32 or f64, any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:log_softmax(...) end
@@ -4331,7 +4500,7 @@ function tensor_methods:mul_(...) end
 ---narrow(x, axis, range)
 ---Positions first..last of one axis. Shares storage.
 ---@param x tensor of any shape
----@param axis integer
+---@param axis integer from 1, negative from the end
 ---@param range table {first, last}, both included
 ---@return tensor of x's shape with last - first + 1 entries along axis, differentiable
 ---source: -
@@ -4378,7 +4547,7 @@ function tensor_methods:on_tape(...) end
 ---one_hot(ids, classes, opts)
 ---1 at position ids of a new last axis, else 0.
 ---@param ids tensor index of any shape, or table of positions
----@param classes integer
+---@param classes integer size of the new axis, >= 1
 ---opts.dtype string ="f64" f64, f32 or u8
 ---@return tensor [...,classes]
 ---source: -
@@ -4470,7 +4639,7 @@ function tensor_methods:rsqrt(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: PyTorch's scatter
 function tensor_methods:scatter(...) end
@@ -4480,7 +4649,7 @@ function tensor_methods:scatter(...) end
 ---@param x tensor of any shape
 ---@param ids tensor index of x's rank, its shape apart from axis, or nested table
 ---@param values tensor like ids, or number
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: PyTorch's scatter_add
 function tensor_methods:scatter_add(...) end
@@ -4550,7 +4719,7 @@ function tensor_methods:size(...) end
 ---softmax(x, axis)
 ---exp(x) / sum(exp(x)) along axis, without overflow.
 ---@param x tensor f32 or f64 of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor like x, differentiable
 ---source: -
 function tensor_methods:softmax(...) end
@@ -4566,7 +4735,7 @@ function tensor_methods:softplus(...) end
 ---Sorts along an axis; equal values keep their order, NaN counts as the largest (so descending has
 ---it first).
 ---@param x tensor of any shape
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---opts.descending boolean =false
 ---@return tensor like x, sorted, differentiable
 ---@return tensor index of x's shape: where each came from
@@ -4577,7 +4746,7 @@ function tensor_methods:sort(...) end
 ---Cuts an axis into parts, which share storage.
 ---@param x tensor of any shape
 ---@param parts integer (that many equal parts; must divide the size) or table of sizes
----@param axis integer =1
+---@param axis integer =1 from 1, negative from the end
 ---@return table of tensors of x's shape apart from axis, differentiable
 ---source: -
 function tensor_methods:split(...) end
@@ -4599,7 +4768,7 @@ function tensor_methods:square(...) end
 ---squeeze(x, axis)
 ---Drops an axis of size 1, or all of them. Shares storage.
 ---@param x tensor of any shape
----@param axis integer =nil
+---@param axis integer =nil from 1, negative from the end; absent: every one of size 1
 ---@return tensor of x's shape without what was dropped, differentiable
 ---source: -
 function tensor_methods:squeeze(...) end
@@ -4678,7 +4847,7 @@ function tensor_methods:to(...) end
 ---largest.
 ---@param x tensor of any shape
 ---@param k integer 1..size
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor of x's shape with k entries along axis, differentiable
 ---@return tensor index of the same shape: where each stands
 ---source: -
@@ -4693,8 +4862,8 @@ function tensor_methods:totable(...) end
 ---transpose(x, a, b)
 ---Exchanges two axes, the last two by default. Shares storage.
 ---@param x tensor of any shape
----@param a integer =-2
----@param b integer =-1
+---@param a integer =-2 axis, from 1, negative from the end
+---@param b integer =-1 the axis it changes places with
 ---@return tensor of x's shape with both sizes exchanged, differentiable
 ---source: -
 function tensor_methods:transpose(...) end
@@ -4812,6 +4981,127 @@ ml.text.nearest = function(...) end
 ---@return tensor index [rows, n]
 ---source: -
 ml.text.windows = function(...) end
+ml.theory = {}
+
+---ml.theory.eigenspace{ graph = { leaf =, branching = }, gamma = }
+---The eigenspaces of a hierarchical network's NNGP kernel on a product of spheres.
+---opts.graph table { leaf = dimensions of each input sphere, >= 2; branching = fan-ins from
+---the input to the root }, e.g. { leaf = 3, branching = { 27, 1 } } of a multilayer network with
+---two hidden layers, { 1, 3, 3, 3, 1 } of a hierarchical one
+---opts.gamma number =0.5 of the activation's dual exp(gamma (t - 1)), in (0, 2]: sqrt(2)
+---sin(sqrt(2) x + pi/4) behind weights of standard deviation sqrt(gamma / 2)
+---@return eigenspace with leaves, dim; methods index, eigenvalue, types, predict
+---source: Xiao 2022 (arXiv 2112.05611)
+ml.theory.eigenspace = function(...) end
+ml.theory.krr = {}
+
+---ml.theory.krr.asymptotic{ spectrum =, target =, noise =, ridge =, samples = }
+---The limit of well separated levels: near m = d^r/r! one level is being learned, those above it
+---act as noise and ridge, and the whole curve is the sum over levels.
+---opts.spectrum table as for predict
+---opts.target table list of powers, one a level
+---opts.noise number =0 variance of the labels' noise, >= 0
+---opts.ridge number =0 in the unit of the kernel matrix, >= 0
+---opts.samples number or list of them, > 0
+---@return table { test, bias, variance }: numbers for a number of samples, lists for a list
+---source: Xiao et al. 2022 (arXiv 2205.14846), Equation 20
+ml.theory.krr.asymptotic = function(...) end
+
+---ml.theory.krr.extrema{ spectrum =, target =, noise =, ridge =, low =, high = }
+---Where the predicted test error has its peaks and troughs.
+---opts.spectrum table as for predict
+---opts.target table as for predict
+---opts.noise number =0 variance of the labels' noise, >= 0
+---opts.ridge number =0 in the unit of the kernel matrix, >= 0
+---opts.low number =2 least number of samples
+---opts.high number =1e4 largest number of samples
+---@return table peaks, list of { samples, test } of whole numbers, ascending
+---@return table troughs, the same
+---source: Xiao et al. 2022 (arXiv 2205.14846), Section 4
+ml.theory.krr.extrema = function(...) end
+
+---ml.theory.krr.gegenbauer{ kernel =, dim =, degrees =, nodes = }
+---The spectrum of a kernel h(<x, x'>) for points that are uniform on the unit sphere.
+---opts.kernel function h(t) of a tensor [n] of f64 in [-1, 1] -> tensor [n]
+---opts.dim integer dimensions, >= 3
+---opts.degrees integer =12 the highest degree, >= 0
+---opts.nodes integer =4000 of the quadrature in the angle
+---@return table list over degrees 0, 1, ... of { value (eigenvalue), multiplicity, energy (their
+---product), degree }; with total = h(1) and rest = what the energies leave of it
+---source: Mueller 1966; Xiao et al. 2022 (arXiv 2205.14846), Section 2
+ml.theory.krr.gegenbauer = function(...) end
+
+---ml.theory.krr.multiplicity(dim, k)
+---The number of independent spherical harmonics of degree k on the unit sphere of dim dimensions.
+---@param dim integer dimensions, >= 3
+---@param k integer degree, >= 0
+---@return number N(dim, k)
+---source: Mueller 1966, Spherical Harmonics
+ml.theory.krr.multiplicity = function(...) end
+
+---ml.theory.krr.polynomial(t, dim, k)
+---The Gegenbauer polynomial of degree k of a dimension, 1 at t = 1.
+---@param t tensor [...] f64, in [-1, 1]
+---@param dim integer dimensions of the sphere, >= 3
+---@param k integer degree, >= 0
+---@return tensor [...] like t
+---source: Mueller 1966, Spherical Harmonics
+ml.theory.krr.polynomial = function(...) end
+
+---ml.theory.krr.predict{ spectrum =, target =, noise =, ridge =, samples = }
+---The expected error of kernel ridge regression on a clean target, at any number of samples: a
+---self-consistent ridge kappa with sum of L_k + ridge/kappa = samples, where L_k = lambda_k /
+---(lambda_k + kappa). What a truncated spectrum leaves of the kernel's trace belongs to the ridge.
+---opts.spectrum table list of { value, multiplicity } for each level: eigenvalues of the
+---kernel's integral operator
+---opts.target table list of powers, one a level, summed over its modes; missing ones are 0
+---opts.noise number =0 variance of the labels' noise, >= 0
+---opts.ridge number =0 in the unit of the kernel matrix, >= 0
+---opts.samples number or list of them, > 0
+---@return table { test (mean squared error against the clean target), bias (of the mean
+---predictor), variance (their difference), kappa, learnability (list over levels) }: numbers for a
+---number of samples, lists for a list
+---source: Bordelon, Canatar & Pehlevan 2020; Canatar et al. 2021; Simon et al. 2023
+ml.theory.krr.predict = function(...) end
+
+---ml.theory.krr.profile(kernel, { of })
+---A kernel of ml.kernel as a function of the cosine of two points on the sphere of radius sqrt(d).
+---@param kernel kernel of ml.kernel.serial, for vectors
+---opts.of string ="ntk" or "nngp"
+---@return function h(t) of a tensor [n] of f64 -> tensor [n]
+---source: Xiao et al. 2022 (arXiv 2205.14846), Section 2
+ml.theory.krr.profile = function(...) end
+
+---ml.theory.krr.scaling(alpha, gamma)
+---Bias factor B and noise gain V of the level that is being learned: over the law of Marchenko
+---and Pastur with ratio alpha, B is the mean of 1/(1 + gamma t)^2 and V that of gamma t/(1 + gamma
+---t)^2 times alpha gamma.
+---@param alpha number modes over samples, > 0
+---@param gamma number signal over the effective ridge, over alpha, >= 0
+---@return number B
+---@return number V
+---source: Xiao et al. 2022 (arXiv 2205.14846), Theorem 1
+ml.theory.krr.scaling = function(...) end
+
+---ml.theory.krr.simulate{ kernel =, dim =, target =, noise =, ridge =, samples =, draws =, test =,
+---  patches =, seed = }
+---Kernel ridge regression on random points of the sphere and an isotropic random target: the
+---training sets of all sizes are the first points of one, and every draw has its own.
+---opts.kernel function h(t) of a tensor of f64 in [-1, 1] -> tensor like it
+---opts.dim integer dimensions of the sphere, >= 3
+---opts.target table list of powers of degrees 1, 2, ...
+---opts.noise number =0 variance of the labels' noise, >= 0
+---opts.ridge number =0 in the unit of the kernel matrix, >= 0
+---opts.samples table list of numbers of samples, ascending
+---opts.draws integer =10 training sets
+---opts.test integer =2000 points to test on
+---opts.patches integer =1 p points on spheres of their own make one input; the kernel is
+---the mean of h over them, the target the sum over them over sqrt(p)
+---opts.seed integer =1 of every draw
+---@return table { test, stderr (over draws), bias, variance (measured over draws), learned (for
+---each degree the part of the target that the prediction holds), all lists over samples; jitter }
+---source: Xiao et al. 2022 (arXiv 2205.14846), Section 5
+ml.theory.krr.simulate = function(...) end
 
 ---threads(n)
 ---Sets the number of threads of the pool; results never depend on it.
@@ -4863,7 +5153,7 @@ ml.tokenizer.load = function(...) end
 ---largest.
 ---@param x tensor of any shape
 ---@param k integer 1..size
----@param axis integer =-1
+---@param axis integer =-1 from 1, negative from the end
 ---@return tensor of x's shape with k entries along axis, differentiable
 ---@return tensor index of the same shape: where each stands
 ---source: -
@@ -4873,7 +5163,7 @@ ml.topk = function(...) end
 ---  dir =, checkpoint = { every = }, accumulate =, on_nan =, log =, config =, rngs = }
 ---Trains a model. With dir the run is kept there and a second call continues an unfinished run of
 ---the same configuration bit for bit; a finished one is loaded and returned; another configuration
----raises. Ctrl-C saves a checkpoint first.
+---raises. Ctrl-C saves a checkpoint first. On a terminal a line shows how far it is.
 ---@param model module or decoder: anything with named_parameters()
 ---@param data table with batch(self, i), a pure function of i = 1, 2, ...
 ---@param opt optimizer over the model's parameters
@@ -4885,7 +5175,7 @@ ml.topk = function(...) end
 ---@param clip number largest gradient norm
 ---@param accumulate integer =1 batches per update, their gradients averaged
 ---@param on_nan string ="stop" (state "diverged") or "skip" the update
----@param checkpoint.every integer =steps/10
+---@param checkpoint.every integer =steps/10 updates between checkpoints
 ---@param log function(record) called with every metric record { step =, loss =, ... }
 ---@param config table further settings that make this run what it is (compared on resume)
 ---@param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own
@@ -4903,7 +5193,7 @@ ml.train = function(...) end
 ---opts.depth integer =4 blocks
 ---opts.width integer =128 of the residual stream
 ---opts.heads integer =4 divides width
----opts.mlp_width integer =4*width
+---opts.mlp_width integer =4*width hidden units
 ---opts.dtype string ="f32" f32|f64
 ---opts.seed integer =1 initial values: one stream per parameter, named after it
 ---opts.norm string ="layer" layer|rms
@@ -4913,7 +5203,7 @@ ml.train = function(...) end
 ---gelu_tanh|gelu_erf|relu|relu2|silu|softplus|tanh|sigmoid|sin|erf|identity
 ---opts.positions string ="rotary" rotary|learned|none
 ---opts.rotary string ="half" half: pairs (i, i + d_head/2)|interleaved: pairs (2i, 2i+1)
----opts.rotary_base number =1e4
+---opts.rotary_base number =1e4 of the geometric series of wavelengths, > 0
 ---opts.qk_norm boolean =false norm of each head's q and k, one gain each per layer
 ---opts.qk_norm_order string ="before_rotary" before_rotary|after_rotary
 ---opts.attention_scale string|number ="1/sqrt(d_head)" 1/sqrt(d_head)|1/d_head|a number
@@ -5011,8 +5301,8 @@ function transformer_methods:logprob(...) end
 ---the largest |z_ij|, both over batch, heads and unmasked pairs (j <= i, same segment), with the
 ---scale, before softmax; q_rms and k_rms, root mean squares of queries and keys as they meet in z
 ---(after qk_norm and rotation, without the scale), so that a query's norm is about sqrt(d_head)
----q_rms; attn_entropy (nats), mean over batch, heads and queries; block_rms, of the output of each
----block
+---q_rms; qk_cosine, the mean cosine of the same pairs; attn_entropy (nats), mean over batch, heads
+---and queries; block_rms, of the output of each block
 ---source: Wortsman et al. 2023, sections 2 and 3
 function transformer_methods:loss(...) end
 
@@ -5058,8 +5348,8 @@ function transformer_methods:zero_grad(...) end
 ---transpose(x, a, b)
 ---Exchanges two axes, the last two by default. Shares storage.
 ---@param x tensor of any shape
----@param a integer =-2
----@param b integer =-1
+---@param a integer =-2 axis, from 1, negative from the end
+---@param b integer =-1 the axis it changes places with
 ---@return tensor of x's shape with both sizes exchanged, differentiable
 ---source: -
 ml.transpose = function(...) end

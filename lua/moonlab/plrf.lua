@@ -224,12 +224,12 @@ end
 --- All modes have the same law. Instability raises with the word "diverges": before the run by the
 --- exact expected loss, with momentum and a changing rate too; after it where a loss ran away.
 --- @param opts.gamma number > 0; or a function of the step (from 1), or a tensor [steps] f64, >= 0
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @param opts.steps integer or list of them: where the loss is recorded
 --- @param opts.runs integer =1 independent runs, one random stream each
 --- @param opts.mode string =fast in the eigenbasis, O(d) a sample | direct: samples x and W^T x
 --- @param opts.record string =log 12 records a decade | all
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.momentum number =0 u = momentum u + gradient, theta -= gamma u
 --- @param opts.dtype string =f64 | f32, in direct mode
 --- @param opts.data tensor [steps,batch,v] f64 the samples x; one run
@@ -380,11 +380,11 @@ end
 --- its step (under 1 % at 0.01).
 --- @param opts.gamma number > 0; a function of the step with the recursion and ode, or a tensor
 --- [steps] with the recursion
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @param opts.steps integer or list, whole numbers up to 9e15
 --- @param opts.method string =secular any step at O(d) | recursion O(d) a step, for momentum, rates
 --- that change and divergence | volterra | ode
---- @param opts.momentum number =0
+--- @param opts.momentum number =0 share of the last step that is kept, in [0, 1)
 --- @param opts.diverging boolean =false an expectation that runs away is a result, up to inf
 --- @param opts.step number =0.01 of ode, in log time
 --- @return tensor P [records]
@@ -400,8 +400,8 @@ end
 
 --- problem:kernel_norm{ gamma =, batch =, momentum = }
 --- @param opts.gamma number > 0
---- @param opts.batch integer =1
---- @param opts.momentum number =0
+--- @param opts.batch integer =1 samples an update, >= 1
+--- @param opts.momentum number =0 share of the last step that is kept, in [0, 1)
 --- @return number the sum of the noise kernel; the loss stays bounded when it is below 1; inf where
 --- a mode does not contract
 --- @return number gamma (B+1) lambda_max, which must be below 2; with momentum m gamma (B+1 +
@@ -411,8 +411,8 @@ function Problem:kernel_norm(opts) return kernel_norm("kernel_norm", self, opts)
 
 --- problem:stability{ gamma =, batch =, momentum = }
 --- @param opts.gamma number > 0
---- @param opts.batch integer =1
---- @param opts.momentum number =0
+--- @param opts.batch integer =1 samples an update, >= 1
+--- @param opts.momentum number =0 share of the last step that is kept, in [0, 1)
 --- @return table { stable, kernel_norm, modes }: the two values of kernel_norm, and whether they
 --- are below 1 and 2
 --- @source Paquette et al. 2024
@@ -424,8 +424,8 @@ end
 --- problem:rate{ norm =, batch =, momentum = }
 --- The learning rate at which the kernel norm has a value; at 1 the largest stable one.
 --- @param opts.norm number =1 above 0; above 1 the loss diverges
---- @param opts.batch integer =1
---- @param opts.momentum number =0
+--- @param opts.batch integer =1 samples an update, >= 1
+--- @param opts.momentum number =0 share of the last step that is kept, in [0, 1)
 --- @return number gamma
 --- @source Paquette et al. 2024
 function Problem:rate(opts)
@@ -529,7 +529,7 @@ end
 --- The loss P, what gradient descent alone gives F, and the noise kernel K. Instability raises with
 --- the word "diverges".
 --- @param opts.gamma number > 0
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @param opts.steps integer or list; whole numbers, from 12 on fractions too, up to 1e15
 --- @param opts.nodes integer =24 of the contour, relative error 1e-10; 16 gives 2e-9
 --- @return tensor P [records]
@@ -548,7 +548,7 @@ end
 --- with the kernel norm k and c_beta = sum j^(-2 beta), the last term for beta > 1/2 only. Within
 --- 2 % from step 30 on at (0.7, 1.2) and (1, 0.8) with d = 1e4; 19 % too high at beta = 0.6.
 --- @param opts.gamma number > 0
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @param opts.steps integer or list
 --- @return tensor [records]
 --- @source Paquette et al. 2024, Section 3
@@ -565,7 +565,7 @@ end
 
 --- deterministic:kernel_norm{ gamma =, batch = }
 --- @param opts.gamma number > 0
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @return number the sum of the noise kernel
 --- @source Paquette et al. 2024
 function Deterministic:kernel_norm(opts)
@@ -652,13 +652,32 @@ function Deterministic:cells(opts)
     counts = core.keep(f64(counts)), null = self.F0, loss0 = self.loss0 }, Cells)
 end
 
+--- deterministic:crude()
+--- A spectrum of the right order of magnitude without a fixed point: eigenvalues j^(-2 alpha) for j
+--- up to d, energies j^(-2 alpha - 2 beta), and c_beta/d j^(-2 alpha) more where alpha and beta are
+--- above 1/2 (c_beta = sum of j^(-2 beta)); F0 is the exact one.
+--- @return cells with lambda [d] ascending, rho [d], counts [d] of ones, null (F0), loss0; method
+--- expected
+--- @source Paquette et al. 2024, Section 2
+function Deterministic:crude()
+  room("crude", 64.0 * self.d, "%d eigenvalues", self.d)
+  local j = core.arange(self.d, 1, { step = -1 })
+  local lambda, rho = j ^ (-2 * self.alpha), j ^ (-2 * self.alpha - 2 * self.beta)
+  if self.alpha > 0.5 and self.beta > 0.5 then
+    rho = rho + lambda * (theory.power_sum(2 * self.beta, self.v) / self.d)
+  end
+  return setmetatable({ lambda = core.keep(lambda), rho = core.keep(rho),
+    counts = core.keep(core.ones { self.d }), null = self.F0,
+    loss0 = self.F0 + rho:sum():item() }, Cells)
+end
+
 --- cells:expected{ gamma =, batch =, steps =, method =, momentum =, diverging =, step = }
 --- The loss of the deterministic equivalent at rates that change; see problem:expected.
 --- @param opts.gamma number > 0; a function of the step; a tensor [steps]
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @param opts.steps integer or list
 --- @param opts.method string =secular | recursion | volterra | ode
---- @param opts.momentum number =0
+--- @param opts.momentum number =0 share of the last step that is kept, in [0, 1)
 --- @param opts.diverging boolean =false
 --- @param opts.step number =0.01 of ode, in log time
 --- @return tensor P [records]

@@ -7,7 +7,7 @@ local progress = {}
 
 --- ml.progress.duration(seconds)
 --- A duration in words: "42s", "3m05s", "2h10m".
---- @param seconds number
+--- @param seconds number >= 0
 --- @return string
 --- @source -
 function progress.duration(seconds)
@@ -165,7 +165,7 @@ end
 
 --- ml.progress(n, label)
 --- Counts from 1 to n and shows how far it is, on standard error.
---- @param n integer
+--- @param n integer how many, >= 0
 --- @param label string what is being done
 --- @return function an iterator: for i in ml.progress(n, "training") do ... end
 --- @source -

@@ -15,6 +15,7 @@ local io, load, os, pcall, print, rawget, table, tostring, type, xpcall =
 local repl = {}
 
 local host = package.loaded["moonlab.host"]
+local library = debug.getinfo(1, "S").source:match "^@(.*/)repl%.lua$"
 
 -- ---- what is said ------------------------------------------------------------------------------
 
@@ -119,9 +120,17 @@ local function traceback(message)
     local ok, text = pcall(tostring, message)
     message = ok and text or "(error object is a " .. type(message) .. " value)"
   end
-  if interrupt.is(message) then return message end
-  local trace = debug.traceback(message, 2)
-  return (trace:gsub("\n[^\n]*%[C%]: in function 'xpcall'.*$", ""))
+  if interrupt.is(message) then return "interrupted" end
+  local trace = debug.traceback(message, 2):gsub("\n[^\n]*%[C%]: in function 'xpcall'.*$", "")
+  if message:find(library, 1, true) then return trace end -- a fault of ours: all of it
+  -- what was called wrongly is in the message; frames of our own files say nothing more
+  local lines = {}
+  for line in trace:gmatch "[^\n]+" do
+    local ours = line:find(library, 1, true) or line:find "^%s+%[C%]:"
+    if not ours and line ~= "\t(...tail calls...)" then lines[#lines + 1] = line end
+  end
+  local text = table.concat(lines, "\n"):gsub("\nstack traceback:$", "")
+  return (text:gsub("\nstack traceback:\n\tstdin:1: in main chunk$", ""))
 end
 
 local function print_all(values)
@@ -206,13 +215,13 @@ end
 function repl.run()
   local self = { terminal = host.isatty(0) }
   local ok, message = host.guard(start, self)
-  if not ok then complain(tostring(message)) end
+  if not ok then complain(interrupt.is(message) and "interrupted" or tostring(message)) end
   local more = true
   while more do
     ok, more = host.guard(round, self)
     if not ok then -- a second Ctrl-C comes through everything
       display.reset()
-      complain(tostring(more))
+      complain(interrupt.is(more) and "interrupted" or tostring(more))
     end
   end
   if self.terminal then io.write "\n" end

@@ -62,7 +62,7 @@ end
 --- @param opts.state string only "running", "done", "diverged", "interrupted" or "failed"
 --- @param opts.tag string only runs with this tag
 --- @param opts.size string
---- @param opts.seed integer
+--- @param opts.seed integer only runs of this seed
 --- @param opts.params table only runs with these values: { lr = 1e-3 }
 --- @param opts.store string =ml.runs.store()
 --- @return table list of { id, dir, recipe, size, state, message, seed, params, tags, note,

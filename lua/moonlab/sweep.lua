@@ -45,7 +45,7 @@ end
 --- @param random integer so many draws instead of all combinations: from lists evenly, from low to
 --- high evenly, or evenly in the logarithm when that spans a factor of ten; seeds are not drawn,
 --- every draw is run with each
---- @param random_seed integer =1
+--- @param random_seed integer =1 of the draws
 --- @param adapt string a parameter whose grid values are the start of a search: extended to the
 --- right until the run diverges, to the left until the optimum is bracketed
 --- @param extend integer =8 values beyond the first ones in each direction

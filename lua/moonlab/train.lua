@@ -1,8 +1,10 @@
 --- The training loop: evaluation, accumulation, clipping, what happens at NaN, checkpoints and
 --- resume, bit for bit.
 local core = require "moonlab.core"
+local display = require "moonlab.progress.display"
 local lfs = require "lfs"
 local options = require "moonlab.options"
+local progress = require "moonlab.progress"
 local sorted = require "moonlab.sorted"
 
 local where = "ml.train"
@@ -316,12 +318,29 @@ local function evaluate_if_due(run, o)
   run.torn = false
 end
 
+-- On a terminal, and unless somebody shows it already, a line that is renewed while it lasts.
+local function show(run, o, record)
+  if run.bar == nil then
+    run.bar = display.terminal and not display.quiet and #display.bars == 0
+      and progress.bar(o.steps, "training", { skipped = run.step - 1 })
+  end
+  if not run.bar then return end
+  run.bar:update(run.step, record.loss and ("loss %.4g"):format(record.loss))
+end
+
+local function stop_showing(run)
+  if not run.bar then return end
+  run.bar.touched = false -- leaves no line
+  run.bar:finish()
+end
+
 local function run_steps(run, o)
   evaluate_if_due(run, o)
   while run.step < o.steps do
     local record = one_step(run, o)
     run.step = run.step + 1
     record_metric(run, record)
+    show(run, o, record)
     run.states = rng_states(run.rngs)
     run.torn = false
     if run.state ~= "running" then return end
@@ -398,7 +417,7 @@ end
 ---   dir =, checkpoint = { every = }, accumulate =, on_nan =, log =, config =, rngs = }
 --- Trains a model. With dir the run is kept there and a second call continues an unfinished run of
 --- the same configuration bit for bit; a finished one is loaded and returned; another configuration
---- raises. Ctrl-C saves a checkpoint first.
+--- raises. Ctrl-C saves a checkpoint first. On a terminal a line shows how far it is.
 --- @param model module or decoder: anything with named_parameters()
 --- @param data table with batch(self, i), a pure function of i = 1, 2, ...
 --- @param opt optimizer over the model's parameters
@@ -410,7 +429,7 @@ end
 --- @param clip number largest gradient norm
 --- @param accumulate integer =1 batches per update, their gradients averaged
 --- @param on_nan string ="stop" (state "diverged") or "skip" the update
---- @param checkpoint.every integer =steps/10
+--- @param checkpoint.every integer =steps/10 updates between checkpoints
 --- @param log function(record) called with every metric record { step =, loss =, ... }
 --- @param config table further settings that make this run what it is (compared on resume)
 --- @param rngs table name -> rng that batch or loss draw from; kept in checkpoints (a module's own
@@ -457,11 +476,16 @@ local function train(arguments)
     return message
   end, run, o)
   if run.metrics then run.metrics:close() end
+  stop_showing(run)
   if not ok then
     -- in the middle of an update the last checkpoint stands
     if run.dir and tostring(why):find("interrupted", 1, true) and run.step > 0 and not run.torn then
       restore_rngs(run.rngs, run.states)
       save_checkpoint(run, "running")
+      if display.terminal and not display.quiet then
+        display.write(("moonlab: stopped after update %d of %d; the same call goes on from there\n")
+          :format(run.step, o.steps))
+      end
     end
     error(why, 0)
   end

@@ -8,7 +8,8 @@ local T = {}
 
 for _, name in ipairs { "proxy", "lr_sensitivity", "logit_growth", "grad_norm", "output_logits",
   "warmup", "epsilon", "depth_vs_width", "kappa", "interventions", "coord_check", "alignment",
-  "alignment model=decoder", "lr_transfer", "constants", "equivalence" } do
+  "alignment model=decoder", "lr_transfer", "constants", "equivalence", "muparam",
+  "epsilon_width" } do
   T["test_smoke_run_of_" .. name:gsub("%W", "_")] = smoke(name)
 end
 

@@ -197,7 +197,7 @@ local images = {}
 --- @param opts.train integer how many to train on, drawn by a seeded permutation; default: all (80
 --- percent of the digits, 1000 procedural ones)
 --- @param opts.test integer how many to test on; default: all, or the rest (500 procedural ones)
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.standardize string ="none": values in [0,1], procedural ones as they come; "global":
 --- less the mean of all training pixels, over their standard deviation; "channel": for each channel
 --- @param opts.path string folder of the files of mnist and cifar10
@@ -286,9 +286,9 @@ end
 --- v erf(2 w.x / sqrt(dim)) / 8 plus noise.
 --- @param opts.train integer =20000 points
 --- @param opts.test integer =5000 points
---- @param opts.dim integer =30
+--- @param opts.dim integer =30 of the inputs, >= 1
 --- @param opts.noise number =0.1 standard deviation
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.dtype string ="f64" or "f32"
 --- @return table X, y, X_test, y_test
 --- @source -

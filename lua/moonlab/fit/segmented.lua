@@ -53,7 +53,7 @@ end
 --- @param opts.sigma list or tensor [n] =nil known standard errors of y; errors are then not
 --- rescaled by the residuals
 --- @param opts.weights list or tensor [n] =nil relative weights, >= 0; not beside sigma
---- @param opts.level number =0.95
+--- @param opts.level number =0.95 of the interval, in (0, 1)
 --- @return list slopes, ascending x
 --- @return list their standard errors; nan when no degree of freedom is left or a break cannot be
 --- told from the data

@@ -194,6 +194,20 @@ local function user_dual(self, c, a, b)
   return kappa, dot
 end
 
+--- kappa and kappa_dot of variances v [n] f64 with themselves: integrals over one variable.
+function activation.equal(self, v)
+  if self.method == "closed" or self.method == "user" then
+    return activation.entries(self, v, v, v)
+  end
+  local function f(x) return activation.value(self, x) end
+  local function g(x) return activation.slope(self, x) end
+  local s, degree = v:sqrt(), self.method == "hermite" and self.degree or 0
+  local alpha, square = quadrature.coefficients(f, s, degree, self.breaks)
+  local beta, square_dot = quadrature.coefficients(g, s, degree, self.breaks)
+  if self.method == "hermite" then return (alpha * alpha):sum(2), (beta * beta):sum(2) end
+  return square, square_dot
+end
+
 --- kappa and kappa_dot of c [n], a [n], b [n] f64, entry by entry.
 function activation.entries(self, c, a, b)
   if self.method == "closed" then return core.kernel.dual(self.spec, c, a, b) end
@@ -276,7 +290,7 @@ function activation.matrix(self, c, a, b, symmetric)
   return kappa, dot
 end
 
---- act:dual{ c =, a =, b = }
+--- activation:dual{ c =, a =, b = }
 --- kappa = E s(u) s(v) and kappa_dot = E s'(u) s'(v) for Gaussian u, v of variances a, b and
 --- covariance c.
 --- @param opts.c number or tensor of f64, |c| <= sqrt(a b); shapes broadcast
@@ -319,7 +333,7 @@ function Act:dual(opts)
   return kappa, dot
 end
 
---- act:coefficients(s)
+--- activation:coefficients(s)
 --- Coefficients of f(s z) in the orthonormal Hermite polynomials of a standard normal z: alpha_k =
 --- E f(s z) h_k(z), up to the activation's degree.
 --- @param s number or tensor [n] f64, standard deviations, >= 0
@@ -340,7 +354,7 @@ function Act:coefficients(s)
   return one and alpha:reshape { self.degree + 1 } or alpha
 end
 
---- act:value(x)
+--- activation:value(x)
 --- The activation itself.
 --- @param x tensor [...] f64 or f32; on a tape it is differentiable
 --- @return tensor [...] like x; raises when the activation is known by its dual only
@@ -352,7 +366,7 @@ function Act:value(x)
   return activation.value(self, x)
 end
 
---- act:polynomial(s)
+--- activation:polynomial(s)
 --- The series at one standard deviation as a polynomial in x: exact duals for every norm, of a
 --- function that is the activation's only near this one.
 --- @param s number =1 standard deviation, > 0

@@ -18,7 +18,7 @@ end
 local makers = {}
 
 function makers.dense(op, net, key, at, o, last)
-  local out = last and o.outputs or o.width
+  local out = last and o.outputs or o.dense_width
   local W = draw(net, key, "weights", { at.features, out, dtype = o.dtype })
   local scale = math.sqrt(op.w2 / at.features)
   local b = op.b2 > 0 and draw(net, key, "biases", { out, dtype = o.dtype })
@@ -84,7 +84,7 @@ end
 
 local function read(opts)
   local where = "finite"
-  options.required(where, opts, { "inputs", "width", "outputs", "seed", "dtype" })
+  options.required(where, opts, { "inputs", "width", "dense_width", "outputs", "seed", "dtype" })
   local o = {
     width = options.field(where, opts, "width", "integer", 512),
     outputs = options.field(where, opts, "outputs", "integer", 1),
@@ -92,6 +92,8 @@ local function read(opts)
     dtype = options.choice(where, opts, "dtype", { "f64", "f32" }, "f64"),
   }
   options.range(where, "width", o.width, 1)
+  o.dense_width = options.range(where, "dense_width",
+    options.field(where, opts, "dense_width", "integer", o.width), 1)
   options.range(where, "outputs", o.outputs, 1)
   local inputs = opts.inputs
   local ok = math.type(inputs) == "integer" and inputs >= 1

@@ -123,7 +123,10 @@ end
 local function activate(op, state, a, b)
   local n, m, P, Q = table.unpack(state.K:shape())
   local kappa, dot
-  if state.self then
+  if state.self and P == 1 then
+    kappa, dot = activation.equal(op.act, a:reshape { n })
+    kappa, dot = kappa:reshape { n, m, P, Q }, dot:reshape { n, m, P, Q }
+  elseif state.self then
     local left, right = sides(state, a, b)
     local function flat(x) return x:reshape { n * P * Q } end
     kappa, dot = activation.entries(op.act, flat(state.K), flat(left), flat(right))

@@ -11,7 +11,7 @@ local default_rng
 --- ml.nn.seed(seed)
 --- Starts anew the stream from which modules draw initial values when neither seed nor rng is given
 --- (it starts at seed 1).
---- @param seed integer
+--- @param seed integer of 64 bits
 --- @source torch.manual_seed
 function initial.seed(seed) default_rng = core.rng(seed) end
 

@@ -119,10 +119,11 @@ function front.envelope(opts)
   return used
 end
 
--- The exact loss of one draw of W at r >= 12; between whole steps it is interpolated in log r.
-local function of_one_draw(draw, norm, batch, steps)
-  local sum = 0
-  for j = 1, draw.v do sum = sum + j ^ (-2 * draw.alpha) end
+-- Losses of one draw of W at r >= 12, a list for each of `runs` runs of SGD; the exact expected
+-- loss, once, without runs. Between whole steps it is interpolated in log r.
+local function of_one_draw(draw, norm, batch, steps, runs, seed)
+  local sum, v = 0, draw.v or draw.W:size(1)
+  for j = 1, v do sum = sum + j ^ (-2 * draw.alpha) end
   local problem = require "moonlab.plrf".problem(draw)
   problem:release()
   local list, index = {}, {}
@@ -134,40 +135,55 @@ local function of_one_draw(draw, norm, batch, steps)
       end
     end
   end
-  local P = problem:expected { gamma = 2 * norm / sum, batch = batch, steps = list }
-  local values = {}
-  for n, r in ipairs(steps) do
-    local low = math.floor(r)
-    local t = math.log(r / low) / math.log((low + 1) / low)
-    values[n] = math.exp((1 - t) * math.log(P[index[low]]) + t * math.log(P[index[low + 1]]))
+  local o = { gamma = 2 * norm / sum, batch = batch, steps = list }
+  local curves
+  if runs > 0 then
+    table.sort(list)
+    for k, r in ipairs(list) do index[r] = k end
+    o.runs, o.seed = runs, seed
+    curves = problem:sgd(o).risk:totable()
+  else
+    curves = { problem:expected(o):totable() }
   end
-  return values
+  local rows = {}
+  for k, P in ipairs(curves) do
+    rows[k] = {}
+    for n, r in ipairs(steps) do
+      local low = math.floor(r)
+      local t = math.log(r / low) / math.log((low + 1) / low)
+      rows[k][n] = math.exp((1 - t) * math.log(P[index[low]]) + t * math.log(P[index[low + 1]]))
+    end
+  end
+  return rows
 end
 
 --- ml.plrf.front{ alpha =, beta =, sizes =, flops =, ratio =, v =, norm =, batch =, approach =,
----   window =, draws =, seed =, resamples = }
---- The compute-optimal front with compute f = r B d: of the deterministic equivalent, or of exact
---- curves averaged over draws of W, with a bootstrap over them.
---- @param opts.alpha number
---- @param opts.beta number
+---   window =, draws =, nested =, runs =, seed =, resamples = }
+--- The compute-optimal front with compute f = r B d: of the deterministic equivalent, or averaged
+--- over draws of W, of their exact curves or of runs of SGD, with a bootstrap over draws and runs.
+--- @param opts.alpha number decay of the spectrum, >= 0
+--- @param opts.beta number decay of the target, may be negative
 --- @param opts.sizes table of sizes d, ascending
 --- @param opts.flops table of numbers
 --- @param opts.ratio number =4 (2 below alpha = 1/2): v = ratio d
 --- @param opts.v integer the same v for all sizes instead
 --- @param opts.norm number =0.25 gamma = 2 norm / sum j^(-2 alpha)
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @param opts.approach integer =2 see ml.plrf.envelope
---- @param opts.window number =0
+--- @param opts.window number =0 see ml.plrf.envelope
 --- @param opts.draws integer =0 draws of W for each size
---- @param opts.seed integer =1
+--- @param opts.nested boolean =false the W of all sizes are leading blocks of one matrix, scaled to
+--- variance 1/d: xi scatters less between draws, eta more
+--- @param opts.runs integer =0 runs of SGD for each draw in place of its exact curve
+--- @param opts.seed integer =1 of every draw
 --- @param opts.resamples integer =200 of the bootstrap
 --- @return table as ml.plrf.envelope, with curves [k][i], predicted (ml.plrf.phase), and with draws
---- the bootstrap's eta_stderr, xi_stderr
+--- or runs the bootstrap's eta_stderr, xi_stderr
 --- @source Paquette et al. 2024
 function front.front(opts)
   local where = "plrf.front"
   options.required(where, opts, { "alpha", "beta", "sizes", "flops", "ratio", "v", "norm", "batch",
-    "approach", "window", "draws", "seed", "resamples" })
+    "approach", "window", "draws", "nested", "runs", "seed", "resamples" })
   local plrf = require "moonlab.plrf"
   local alpha, beta = options.field(where, opts, "alpha", "number"),
     options.field(where, opts, "beta", "number")
@@ -195,9 +211,29 @@ function front.front(opts)
   local batch = options.range(where, "batch", options.field(where, opts, "batch", "integer", 1), 1)
   local draws = options.range(where, "draws", options.field(where, opts, "draws", "integer", 0), 0)
   local seed = options.field(where, opts, "seed", "integer", 1)
-  local samples = {} -- [k][draw][i]
+  local nested = options.field(where, opts, "nested", "boolean", false)
+  local runs = options.range(where, "runs", options.field(where, opts, "runs", "integer", 0), 0)
+  if draws == 0 and (nested or runs > 0) then
+    options.bad(where, 0, "option '%s' wants draws of W: draws >= 1",
+      nested and "nested" or "runs")
+  end
+  local function rows_of(d) return opts.v or math.floor(ratio * d + 0.5) end
+  -- The draw of W for size number k: a seed of its own, or a block of the matrix of all sizes.
+  local function problem_of(k, draw)
+    local d, o = sizes[k], { alpha = alpha, beta = beta }
+    if not nested then
+      o.v, o.d = rows_of(d), d
+      o.seed = core.rng(seed):fold("front", k * 10007 + draw):integers(1, 2 ^ 31, { 1 })[1]
+      return o
+    end
+    local most = sizes[#sizes]
+    local whole = core.rng(seed):fold("front nested", draw):normal { rows_of(most), most }
+    o.W = whole[{ { 1, rows_of(d) }, { 1, d } }] / math.sqrt(d)
+    return o
+  end
+  local samples = {} -- [k][draw][run][i]
   for k, d in ipairs(sizes) do
-    local v = opts.v or math.floor(ratio * d + 0.5)
+    local v = rows_of(d)
     local steps, at = {}, {}
     for i, f in ipairs(flops) do
       local r = f / (d * batch)
@@ -205,22 +241,23 @@ function front.front(opts)
     end
     samples[k] = {}
     for draw = 1, math.max(1, draws) do
-      local row = {}
-      for i = 1, #flops do row[i] = 0 / 0 end
-      if #steps > 0 then
-        local values
-        if draws == 0 then
-          local det = plrf.deterministic { alpha = alpha, beta = beta, v = v, d = d,
-            bins = v > 2000 }
-          values = det:risk { gamma = det:rate { norm = norm }, batch = batch, steps = steps }
-        else
-          values = core.scope(of_one_draw, { alpha = alpha, beta = beta, v = v, d = d,
-            seed = core.rng(seed):fold("front", k * 10007 + draw):integers(1, 2 ^ 31, { 1 })[1] },
-            norm, batch, steps)
-        end
-        for n, i in ipairs(at) do row[i] = values[n] end
+      local found
+      if #steps > 0 and draws == 0 then
+        local det = plrf.deterministic { alpha = alpha, beta = beta, v = v, d = d,
+          bins = v > 2000 }
+        found = { det:risk { gamma = det:rate { norm = norm }, batch = batch, steps = steps } }
+      elseif #steps > 0 then
+        found = core.scope(function()
+          return of_one_draw(problem_of(k, draw), norm, batch, steps, runs, seed + draw)
+        end)
       end
-      samples[k][draw] = row
+      local rows = {}
+      for run = 1, math.max(1, runs) do
+        rows[run] = {}
+        for i = 1, #flops do rows[run][i] = 0 / 0 end
+        for n, i in ipairs(found and at or {}) do rows[run][i] = found[run][n] end
+      end
+      samples[k][draw] = rows
     end
   end
   local function average(pick)
@@ -228,9 +265,14 @@ function front.front(opts)
     for k in ipairs(sizes) do
       curves[k] = {}
       for i = 1, #flops do
-        local sum = 0
-        for draw = 1, #samples[k] do sum = sum + samples[k][pick(k, draw)][i] / #samples[k] end
-        curves[k][i] = sum
+        local sum, count = 0, 0
+        for draw = 1, #samples[k] do
+          local rows = samples[k][pick(k, draw)]
+          for run = 1, #rows do
+            sum, count = sum + rows[pick(k, draw, run)][i], count + 1
+          end
+        end
+        curves[k][i] = sum / count
       end
     end
     return curves
@@ -239,15 +281,20 @@ function front.front(opts)
     return front.envelope { flops = flops, sizes = sizes, loss = curves, approach = opts.approach,
       window = opts.window }
   end
-  local curves = average(function(_, draw) return draw end)
+  local curves = average(function(_, draw, run) return run or draw end)
   local result = fit(curves)
   result.curves, result.predicted = curves, plrf.phase(alpha, beta)
-  if draws > 1 then
+  if draws > 1 or runs > 1 then
     local g = core.rng(seed):fold("front bootstrap")
     local n, sum, sum2 = 0, { 0, 0 }, { 0, 0 }
     for _ = 1, opts.resamples or 200 do
-      local picks = g:integers(1, draws, { #sizes, draws }):totable()
-      local ok, again = pcall(fit, average(function(k, draw) return picks[k][draw] end))
+      -- draws that span all sizes are drawn for all of them at once
+      local picks = g:integers(1, draws, { nested and 1 or #sizes, draws }):totable()
+      local inner = runs > 1 and g:integers(1, runs, { #sizes, draws, runs }):totable()
+      local ok, again = pcall(fit, average(function(k, draw, run)
+        if run then return inner and inner[k][draw][run] or 1 end
+        return picks[nested and 1 or k][draw]
+      end))
       if ok then
         n = n + 1
         for j, value in ipairs { again.eta, again.xi } do

@@ -41,7 +41,7 @@ end
 --- Phase of compute-optimal scaling: P* ~ f^-eta, d* ~ f^xi. Points on a line belong to the side of
 --- larger alpha and smaller beta.
 --- @param alpha number >= 0
---- @param beta number
+--- @param beta number decay of the target, may be negative
 --- @return table { name = "Ia" ... "IVb" or "none", eta, xi, balance, terms, line (nearest),
 --- distance }
 --- @source Paquette et al. 2024, Table 2
@@ -123,7 +123,7 @@ end
 --- The gamma of ml.plrf (gradient without a factor 2, summed over the batch) that another
 --- convention means by its rate.
 --- @param opts.rate number > 0 the other's learning rate
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @param opts.reduction string =sum | mean over the batch
 --- @param opts.loss string =none the gradient has no factor: "none" | "square": the true gradient
 --- of the square, factor 2 | "half": of half the square, no factor, its loss half of ours
@@ -202,12 +202,12 @@ theory.power_sum = power_sum
 --- Asymptotics of the parts of the loss at large d, their sum (right up to constants), and which is
 --- largest at each step. Fac is 0 unless 2 alpha > 1 and 2 beta > 1; Kpp is the noise part K_pp /
 --- (gamma B), 0 for alpha <= 1/4.
---- @param opts.alpha number
---- @param opts.beta number
---- @param opts.v integer
---- @param opts.d integer
+--- @param opts.alpha number decay of the spectrum, >= 0
+--- @param opts.beta number decay of the target, may be negative
+--- @param opts.v integer data dimension, >= d
+--- @param opts.d integer parameters
 --- @param opts.gamma number > 0
---- @param opts.batch integer =1
+--- @param opts.batch integer =1 samples an update, >= 1
 --- @param opts.steps table of numbers > 0
 --- @return table { F0, Fpp, Fac, Kpp, estimate, dominant (lists over steps), c, c_beta, crossover =
 --- { from, to, step } list: where the largest part changes, at whatever step from 1 on }

@@ -169,7 +169,7 @@ end
 --- @param size list or tensor [n] of parameter counts
 --- @param lr list or tensor [n]
 --- @param rms list or tensor [n], > 0: root mean square of the gradient of one matrix
---- @param opts.eps number =1e-8
+--- @param opts.eps number =1e-8 of the optimizer, in the unit of a gradient, >= 0
 --- @return table { size_exponent, size_stderr, lr_exponent, lr_stderr, predict(N, lr), meets(lr) =
 --- the N at which the fit falls to eps, nil when it does not fall with N }
 --- @source Wortsman et al. 2023, section 3.4

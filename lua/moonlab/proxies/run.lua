@@ -171,11 +171,11 @@ end
 --- @param opts.source table data with vocab, length, valid and batch(i), in place of p.text
 --- @return table { state, initial, final = validation losses (final nan when diverged), N and
 --- N_all = parameters without and with embedding and head, steps, series = { step, loss, max_logit,
---- q_rms and k_rms (block 1, training batch), grad_rms, update_rms, below_eps, param_rms
+--- q_rms, k_rms and qk_cosine (block 1, training batch), grad_rms, update_rms, below_eps, param_rms
 --- (blocks.1.mlp.w1, the gradient before clipping), logit_mean, mean_logz }, max_logit,
---- max_abs_logit, entropy, block_rms, q_rms, k_rms (lists by block, validation batch at the end;
---- see lm:loss), grad_rms (mean of the last twentieth), tensors = name -> { mean, param_rms,
---- grad_rms, update_rms, below_eps } after the last step }
+--- max_abs_logit, entropy, block_rms, q_rms, k_rms, qk_cosine (lists by block, validation batch at
+--- the end; see lm:loss), grad_rms (mean of the last twentieth), tensors = name -> { mean,
+--- param_rms, grad_rms, update_rms, below_eps } after the last step }
 --- @source Wortsman et al. 2023, section 2
 function run.train(p, opts)
   local where = "ml.proxies.train"
@@ -205,7 +205,8 @@ function run.train(p, opts)
   end
   local out = { N = n, N_all = all, initial = valid().ce, steps = p.steps, lr = p.lr,
     series = { step = {}, loss = {}, max_logit = {}, grad_rms = {}, update_rms = {},
-      below_eps = {}, param_rms = {}, logit_mean = {}, mean_logz = {}, q_rms = {}, k_rms = {} } }
+      below_eps = {}, param_rms = {}, logit_mean = {}, mean_logz = {}, q_rms = {}, k_rms = {},
+      qk_cosine = {} } }
   local tail, tail_sum, tail_n, at = p.steps - math.max(1, p.steps // 20), 0, 0, {}
   local warmup = math.floor(p.warmup * p.steps + 0.5)
   local step = 0
@@ -226,7 +227,7 @@ function run.train(p, opts)
       if look then
         at = { max_logit = info.max_logit[1] or 0 / 0, logit_mean = info.logit_mean,
           mean_logz = info.mean_logz, loss = info.ce, q_rms = info.q_rms[1] or 0 / 0,
-          k_rms = info.k_rms[1] or 0 / 0 }
+          k_rms = info.k_rms[1] or 0 / 0, qk_cosine = info.qk_cosine[1] or 0 / 0 }
       end
       return loss
     end,
@@ -255,7 +256,7 @@ function run.train(p, opts)
   if not (out.final < math.huge) then out.state, out.final = "diverged", 0 / 0 end
   out.max_logit, out.max_abs_logit = last.max_logit, last.max_abs_logit
   out.entropy, out.block_rms = last.attn_entropy, last.block_rms
-  out.q_rms, out.k_rms = last.q_rms, last.k_rms
+  out.q_rms, out.k_rms, out.qk_cosine = last.q_rms, last.k_rms, last.qk_cosine
   out.logit_mean, out.mean_logz = last.logit_mean, last.mean_logz
   out.grad_rms = tail_n > 0 and tail_sum / tail_n or 0 / 0
   out.update_rms, out.below_eps = at.update_rms, at.below_eps

@@ -65,7 +65,7 @@ require "moonlab.methods"("ml.proxies.source", Source)
 --- @param opts.train integer =2048 rows to learn from
 --- @param opts.valid integer =128 rows held out
 --- @param opts.batch integer =8 rows of a batch
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @return source with train, valid (index [rows, length + 1]), vocab, length, batch(i)
 --- @source -
 function source.synthetic(opts)

@@ -181,7 +181,8 @@ local function keys(owner, quote, prefix)
   return words
 end
 
--- Names of files that begin so; a folder's ends with a slash.
+-- Names of files that begin so; a folder's ends with a slash, unless there are too many to ask for
+-- each whether it is one.
 local function files(prefix)
   local dir, base = prefix:match "^(.*/)([^/]*)$"
   if not dir then dir, base = "", prefix end
@@ -193,9 +194,12 @@ local function files(prefix)
   for name in entries, state do
     if name ~= "." and name ~= ".." and begins(name, base)
       and (base ~= "" or name:sub(1, 1) ~= ".") and #words < most then
-      local folder = lfs.attributes(place .. "/" .. name, "mode") == "directory"
-      words[#words + 1] = dir .. name .. (folder and "/" or "")
+      words[#words + 1] = name
     end
+  end
+  for i, name in ipairs(words) do
+    local folder = #words <= 200 and lfs.attributes(place .. "/" .. name, "mode") == "directory"
+    words[i] = dir .. name .. (folder and "/" or "")
   end
   return words
 end

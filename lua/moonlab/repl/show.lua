@@ -107,8 +107,17 @@ function inner(value, level, above)
   return #text > 120 and text:sub(1, 117) .. "..." or text
 end
 
+-- A function with help by its first lines: what an address would not tell.
+local function function_text(f)
+  local ok, text = pcall(function() return require("moonlab.help").of(f) end)
+  if not ok or type(text) ~= "string" then return safe(f) end
+  local signature, sentence = text:match "^([^\n]*)\n?([^\n@]*)"
+  return sentence ~= "" and signature .. "\n" .. sentence or signature
+end
+
 --- A value as the prompt prints it, over as many lines as it needs.
 function show.text(value)
+  if type(value) == "function" then return function_text(value) end
   if type(value) == "table" and not has_text(value) then return table_text(value, 1, {}) end
   return safe(value)
 end

@@ -90,7 +90,7 @@ end
 --- run:cut(step, where)
 --- Takes back the metrics after a step, as a resumed run does before it repeats them: records whose
 --- step is larger go, records without a step stay. run:cut(-1) drops all that have a step.
---- @param step number
+--- @param step number first that goes
 --- @param where table =nil only records with these values, e.g. { seed = 2 }
 --- @return integer records that went
 --- @source -

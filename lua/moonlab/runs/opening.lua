@@ -113,7 +113,7 @@ end
 --- date and time.
 --- @param recipe string what runs
 --- @param params table name -> value: number, string, boolean or nested tables of these
---- @param seed integer
+--- @param seed integer of 64 bits
 --- @param seeds table list of integers, where one run has several
 --- @param size string "smoke", "default", "full"
 --- @param id string name of the folder in the store: letters, digits, '.', '-', '_'

@@ -261,7 +261,7 @@ end
 --- where it is no longer than inner
 --- @param opts.directions string ="gaussian", or "sphere": random weights of one length, which for
 --- relu are those of its leverage scores
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @return map to be called with tensor [n,d] or [n,H,W,C]; gives [n,columns] of its dtype. Methods
 --- blocks and estimate; raises at a layer that does not fit and when memory does not suffice
 --- @source Zandieh et al. 2021 (arXiv 2106.07880); Han et al. 2022 (arXiv 2209.04121)

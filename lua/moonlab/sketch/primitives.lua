@@ -257,7 +257,7 @@ end
 --- ml.sketch.count_sketch{ dim, seed } or { dim, hashes, signs }
 --- CountSketch: every coordinate goes with its sign to one place of dim.
 --- @param opts.dim integer places
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.hashes tensor [d] or list, the place of each coordinate, 1 to dim
 --- @param opts.signs tensor [d] or list of +1 and -1
 --- @return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
@@ -276,7 +276,7 @@ end
 --- is divided by the square root of their number.
 --- @param opts.dim integer places
 --- @param opts.nonzeros integer =4 places of a coordinate
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.hashes tensor [k,d] or lists, the places of each coordinate, 1 to dim
 --- @param opts.signs tensor [k,d] or lists of +1 and -1
 --- @return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
@@ -345,8 +345,8 @@ end
 --- ml.sketch.srht{ dim, seed } or { signs, indices }
 --- The subsampled randomized Hadamard transform: signs, the Hadamard transform H of the row padded
 --- with zeros, dim of its places, all over the square root of dim.
---- @param opts.dim integer
---- @param opts.seed integer =1
+--- @param opts.dim integer columns of the result
+--- @param opts.seed integer =1 of every draw
 --- @param opts.signs tensor [d] or list of +1 and -1
 --- @param opts.indices tensor [dim] or list of places, 1 to the power of two that holds d
 --- @return sketch to be called with points tensor [n,d]; gives [n,dim]
@@ -392,8 +392,8 @@ end
 --- ml.sketch.tensor_srht{ dim, seed } or { signs = {s, s2}, indices = {i, i2} }
 --- TensorSRHT of degree 2: a sketch of the tensor product of a row of X and one of Z, the product
 --- place by place of two Hadamard transforms with signs of their own, over the square root of dim.
---- @param opts.dim integer
---- @param opts.seed integer =1
+--- @param opts.dim integer columns of the result
+--- @param opts.seed integer =1 of every draw
 --- @param opts.signs list of two, each +1 and -1 for every coordinate
 --- @param opts.indices list of two, each dim places
 --- @return sketch to be called with tensors [n,d] and [n,e], a pair of them in a list, or one for
@@ -519,10 +519,10 @@ end
 --- PolySketch: a binary tree of TensorSRHT nodes that sketches the tensor power x^degree, so that
 --- inner products are those of the polynomial kernel (x . y)^degree. A degree that is no power of
 --- two takes the next larger tree with constant leaves.
---- @param opts.degree integer
+--- @param opts.degree integer highest power, >= 1
 --- @param opts.dim integer of every node and of the result
 --- @param opts.base sketch that comes first, an osnap say, for long or sparse rows
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.signs list of levels from the leaves up, each a list of legs (two a node) with their
 --- signs
 --- @param opts.indices list of levels, each a list of legs with their dim places

@@ -41,7 +41,7 @@ end
 --- @param A tensor [n,n] f32 or f64, or a function (x [n,c] f64) -> A x
 --- @param b tensor [n] or [n,c] f32 or f64
 --- @param opts.tol number =1e-8 of |b - A x| / |b|, the largest over the columns
---- @param opts.max_steps integer =10n
+--- @param opts.max_steps integer =10n iterations at most
 --- @param opts.ridge number =0 >= 0
 --- @param opts.preconditioner function (r [n,c]) -> P^-1 r, or what nystrom returns
 --- @param opts.start tensor =zeros like b
@@ -148,7 +148,7 @@ end
 --- @param A tensor [n,n] f32 or f64, or a function (x [n,k] f64) -> A x
 --- @param opts.rank integer columns of the sketch, at most n
 --- @param opts.ridge number of the system to be preconditioned, > 0
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.n integer rows, where A is a function
 --- @return nystrom with vectors U [n,rank], values [rank] (descending) and ridge; called with r
 --- [n,c] it returns P^-1 r

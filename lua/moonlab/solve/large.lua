@@ -215,12 +215,12 @@ end
 --- @param opts.of string ="nngp" or "ntk", of a kernel of ml.kernel
 --- @param opts.X tensor [n,...], a point each
 --- @param opts.y tensor [n] or [n,c]
---- @param opts.epochs integer =10
+--- @param opts.epochs integer =10 passes over the points
 --- @param opts.batch integer =256 at most n
 --- @param opts.sample integer =2000 points that the directions come from, at most n
 --- @param opts.directions integer =100 how many are damped, below sample
 --- @param opts.step number =1 multiple of the step size of the theory, in (0, 2)
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @return model as of ml.solve.model
 --- @return table info: train (mean squared error of each epoch, before each batch's step), rate,
 --- speedup (largest over first undamped eigenvalue); raises when it diverges

@@ -68,7 +68,7 @@ end
 --- confidence and whether the answer was right.
 --- @param p list or tensor [n], 0 to 1
 --- @param outcomes list or tensor [n] of true and false, or 1 and 0
---- @param opts.bins integer =10
+--- @param opts.bins integer =10 of equal width, >= 1
 --- @param opts.strategy string ="width" (bins ](i-1)/bins, i/bins], 0 in the first) or "mass"
 --- (nearly equal counts, equal p together)
 --- @return number expected calibration error, 0 to 1

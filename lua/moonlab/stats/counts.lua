@@ -21,7 +21,7 @@ end
 --- low = 0.
 --- @param k integer 0 to n
 --- @param n integer >= 1
---- @param opts.level number =0.95
+--- @param opts.level number =0.95 of the interval, in (0, 1)
 --- @return number low
 --- @return number high
 --- @source Wilson 1927
@@ -44,7 +44,7 @@ end
 --- wide.
 --- @param k integer 0 to n
 --- @param n integer >= 1
---- @param opts.level number =0.95
+--- @param opts.level number =0.95 of the interval, in (0, 1)
 --- @return number low
 --- @return number high
 --- @source Clopper & Pearson 1934

@@ -127,7 +127,7 @@ end
 
 --- ml.stats.normal_cdf(z)
 --- The probability that a standard normal variable is at most z.
---- @param z number
+--- @param z number any
 --- @return number
 --- @source erfc of the C library
 function distributions.normal_cdf(z)
@@ -145,7 +145,7 @@ end
 
 --- ml.stats.t_cdf(t, dof)
 --- The probability that Student's t with dof degrees of freedom is at most t.
---- @param t number
+--- @param t number any
 --- @param dof number > 0, need not be whole; math.huge is the normal distribution
 --- @return number
 --- @source Abramowitz & Stegun 1964, 26.7.1 through the incomplete beta function

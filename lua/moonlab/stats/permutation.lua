@@ -77,8 +77,8 @@ end
 --- @param b list or tensor [m], finite; [n] when paired
 --- @param opts.paired boolean =false
 --- @param opts.alternative string ="two-sided", "greater" (a above b) or "less"
---- @param opts.resamples integer =10000
---- @param opts.seed integer =1
+--- @param opts.resamples integer =10000 draws
+--- @param opts.seed integer =1 of every draw
 --- @param opts.rng ml.rng =nil advanced by the draws; instead of seed
 --- @return number p: the share of exchanges whose difference is as extreme as that found; when
 --- drawn, (1 + count)/(1 + resamples)

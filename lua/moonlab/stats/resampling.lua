@@ -190,10 +190,10 @@ end
 --- @param opts.statistic string|function ="mean" also sum, median, var, std (divisor n - 1); or a
 --- function of one f64 tensor per sample that returns a number first, or nil or nan where it has no
 --- value (left out and counted in info.invalid)
---- @param opts.resamples integer =10000
---- @param opts.level number =0.95
+--- @param opts.resamples integer =10000 draws
+--- @param opts.level number =0.95 of the interval, in (0, 1)
 --- @param opts.method string ="percentile", "basic", or "bca" (n further evaluations)
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.rng ml.rng =nil advanced by the draws; instead of seed
 --- @return number low
 --- @return number high
@@ -225,10 +225,10 @@ end
 --- @param b list or tensor [n] of another on the same problems, in the same order
 --- @param opts.statistic string|function ="mean" of a - b; also sum, median, var, std; or a
 --- function of the resampled a and b, f64 tensors [n], that returns a number
---- @param opts.resamples integer =10000
---- @param opts.level number =0.95
+--- @param opts.resamples integer =10000 draws
+--- @param opts.level number =0.95 of the interval, in (0, 1)
 --- @param opts.method string ="percentile", "basic" or "bca"
---- @param opts.seed integer =1
+--- @param opts.seed integer =1 of every draw
 --- @param opts.rng ml.rng =nil advanced by the draws; instead of seed
 --- @return number low, of the interval of the difference
 --- @return number high

@@ -39,6 +39,42 @@ function T.test_tables_count_from_one()
   check.equal(whole:shape(), {})
 end
 
+-- Cosines of the pairs that attend, written out; without positions nothing is rotated.
+function T.test_cosines_of_queries_and_keys() -- analytic
+  local tokens = ml.rng(1):integers(1, 12, { 3, 8 })
+  local lm = ml.transformer { vocab = 12, context = 8, depth = 2, width = 16, heads = 2,
+    positions = "none", dtype = "f64", seed = 4 }
+  local h, w = lm:hidden(tokens[{ {}, { 1, -2 } }]), lm:named_parameters()
+  local function heads(x, l)
+    local z = ml.nn.layer_norm(h[l - 1], { gain = w[("blocks.%d.norm1.gain"):format(l)] })
+    local y = z:reshape { 21, 16 }:matmul(w[("blocks.%d.attn.w%s"):format(l, x)])
+      :reshape { 3, 7, 2, 8 }
+    return y / (y * y):sum { 4, keepdims = true }:sqrt()
+  end
+  local one = { 1, 1, 1, 1, 1, 1, 1 }
+  local function wanted(l, segments)
+    local q, k, sum, count = heads("q", l), heads("k", l), 0, 0
+    for b = 1, 3 do
+      for i = 1, 7 do
+        for j = 1, i do
+          if segments[b][i] == segments[b][j] then
+            sum, count = sum + (q[{ b, i }] * k[{ b, j }]):sum():item(), count + 2
+          end
+        end
+      end
+    end
+    return sum / count
+  end
+  local _, info = lm:loss(tokens, { probes = true })
+  for l = 1, 2 do
+    check.close(info.qk_cosine[l], wanted(l, { one, one, one }), { rtol = 1e-11, atol = 1e-14 })
+  end
+  local segments = { { 1, 1, 2, 2, 2, 1, 3 }, one, { 1, 2, 3, 4, 5, 6, 7 } }
+  local _, cut = lm:loss(tokens, { probes = true, segments = ml.index(segments) })
+  -- the input of block 1 does not know segments
+  check.close(cut.qk_cosine[1], wanted(1, segments), { rtol = 1e-11, atol = 1e-14 })
+end
+
 -- Queries and keys are linear in the norm of the block's input, and rotation keeps their size.
 function T.test_sizes_of_queries_and_keys() -- analytic
   local tokens = ml.rng(1):integers(1, 12, { 3, 8 })

@@ -231,8 +231,8 @@ static void test_hidden_and_probes(void) {
   ml_transformer *m = small(&g, ML_POSITIONS_ROTARY);
   ml_tensor ids = random_tokens(&g, 2, 9, 11), hidden[4] = {{0}}, logits = {0}, again = {0};
   ml_attention_probe attention[2];
-  double rms[2], q_rms[2], k_rms[2];
-  ml_transformer_probe probe = {attention, rms, q_rms, k_rms};
+  double rms[2], q_rms[2], k_rms[2], cosine[2];
+  ml_transformer_probe probe = {attention, rms, q_rms, k_rms, cosine};
   ml_transformer_batch b = {.inputs = &ids}, probed = {.inputs = &ids, .probe = &probe};
   const int64_t layers[4] = {ML_LAYER_FINAL, 0, 2, 1};
   bool grad = ml_grad_enable(false);
@@ -253,7 +253,7 @@ static void test_hidden_and_probes(void) {
     CHECK_CLOSE(rms[l], sqrt(sum / (double)ml_numel(h)), 1e-12);
     CHECK(attention[l].max_abs_logit >= fabs(attention[l].max_logit));
     CHECK(attention[l].entropy >= 0 && attention[l].entropy <= log(9));
-    CHECK(q_rms[l] > 0 && k_rms[l] > 0);
+    CHECK(q_rms[l] > 0 && k_rms[l] > 0 && fabs(cosine[l]) < 1);
   }
   ml_grad_enable(grad);
   CHECK_FAIL(ml_transformer_hidden(hidden + 1, m, &b, (const int64_t[]){3}, 1, &err), ML_EARG);

@@ -54,6 +54,23 @@ function T.test_every_tensor_has_a_shape_and_every_parameter_a_type()
   if #missing > 0 then check.fail("without a shape:\n" .. table.concat(missing, "\n")) end
 end
 
+-- A number says more than its type and default: a unit, a range, or what it counts.
+function T.test_every_number_says_what_it_is()
+  local bare = {}
+  for _, entry in ipairs(help.all()) do
+    for _, tag in ipairs(help.parse(help.of(entry.value)).tags) do
+      local name, kind, rest = tag[2]:gsub("\n", " "):match "^(%S+)%s+(%a+)%s*(.*)$"
+      if tag[1] == "param" and (kind == "number" or kind == "integer") then
+        local said = rest:gsub("^=%S+%s*", "")
+        if not said:find "%w" and not said:find "[<>]" then
+          bare[#bare + 1] = entry.name .. ": " .. name
+        end
+      end
+    end
+  end
+  if #bare > 0 then check.fail("neither unit nor range:\n" .. table.concat(bare, "\n")) end
+end
+
 function T.test_the_reference_is_up_to_date()
   check.is_true(read("lua/moonlab/reference.md") == docs.reference(), "run ./moonlab docs")
   check.is_true(read("lua/moonlab/meta.lua") == docs.meta(), "run ./moonlab docs")

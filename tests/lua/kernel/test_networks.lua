@@ -332,6 +332,18 @@ function T.test_bad_points()
   check.raises("a network with parameters", k.empirical, print, X)
 end
 
+-- analytic: two f64 matrices and little more; a view of one number stands for points without memory
+function T.test_estimate()
+  local net = mlp(k.act "relu", 1, 1, 0)
+  local many = ml.zeros { 1, 1 }:broadcast_to { 1000000, 1 }
+  local need = net:estimate(many)
+  check.close(need.bytes, 16e12, { rtol = 1e-3 })
+  check.is_true(need.seconds > 10)
+  check.is_true(net:estimate(many, { diagonal = true }).bytes < 1e8)
+  check.is_true(net:estimate(many, many[{ { 1, 1000 } }]).bytes < 17e9)
+  check.raises("layer 1 (dense): its input has pixels", net.estimate, net, ml.ones { 2, 3, 3, 1 })
+end
+
 function T.test_nothing_is_lost()
   local net, X = mlp(k.act "relu", 1, 1, 0), ml.rng(1):normal { 30, 3 }
   check.no_leak(function() net:both(X) end)

@@ -261,6 +261,56 @@ function T.test_front()
   check.close({ f.eta, f.xi }, { 0.6460, 0.4166 }, { atol = 1e-4 })
 end
 
+-- property: leading blocks of one matrix, and runs of SGD in place of exact curves: near the
+-- deterministic front within their own errors
+function T.test_front_of_draws()
+  local sizes, flops = { 16, 32, 64, 128 }, {}
+  for i = 0, 8 do flops[i + 1] = 10 ^ (3.6 + i / 8) end
+  local o = { alpha = 0.9, beta = 0.6, sizes = sizes, flops = flops, window = 2.1 }
+  local exact = ml.plrf.front(o)
+  o.draws, o.resamples = 6, 50
+  local plain = ml.plrf.front(o)
+  o.nested = true
+  local nested = ml.plrf.front(o)
+  o.nested, o.draws, o.runs = false, 2, 8
+  local sampled = ml.plrf.front(o)
+  for _, f in ipairs { plain, nested, sampled } do
+    check.is_true(f.eta_stderr > 0 and f.xi_stderr > 0)
+    check.is_true(math.abs(f.eta - exact.eta) < 0.15)
+    check.is_true(math.abs(f.xi - exact.xi) < 0.5)
+  end
+  check.is_true(plain.eta ~= nested.eta)
+  -- the W of a size is the block of the largest one's
+  local whole = ml.rng(1):fold("front nested", 1):normal { 512, 128 }
+  local one = { alpha = 0.9, beta = 0.6, sizes = sizes, flops = flops, draws = 1, nested = true }
+  local W = whole[{ { 1, 64 }, { 1, 16 } }] / 4
+  local p = ml.plrf.problem { alpha = 0.9, beta = 0.6, W = W }
+  local f = ml.plrf.front(one)
+  local r = flops[9] / 16
+  local low = math.floor(r)
+  local P = p:expected { gamma = ml.plrf.deterministic { alpha = 0.9, beta = 0.6, v = 64, d = 16 }
+    :rate(), steps = { low, low + 1 } }
+  check.is_true((f.curves[1][9] - P[1]) * (f.curves[1][9] - P[2]) <= 0)
+  check.raises("wants draws of W", ml.plrf.front, { alpha = 1, beta = 1, sizes = sizes,
+    flops = flops, runs = 3 })
+end
+
+-- property: a factor of two of the deterministic curve over the whole run, exact at the start's
+-- order and in the floor
+function T.test_crude_spectrum()
+  for _, c in ipairs { { 1.0, 0.3 }, { 0.7, 1.2 }, { 0.7, 0.7 } } do
+    local det = ml.plrf.deterministic { alpha = c[1], beta = c[2], v = 4000, d = 1000 }
+    local crude = det:crude()
+    check.equal(crude.lambda:shape(), { 1000 })
+    check.equal(crude.null, det.F0)
+    local o = { gamma = det:rate(), steps = { 30, 1000, 100000, 10000000 } }
+    local ratio = (crude:expected(o) / det:risk(o)):totable()
+    for _, q in ipairs(ratio) do check.is_true(q > 0.5 and q < 2) end
+  end
+  local plain = ml.plrf.deterministic { alpha = 0.4, beta = 0.8, v = 400, d = 100 }:crude()
+  check.close(plain.rho[100], 1, { rtol = 1e-15 }) -- no second term below alpha = 1/2
+end
+
 -- property: the mean of runs, and the late loss null / (1 - kernel norm)
 function T.test_momentum()
   local p = ml.plrf.problem { alpha = 0.7, beta = 0.7, v = 80, d = 20, seed = 3 }

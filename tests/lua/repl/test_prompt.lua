@@ -62,6 +62,16 @@ function T.test_it_goes_on_without_the_globals_of_lua()
   end)
 end
 
+function T.test_errors_show_the_frames_of_the_user_only()
+  check.in_folder(function(dir)
+    local out = session(dir, { { "timeit(3)" }, { "ml.ones 'x'" },
+      { "function f() ml.kernel.act 'rellu' end" }, { "f()" } })
+    program.has(out, "bad argument #1 to 'timeit' (function expected, got 3)\n> ")
+    program.has(out, "did you mean 'relu'?)\nstack traceback:\n\tstdin:1: in function 'f'\n")
+    check.is_nil(out:find("lua/moonlab", 1, true))
+  end)
+end
+
 function T.test_completion_at_the_keyboard()
   for _, editor in ipairs(editors()) do
     if editor ~= "none" then
@@ -118,13 +128,13 @@ function T.test_ctrl_c_at_the_prompt_in_loops_in_pcall_in_coroutines_and_in_kern
       "\nready", { keys = "\3" }, "interrupted", "> ",
       { "print(coroutine.resume(coroutine.create(function() " .. busy
         .. "while true do end end)))", open = true }, "\nready", { keys = "\3" }, "interrupted",
-      "> ", { busy .. "pcall(function() while true do end end) print('go' .. 'es on')",
+      "> ", { "pcall(function() " .. busy .. "while true do end end) print('go' .. 'es on')",
         open = true }, "\nready", { keys = "\3" }, "goes on", "> ",
-      { busy .. "while true do pcall(function() while true do end end) print('cau' .. 'ght') end",
-        open = true }, "\nready", { keys = "\3" }, "caught", { keys = "\3" }, "interrupted",
-      "> ",
-      { busy .. "local co = coroutine.wrap(function() while true do "
-        .. "pcall(function() while true do end end) print('cau' .. 'ght') end end) co()",
+      { "while true do pcall(function() " .. busy .. "while true do end end) "
+        .. "print('cau' .. 'ght') end", open = true },
+      "\nready", { keys = "\3" }, "caught", { keys = "\3" }, "interrupted", "> ",
+      { "local co = coroutine.wrap(function() while true do pcall(function() " .. busy
+        .. "while true do end end) print('cau' .. 'ght') end end) co()",
         open = true },
       "\nready", { keys = "\3" }, "caught", { keys = "\3" }, "interrupted", "> ",
       { "a = ml.rng(1):normal { 4000, 4000 };" },
@@ -152,7 +162,9 @@ return function(steps)
 end
 ]])
     local out = session(dir, { { "fit = dofile 'net.lua'" }, { "fit(60)", open = true }, "ready",
-      { keys = "\3" }, "interrupted", "> ", { "resumed = true; table.remove(ran)" }, { "fit(60);" },
+      { keys = "\3" }, "stopped after update 29 of 60", "interrupted", "> ",
+      { "resumed = true; table.remove(ran)" },
+      { "fit(60);", open = true }, "left", "> ",
       { "print(table.concat(ran, ' '))" } })
     program.has(out, "print(table.concat(ran, ' '))\n1 29 30 60\n") -- 29 batches, then from 30 on
   end)
