@@ -3038,8 +3038,7 @@ ml.sketch.count_sketch = function(...) end
 ---Features of the NNGP or NTK kernel of an infinitely wide network. The inner products of what
 ---the map returns approximate the kernel, for train and test data alike by the seed, at a cost
 ---that grows with the points, not with their pairs. "polysketch" goes through the layers with
----sketched
----polynomials: of homogeneous duals (relu and its like, exp_normalized) fitted ones with
+---sketched polynomials: of homogeneous duals (relu and its like, exp_normalized) fitted ones with
 ---coefficients >= 0, of other activations the Hermite coefficients that belong to each point's
 ---norm. "random" draws a network of width inner at every layer; the only one that needs no
 ---polynomial. "direct" is one polynomial for a whole relu network of dense layers.
@@ -3098,8 +3097,8 @@ ml.sketch.poly_sketch = function(...) end
 
 ---ml.sketch.quality(Z, K, { ridge, ridges, relative })
 ---How close Z Z^T is to a kernel matrix, in three ways. The relative Frobenius error; the same
----after both are centred on both sides (a large constant part of K flatters the first); and, what a
----guarantee for ridge regression speaks of, the least and largest eigenvalue of (K + ridge)^-1/2
+---after both are centred on both sides (a large constant part of K flatters the first); and, what
+---a guarantee for ridge regression speaks of, the least and largest eigenvalue of (K + ridge)^-1/2
 ---(Z Z^T + ridge) (K + ridge)^-1/2, with epsilon how far they are from 1.
 ---@param Z tensor [n,m] f32 or f64, features
 ---@param K tensor [n,n] f32 or f64, the kernel they stand for

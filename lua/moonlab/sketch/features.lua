@@ -245,8 +245,8 @@ end
 --- ml.sketch.features(kernel, { of, dim, method, degree, fit, inner, tree, directions, seed })
 --- Features of the NNGP or NTK kernel of an infinitely wide network. The inner products of what
 --- the map returns approximate the kernel, for train and test data alike by the seed, at a cost
---- that grows with the points, not with their pairs. "polysketch" goes through the layers with sketched
---- polynomials: of homogeneous duals (relu and its like, exp_normalized) fitted ones with
+--- that grows with the points, not with their pairs. "polysketch" goes through the layers with
+--- sketched polynomials: of homogeneous duals (relu and its like, exp_normalized) fitted ones with
 --- coefficients >= 0, of other activations the Hermite coefficients that belong to each point's
 --- norm. "random" draws a network of width inner at every layer; the only one that needs no
 --- polynomial. "direct" is one polynomial for a whole relu network of dense layers.

@@ -18,8 +18,8 @@ end
 
 --- ml.sketch.quality(Z, K, { ridge, ridges, relative })
 --- How close Z Z^T is to a kernel matrix, in three ways. The relative Frobenius error; the same
---- after both are centred on both sides (a large constant part of K flatters the first); and, what a
---- guarantee for ridge regression speaks of, the least and largest eigenvalue of (K + ridge)^-1/2
+--- after both are centred on both sides (a large constant part of K flatters the first); and, what
+--- a guarantee for ridge regression speaks of, the least and largest eigenvalue of (K + ridge)^-1/2
 --- (Z Z^T + ridge) (K + ridge)^-1/2, with epsilon how far they are from 1.
 --- @param Z tensor [n,m] f32 or f64, features
 --- @param K tensor [n,n] f32 or f64, the kernel they stand for
