@@ -272,7 +272,7 @@ function features.new(kernel, opts)
   opts = opts or {}
   local function integer(name, default, low, high)
     return options.range(where, name, options.field(where, opts, name, "integer", default), low,
-      high)
+      high or 2 ^ 31)
   end
   local self = { where = where, made = {},
     ops = layers.operations(where, kernel),
@@ -283,7 +283,7 @@ function features.new(kernel, opts)
     degree = integer("degree", 8, 1, 64),
     fit = options.choice(where, opts, "fit", { "nnls", "taylor" }, "nnls"),
     directions = options.choice(where, opts, "directions", { "gaussian", "sphere" }, "gaussian"),
-    seed = integer("seed", 1, math.mininteger),
+    seed = options.field(where, opts, "seed", "integer", 1),
   }
   if self.method == "direct" and self.fit == "taylor" then
     options.bad(where, 0, "method \"direct\" fits its polynomial: take fit = \"nnls\"")
