@@ -58,7 +58,7 @@ return recipe.define {
     net = { "relu, 1", "the network", choices = { "relu, 1", "relu, 3", "conv" } },
     method = { "polysketch", "of the features", choices = { "polysketch", "direct", "random" } },
     columns = { 4096, "of the features", min = 32 },
-    ridges = { { 1e-6, 1e-5, 1e-4, 1e-3, 1e-2 }, "times trace(K)/n", above = 0 },
+    ridges = { { 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1 }, "times trace(K)/n", above = 0 },
     block = { 4000, "images on their way at a time", min = 16 },
     seed = { 1, "of the choice of images and of the features" },
   },

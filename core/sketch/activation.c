@@ -54,7 +54,7 @@ static int64_t coordinates(const job *t) {
 
 /* weights [degree+1] of this panel; then blocks[] = weight of each lane times its power */
 static void weigh(const job *t, const panels *s, const ml_tensor *weights, const bool *use,
-                  const char **power, int64_t panel, int64_t count, int64_t columns) {
+                  const char **power, int64_t panel, int64_t count) {
   const ml_sketch_run *r = &t->run;
   const int64_t q = t->degree + 1, row = ML_SKETCH_ROW;
   const bool shared = weights->size[0] == 1;
@@ -72,7 +72,6 @@ static void weigh(const job *t, const panels *s, const ml_tensor *weights, const
       r->k->multiply(length, w, k == 1 && t->d <= t->my ? s->x : power[k], at);
     at += length * row;
   }
-  (void)columns;
 }
 
 static void activation_body(void *ctx, int64_t i, int worker) {
@@ -87,7 +86,7 @@ static void activation_body(void *ctx, int64_t i, int worker) {
   const char *power[MAX_DEGREE + 1], *x = s.x;
   ml_sketch_tree_run(&t->plan, &x, true, t->want, power, s.tree);
 
-  weigh(t, &s, l->value, l->use_value, power, i, count, t->value_columns);
+  weigh(t, &s, l->value, l->use_value, power, i, count);
   r->k->hadamard(ml_sketch_log2(t->value_columns), t->value_columns, s.blocks,
                  ml_data(l->down.signs), s.wide);
   r->k->pick(t->my, ML_DATA(const int64_t, l->down.rows), 1 / sqrt((double)t->my), s.wide, NULL,
@@ -99,7 +98,7 @@ static void activation_body(void *ctx, int64_t i, int worker) {
   if (!t->Psi)
     return;
 
-  weigh(t, &s, l->slope, l->use_slope, power, i, count, t->slope_columns);
+  weigh(t, &s, l->slope, l->use_slope, power, i, count);
   r->k->hadamard(ml_sketch_log2(t->slope_columns), t->slope_columns, s.blocks,
                  ml_data(l->pair[1].signs), s.wide);
   char *product = s.picked + t->mpsi * ML_SKETCH_ROW;

@@ -3048,7 +3048,7 @@ ml.sketch.count_sketch = function(...) end
 ---opts.method string ="polysketch", "random" or "direct"
 ---opts.degree integer =8 of polynomials, 1 to 64
 ---opts.fit string ="nnls" or "taylor", of homogeneous duals
----opts.inner integer =dim, or dim/2 of the NTK, of features between layers
+---opts.inner integer =dim of features between layers; what ends up wider is brought down
 ---opts.tree integer =inner/4 of the sketches of a single power; the first stays whole
 ---where it is no longer than inner
 ---opts.directions string ="gaussian", or "sphere": random weights of one length, which for

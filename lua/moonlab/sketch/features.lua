@@ -256,7 +256,7 @@ end
 --- @param opts.method string ="polysketch", "random" or "direct"
 --- @param opts.degree integer =8 of polynomials, 1 to 64
 --- @param opts.fit string ="nnls" or "taylor", of homogeneous duals
---- @param opts.inner integer =dim, or dim/2 of the NTK, of features between layers
+--- @param opts.inner integer =dim of features between layers; what ends up wider is brought down
 --- @param opts.tree integer =inner/4 of the sketches of a single power; the first stays whole
 --- where it is no longer than inner
 --- @param opts.directions string ="gaussian", or "sphere": random weights of one length, which for
@@ -272,7 +272,7 @@ function features.new(kernel, opts)
   opts = opts or {}
   local function integer(name, default, low, high)
     return options.range(where, name, options.field(where, opts, name, "integer", default), low,
-      high)
+      high or 2 ^ 31)
   end
   local self = { where = where, made = {},
     ops = layers.operations(where, kernel),
@@ -283,17 +283,12 @@ function features.new(kernel, opts)
     degree = integer("degree", 8, 1, 64),
     fit = options.choice(where, opts, "fit", { "nnls", "taylor" }, "nnls"),
     directions = options.choice(where, opts, "directions", { "gaussian", "sphere" }, "gaussian"),
-    seed = integer("seed", 1, math.mininteger),
+    seed = options.field(where, opts, "seed", "integer", 1),
   }
   if self.method == "direct" and self.fit == "taylor" then
     options.bad(where, 0, "method \"direct\" fits its polynomial: take fit = \"nnls\"")
   end
-  local biases = 0
-  for _, op in ipairs(self.ops) do
-    if op.b2 and op.b2 > 0 then biases = biases + 1 end
-  end
-  local parts = self.of == "ntk" and 2 or 1
-  self.inner = integer("inner", math.max(1, (self.dim - math.min(biases, 1) * parts) // parts), 1)
+  self.inner = integer("inner", self.dim, 1)
   self.tree = integer("tree", math.max(1, (self.method == "direct" and self.dim or self.inner)
     // 4), 1)
   self.g = core.rng(self.seed):fold "features"

@@ -77,8 +77,8 @@ local function as_list(where, value, name, count)
   return value
 end
 
-local function whole(where, o, name, default, low)
-  return options.range(where, name, options.field(where, o, name, "integer", default), low or 1)
+local function whole(where, o, name, default)
+  return options.range(where, name, options.field(where, o, name, "integer", default), 1, 2 ^ 31)
 end
 
 -- ---- randomness ---------------------------------------------------------------------------------

@@ -326,6 +326,14 @@ function T.test_costs_are_told_and_refused()
   check.raises("out of memory: features of 1048576 points need", function() wide(many) end)
 end
 
+function T.test_nothing_leaks_when_memory_runs_out()
+  local few = points[{ { 1, 20 } }]
+  local net = relu_network(1)
+  local map = ml.sketch.features(net, { dim = 32 })
+  check.no_leak(function() return map(few) end, { limit = 100 })
+  check.no_leak(function() return ml.sketch.features(net, { dim = 16 })(few) end, { limit = 40 })
+end
+
 -- ---- quality ------------------------------------------------------------------------------------
 
 function T.test_quality_of_scaled_and_exact_features() -- analytic

@@ -236,6 +236,9 @@ function T.test_errors_say_what_came_and_what_was_wanted()
   local e = check.raises
   e("unknown option 'dims'; did you mean 'dim'?", sketch.srht, { dims = 4 })
   e("option 'dim' is missing", sketch.srht, {})
+  e("option 'dim' is 0, wanted 1 to", sketch.osnap, { dim = 0 })
+  e("option 'dim' is 9.2233720368548e+18, wanted 1 to", sketch.poly_sketch,
+    { degree = 2, dim = math.maxinteger })
   e("option 'dim' is 3 and there are 5 indices", sketch.srht,
     { dim = 3, signs = signs, indices = indices })
   e("signs hold a number that is neither +1 nor -1", sketch.srht,
