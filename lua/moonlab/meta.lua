@@ -2987,6 +2987,81 @@ ml.schedule.warmup_linear = function(...) end
 ---@return ... any the results of f
 ---source: -
 ml.scope = function(...) end
+ml.selftrain = {}
+
+---ml.selftrain.evaluate(lm, task, problems, { samples, temperature, k, rng })
+---The share of problems that one greedy solution gets right; with samples pass@k and the majority
+---vote as well. A failure of the verifier is counted, and counts neither way.
+---@param lm decoder
+---@param task task of ml.task
+---@param problems list
+---opts.samples integer =0 of each problem; 0: greedy only
+---opts.temperature number =1 of samples
+---opts.k table ={ 1, samples } of pass@k
+---opts.rng ml.rng of samples
+---@return table { greedy, stderr, right (list of booleans, greedy), parsed (share with an
+---answer), pass (by k), pass_stderr (by k), majority, solve (list over problems of the share that
+---is right), false_positives (share of right samples whose working is not), failed }
+---source: Chen et al. 2021 (pass@k); Wang et al. 2023 (majority)
+ml.selftrain.evaluate = function(...) end
+
+---ml.selftrain.improve(lm, task, pairs, { lr, batch, epochs, patience, seed })
+---Trains on solutions, whose tokens alone count, until the greedy share of right validation
+---problems has not risen for `patience` epochs, and puts the best weights back.
+---@param lm decoder, changed
+---@param task task of ml.task
+---@param pairs list of { prompt = ids, solution = ids }
+---opts.lr number =5e-4 learning rate of AdamW, >= 0
+---opts.batch integer =64 solutions
+---opts.epochs integer =8 at most
+---opts.patience integer =2 epochs
+---opts.seed integer =1 of the order
+---@return table { epochs, valid (list, the first before training), best }
+---source: Singh et al. 2023 (arXiv 2312.06585), Section 3
+ml.selftrain.improve = function(...) end
+
+---ml.selftrain.rest_em{ model =, task =, iterations =, samples =, temperature =, top_k =, cap =,
+---  restart =, dedupe =, lr =, epochs =, patience =, seed =, dir =, after = }
+---Expectation and maximization: in each iteration the last model solves the training problems,
+---what the verifier finds right is kept, and a copy of the base model learns it. One iteration is
+---rejection-sampling fine-tuning; restart = "continue" goes on from the last model instead.
+---opts.model decoder the base, left as it is
+---opts.task task of ml.task
+---opts.problems table =task.train
+---opts.iterations integer =3 >= 1
+---opts.samples integer =32 of each problem
+---opts.temperature number =0.7 of sampling, > 0
+---opts.top_k integer =40 the most likely tokens
+---opts.cap integer =10 solutions of one problem that are kept
+---opts.restart string ="base" or "continue"
+---opts.dedupe boolean =false equal solutions count once
+---opts.lr number =5e-4 learning rate of AdamW, >= 0
+---opts.epochs integer =8 of an improvement, at most
+---opts.patience integer =2 epochs without a better validation
+---opts.seed integer =1 of samples and orders
+---opts.dir string folder of the samples, from which a second call goes on
+---opts.after function(iteration, model, info) called after each iteration
+---@return decoder the last policy
+---@return table list over iterations of { solve_rate, coverage, kept, distinct, false_positives,
+---length, failed, epochs, valid }
+---source: Singh et al. 2023 (arXiv 2312.06585), Algorithm 1
+ml.selftrain.rest_em = function(...) end
+
+---ml.selftrain.sample(lm, task, problems, { samples, temperature, top_k, greedy, rng, file })
+---Samples solutions and has them judged. A problem's samples depend on its place and the generator
+---only. With a file what is there is read and the rest is added, some problems a line.
+---@param lm decoder
+---@param task task of ml.task
+---@param problems list
+---opts.samples integer =32 of each problem
+---opts.temperature number =1 > 0
+---opts.top_k integer only the k most likely tokens
+---opts.greedy boolean =false one solution, the most likely token at each place
+---opts.rng ml.rng whose key, not its place, makes the samples
+---opts.file string path of a log that a second call goes on from
+---@return table list over problems of lists of { tokens, right, answer, honest, failed }
+---source: Singh et al. 2023 (arXiv 2312.06585), Section 3
+ml.selftrain.sample = function(...) end
 
 ---sigmoid(x)
 ---1 / (1 + e^-x), element by element.
@@ -3916,6 +3991,88 @@ ml.tan = function(...) end
 ---@return tensor like x, differentiable
 ---source: -
 ml.tanh = function(...) end
+ml.task = {}
+
+---ml.task.arithmetic{ train =, valid =, test =, longest =, seed = }
+---Chains of additions, subtractions and multiplications modulo 100, of two operations up to
+---`longest`, each value as two digits. No problem is in two splits, in whatever style.
+---opts.train integer =600 problems
+---opts.valid integer =150 problems
+---opts.test integer =400 problems
+---opts.longest integer =5 operations, 2 to 6
+---opts.seed integer =1 of the problems
+---@return task with train, valid, test, styled (the test problems in other words), long (200 of
+---one operation more), vocab (number of ids), context, stop (id that ends a solution); methods
+---prompt, solution, verify, self_test, corpus, batch, encode, decode
+---source: Singh et al. 2023 (arXiv 2312.06585), at the scale of a laptop
+ml.task.arithmetic = function(...) end
+
+---@class ml.task
+local task_methods = {}
+
+---task:batch(pairs)
+---Problems and solutions as a batch in which the solutions' tokens count alone.
+---@param pairs list of { prompt = ids, solution = ids }
+---@return table inputs and targets index [rows,T], mask f32 [rows,T]
+---source: -
+function task_methods:batch(...) end
+
+---task:corpus(i, { batch, seed })
+---Batch number i of the text that a base model learns from, which holds no problem of any split.
+---@param i integer >= 1
+---opts.batch integer =64 rows
+---opts.seed integer =1 of the text
+---@return table inputs and targets index [rows,T], mask f32 [rows,T]: what lm:loss takes
+---source: -
+function task_methods:corpus(...) end
+
+---task:decode(ids)
+---The words of token ids.
+---@param ids list of integers, or tensor index [n]
+---@return string
+---source: -
+function task_methods:decode(...) end
+
+---task:encode(text)
+---Words, separated by spaces, as token ids; raises on a word that is not in the vocabulary.
+---@param text string
+---@return table list of ids
+---source: -
+function task_methods:encode(...) end
+
+---task:prompt(problem)
+---The token ids of a problem.
+---@param problem table of task.train and its like
+---@return table list of ids
+---source: -
+function task_methods:prompt(...) end
+
+---task:self_test()
+---The verifier against what it must say: right solutions of every kind are right, empty, cut off,
+---echoed and altered ones are not. Raises where it is not so.
+---@return integer checks that were made
+---source: -
+function task_methods:self_test(...) end
+
+---task:solution(problem, { kind })
+---The token ids of a right solution: "working" (every step), "answer" (no step), "terse" (every
+---second value without its computation).
+---@param problem table
+---opts.kind string ="working"
+---@return table list of ids, the last one ends it
+---source: -
+function task_methods:solution(...) end
+
+---task:verify(problem, ids)
+---Whether a solution is right: the last # is followed by the two digits of the value and the end,
+---and by nothing else. The working is looked at for info.honest only.
+---@param problem table
+---@param ids list of integers, or tensor index [n], with the end
+---@return boolean or nil where the verifier itself failed, which is neither
+---@return table info: answer (nil where none can be read), honest (every step is as it should be),
+---or message of a failure
+---source: -
+function task_methods:verify(...) end
 
 ---tensor(values, opts)
 ---A tensor of the numbers in nested tables; a number gives a 0-d tensor, booleans give u8.

@@ -295,7 +295,7 @@ end
 --- @param opts.model decoder the base, left as it is
 --- @param opts.task task of ml.task
 --- @param opts.problems table =task.train
---- @param opts.iterations integer =3
+--- @param opts.iterations integer =3 >= 1
 --- @param opts.samples integer =32 of each problem
 --- @param opts.temperature number =0.7 of sampling, > 0
 --- @param opts.top_k integer =40 the most likely tokens
