@@ -19,9 +19,10 @@ local function in_store(f)
   end)
 end
 
-local function ids(store)
+local function ids(store) -- sorted here: the list goes by the second in which a run began
   local list = {}
   for i, row in ipairs(ml.runs.list { store = store }) do list[i] = row.id .. " " .. row.state end
+  table.sort(list)
   return list
 end
 
