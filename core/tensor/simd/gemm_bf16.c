@@ -49,7 +49,7 @@ INLINE __m512i pairs_across(__m512 a, __m512 b) {
 }
 
 INLINE __mmask16 mask(int64_t n) {
-  return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1);
+  return (__mmask16)(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
 }
 
 /* to[k/2 * step + j] = (from[k * ld + j], from[(k + 1) * ld + j]) for k < kc, j < n <= step; lanes
