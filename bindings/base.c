@@ -113,7 +113,6 @@ static int l_write_file(lua_State *L) {
 
 static int l_matmul_precision(lua_State *L) {
   static const char *const names[] = {"highest", "high", "medium", NULL};
-  static int precision; /* a permission; every product is computed in the dtype of its inputs */
   if (!lua_isnoneornil(L, 1)) {
     if (lua_type(L, 1) != LUA_TSTRING)
       return mll_type_error(L, 1, "\"highest\", \"high\" or \"medium\"");
@@ -124,10 +123,11 @@ static int l_matmul_precision(lua_State *L) {
     if (!names[i])
       return mll_arg_error(
           L, 1, "precision is \"%.60s\", wanted \"highest\", \"high\" or \"medium\"", word);
-    precision = i;
+    ml_set_matmul_precision((ml_precision)i);
   }
-  lua_pushstring(L, names[precision]);
-  return 1;
+  lua_pushstring(L, names[ml_matmul_precision()]);
+  lua_pushstring(L, ml_matmul_rounds() ? "bf16" : "f32");
+  return 2;
 }
 
 /* ---- for tests ------------------------------------------------------------------------------- */
@@ -252,11 +252,15 @@ static const mll_fn functions[] = {
      "write_file(path, data)\nWrites a file that appears whole or not at all.\n@param path "
      "string\n@param data string"},
     {"matmul_precision", l_matmul_precision,
-     "matmul_precision(precision)\nAllows f32 products to be computed in less than f32. This build "
-     "has no faster product, so that\n"
-     "every setting computes in full f32.\n@param precision string =nil \"highest\", \"high\" or "
-     "\"medium\"; absent: only asks\n"
-     "@return string the setting, at first \"highest\"\n@source "
+     "matmul_precision(precision)\nAllows f32 products to be computed in less than f32: at "
+     "\"medium\" "
+     "their factors are rounded to\n"
+     "bf16 (relative error 2^-9 each) and summed in f32, on processors where that is faster; at "
+     "\"high\" they\n"
+     "stay f32, since no split into bf16 is faster there. Decoding with a cache stays f32.\n"
+     "@param precision string =nil \"highest\", \"high\" or \"medium\"; absent: only asks\n"
+     "@return string the setting, at first \"highest\"\n"
+     "@return string what f32 products are computed in now, \"f32\" or \"bf16\"\n@source "
      "torch.set_float32_matmul_precision"},
     {NULL, NULL, NULL}};
 

@@ -145,6 +145,9 @@ ML_API const char *ml_isa_name(ml_isa isa);
 ML_API const char *ml_cpu_name(void); /* brand string */
 /* "avx2 fma avx512f avx512bw avx512_bf16 amx_bf16 ...", those present */
 ML_API const char *ml_cpu_features(void);
+/* The pair products of AVX512-BF16 run at the rate of f32 ones: AMD's processors; Intel's take two
+ * cycles for what f32 does in one. */
+ML_API bool ml_cpu_fast_bf16(void);
 ML_API double ml_now(void);        /* seconds, monotonic */
 ML_API double ml_cpu_now(void);    /* seconds of CPU time of the process */
 ML_API uint64_t ml_peak_rss(void); /* bytes, since the start */

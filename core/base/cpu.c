@@ -13,6 +13,7 @@
 static struct {
   bool known;
   ml_isa best;
+  bool fast_bf16;
   char name[64];
   char features[256];
 } cpu;
@@ -73,6 +74,11 @@ static void look(void) {
   if (cpu.best == ML_ISA_AVX2 && f && vl && dq && bw)
     cpu.best = ML_ISA_AVX512;
 
+  /* the vendor's twelve letters lie in ebx, edx, ecx */
+  const bool amd =
+      __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541u && d == 0x69746e65u && c == 0x444d4163u;
+  cpu.fast_bf16 = amd && cpu.best == ML_ISA_AVX512 && bit(a71, 5);
+
   uint32_t text[13] = {0};
   if (__get_cpuid(0x80000004, &a, &b, &c, &d)) {
     for (uint32_t k = 0; k < 3; k++)
@@ -106,6 +112,11 @@ static void know(void) {
 ml_isa ml_cpu_isa(void) {
   know();
   return cpu.best;
+}
+
+bool ml_cpu_fast_bf16(void) {
+  know();
+  return cpu.fast_bf16 && cpu.best == ML_ISA_AVX512;
 }
 
 const char *ml_isa_name(ml_isa isa) {

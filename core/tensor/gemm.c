@@ -13,9 +13,35 @@ static const ml_gemm_kernels *const table[][2] = {
 #endif
 };
 
-const ml_gemm_kernels *ml_gemm_kernels_of(ml_dtype dtype) {
+static ml_precision precision;
+static ml_gemm_kernels rounded; /* those of f32 with factors in bf16 */
+
+const ml_gemm_kernels *ml_gemm_kernels_exact(ml_dtype dtype) {
   return table[ml_cpu_isa()][dtype == ML_F32];
 }
+
+const ml_gemm_kernels *ml_gemm_kernels_of(ml_dtype dtype) {
+  return dtype == ML_F32 && rounded.tile ? &rounded : ml_gemm_kernels_exact(dtype);
+}
+
+void ml_set_matmul_precision(ml_precision p) {
+  precision = p;
+  rounded.tile = NULL;
+#if defined(__x86_64__)
+  if (p == ML_PRECISION_MEDIUM && ml_cpu_fast_bf16()) {
+    rounded = ml_gemm_kernels_f32_avx512;
+    rounded.rows = ml_gemm_kernels_bf16.rows;
+    rounded.columns = ml_gemm_kernels_bf16.columns;
+    rounded.tile_rows = ml_gemm_kernels_bf16.tile_rows;
+    rounded.panels = ml_gemm_kernels_bf16.panels;
+    rounded.pack = ml_gemm_kernels_bf16.pack;
+    rounded.tile = ml_gemm_kernels_bf16.tile;
+  }
+#endif
+}
+
+ml_precision ml_matmul_precision(void) { return precision; }
+bool ml_matmul_rounds(void) { return rounded.tile != NULL; }
 
 #define FLOPS 8 /* of a product, in the time of one unit of ml_parallel_for's cost */
 

@@ -41,8 +41,10 @@ typedef struct {
                   int64_t n, bool add);
 } ml_gemm_kernels;
 
-const ml_gemm_kernels *
-ml_gemm_kernels_of(ml_dtype dtype); /* of this machine's instruction set. [any thread] */
+/* Of this machine's instruction set, at the precision that is set; exact: of that set in the dtype
+ * itself. [any thread] */
+const ml_gemm_kernels *ml_gemm_kernels_of(ml_dtype dtype);
+const ml_gemm_kernels *ml_gemm_kernels_exact(ml_dtype dtype);
 
 #define ML_GEMM_DECLARE(v) extern const ml_gemm_kernels ml_gemm_kernels_##v;
 ML_GEMM_DECLARE(f32_portable)
@@ -52,6 +54,7 @@ ML_GEMM_DECLARE(f32_avx2)
 ML_GEMM_DECLARE(f64_avx2)
 ML_GEMM_DECLARE(f32_avx512)
 ML_GEMM_DECLARE(f64_avx512)
+ML_GEMM_DECLARE(bf16) /* tile, panels and pack only */
 #endif
 
 #endif

@@ -17,7 +17,7 @@ ml_status ml_packed_new(ml_packed **packed, ml_dtype dtype, bool transposed, int
                    ml_dtype_name(dtype));
   if (K < 0 || N < 0)
     return ml_fail(err, ML_ESHAPE, 0, "packed weights of negative size");
-  const ml_gemm_kernels *kernels = ml_gemm_kernels_of(dtype);
+  const ml_gemm_kernels *kernels = ml_gemm_kernels_exact(dtype);
   const int64_t columns = kernels->columns, panels = N / columns + (N % columns != 0);
   int64_t size, bytes;
   if (__builtin_mul_overflow(panels * columns, K, &size) ||

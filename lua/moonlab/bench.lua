@@ -83,17 +83,24 @@ end
 function jobs.train_gpt(o)
   local list = {}
   for _, name in ipairs(o.presets) do
-    local steps = name == "a" and 21 or name == "b" and 9 or 5
-    list[#list + 1] = {
-      row = { job = "train_gpt", preset = name, batch = presets[name][5], dtype = "f32",
-        unit = "tokens/s" },
-      ours = function(threads) return gpt.train(name, threads, steps) end,
-      peer = function(threads)
-        local r, why = python("train_gpt.py", ("--preset %s --steps %d"):format(name, steps),
-          threads)
-        return r and (threads == 1 and r.tokens_per_cpu_s or r.tokens_per_s), why, r and r.peer
-      end,
-    }
+    for _, precision in ipairs(o.precisions) do
+      local steps = name == "a" and 21 or name == "b" and 9 or 5
+      list[#list + 1] = {
+        row = { job = "train_gpt", preset = name, batch = presets[name][5], dtype = "f32",
+          precision = precision, unit = "tokens/s" },
+        ours = function(threads)
+          ml.matmul_precision(precision)
+          local rate = gpt.train(name, threads, steps)
+          ml.matmul_precision "highest"
+          return rate
+        end,
+        peer = function(threads) -- bf16 autocast at medium, f32 else
+          local r, why = python("train_gpt.py", ("--preset %s --steps %d --mode %s"):format(name,
+            steps, precision == "medium" and "bf16" or "eager"), threads)
+          return r and (threads == 1 and r.tokens_per_cpu_s or r.tokens_per_s), why, r and r.peer
+        end,
+      }
+    end
   end
   for _, name in ipairs(o.presets) do
     list[#list + 1] = {
@@ -566,10 +573,17 @@ local function format_figure(x, unit)
   return ("%.3g %s"):format(x, unit)
 end
 
+-- What a comma-separated option takes; else integers >= 1.
+local words_of = {
+  ["--preset"] = { a = true, b = true, c = true },
+  ["--precision"] = { highest = true, high = true, medium = true },
+}
+
 --- ./moonlab bench [NAME ...] [--peers] [--json] [--preset a,b] [--batch 1,64] [--threads 1,2]
----   [--rounds N]
+---   [--rounds N] [--precision highest,high,medium]
 function bench.command(...)
-  local o = { presets = { "a", "b", "c" }, threads = { 1, 2 }, rounds = 3 }
+  local o = { presets = { "a", "b", "c" }, threads = { 1, 2 }, precisions = { "highest" },
+    rounds = 3 }
   local names = {}
   local words = { ... }
   local function bad(...)
@@ -581,22 +595,27 @@ function bench.command(...)
     local w = words[i]
     if w == "--peers" then o.peers = true
     elseif w == "--json" then o.json = true
-    elseif w == "--preset" or w == "--batch" or w == "--threads" or w == "--rounds" then
+    elseif w == "--preset" or w == "--batch" or w == "--threads" or w == "--rounds"
+      or w == "--precision" then
       i = i + 1
       if not words[i] then return bad(w, " needs a value") end
       local list = {}
       for part in words[i]:gmatch("[^,]+") do
         local value = part
-        if w ~= "--preset" then value = math.tointeger(tonumber(part)) end
-        if not value or (w == "--preset" and not presets[value])
-          or (w ~= "--preset" and value < 1) then
-          return bad(w, " ", words[i], w == "--preset" and ": wanted a, b or c"
-            or ": wanted integers >= 1")
+        if words_of[w] then
+          if not words_of[w][part] then
+            return bad(w, " ", words[i], w == "--preset" and ": wanted a, b or c"
+              or ": wanted highest, high or medium")
+          end
+        else
+          value = math.tointeger(tonumber(part))
+          if not value or value < 1 then return bad(w, " ", words[i], ": wanted integers >= 1") end
         end
         list[#list + 1] = value
       end
       if #list == 0 then return bad(w, " needs a value") end
       if w == "--preset" then o.presets = list
+      elseif w == "--precision" then o.precisions = list
       elseif w == "--batch" then o.batches = list
       elseif w == "--threads" then o.threads = list
       else o.rounds = list[1] end
@@ -607,7 +626,7 @@ function bench.command(...)
       local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
         "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch",
         "cnn_train", "all",
-        "--peers", "--json", "--preset", "--batch", "--threads", "--rounds" })
+        "--peers", "--json", "--preset", "--batch", "--threads", "--rounds", "--precision" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,
         near and ("; did you mean '" .. near .. "'?") or "", table.concat(order, ", ")))
     end
@@ -643,7 +662,7 @@ function bench.command(...)
         end
         local row = {
           job = job.row.job, preset = job.row.preset, batch = job.row.batch, dtype = job.row.dtype,
-          precision = "highest",
+          precision = job.row.precision or "highest",
           threads = threads, measure = job.row.measure or (threads == 1 and "cpu" or "wall"),
           unit = job.row.unit, ours = median(ours),
         }
@@ -653,7 +672,9 @@ function bench.command(...)
         if o.json then
           print(ml.json.encode(row))
         else
-          print(("%-12s %-18s %6d %7d %-7s %14s %14s %7s"):format(row.job, row.preset, row.batch,
+          local preset = row.preset
+            .. (row.precision == "highest" and "" or " " .. row.precision)
+          print(("%-12s %-18s %6d %7d %-7s %14s %14s %7s"):format(row.job, preset, row.batch,
             threads, row.measure, format_figure(row.ours, row.unit),
             format_figure(row.peer, row.unit), row.ratio and ("%.2fx"):format(row.ratio) or "-"))
         end

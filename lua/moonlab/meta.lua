@@ -1249,10 +1249,13 @@ ml.lt = function(...) end
 ml.matmul = function(...) end
 
 ---matmul_precision(precision)
----Allows f32 products to be computed in less than f32. This build has no faster product, so that
----every setting computes in full f32.
+---Allows f32 products to be computed in less than f32: at "medium" their factors are rounded to
+---bf16 (relative error 2^-9 each) and summed in f32, on processors where that is faster; at "high"
+---they
+---stay f32, since no split into bf16 is faster there. Decoding with a cache stays f32.
 ---@param precision string =nil "highest", "high" or "medium"; absent: only asks
 ---@return string the setting, at first "highest"
+---@return string what f32 products are computed in now, "f32" or "bf16"
 ---source: torch.set_float32_matmul_precision
 ml.matmul_precision = function(...) end
 
@@ -2687,7 +2690,8 @@ function run_methods:close(...) end
 
 ---run:config()
 ---What the run is: id, recipe, size, params, seed, seeds, config, started, version, revision,
----dirty, code (a hash of the recipe), host, threads, cpu, cpu_features, simd, blas.
+---dirty, code (a hash of the recipe), host, threads, cpu, cpu_features, simd, blas,
+---matmul_precision.
 ---@return table
 ---source: -
 function run_methods:config(...) end

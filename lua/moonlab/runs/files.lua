@@ -111,11 +111,12 @@ function files.code_version()
   return code
 end
 
---- Host, process, threads and processor.
+--- Host, process, threads, processor and what f32 products are computed in.
 function files.machine()
   local v, process = core.version(), core.system.process()
   return { host = process.host, pid = process.pid, threads = v.threads, cpu = v.cpu,
-    cpu_features = v.cpu_features, simd = v.simd, blas = v.blas }
+    cpu_features = v.cpu_features, simd = v.simd, blas = v.blas,
+    matmul_precision = core.matmul_precision() }
 end
 
 return files

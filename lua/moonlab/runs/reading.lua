@@ -42,7 +42,8 @@ end
 
 --- run:config()
 --- What the run is: id, recipe, size, params, seed, seeds, config, started, version, revision,
---- dirty, code (a hash of the recipe), host, threads, cpu, cpu_features, simd, blas.
+--- dirty, code (a hash of the recipe), host, threads, cpu, cpu_features, simd, blas,
+--- matmul_precision.
 --- @return table
 --- @source -
 function Run:config()

@@ -67,8 +67,20 @@ end
 
 function T.test_matmul_precision()
   check.equal(ml.matmul_precision(), "highest")
-  check.equal(ml.matmul_precision "high", "high")
-  check.equal(ml.matmul_precision "highest", "highest")
+  check.equal({ ml.matmul_precision "high" }, { "high", "f32" })
+  local x = ml.rng(1):normal({ 40, 30 }, { dtype = "f32" })
+  local y = ml.rng(2):normal({ 30, 20 }, { dtype = "f32" })
+  local exact = x:matmul(y)
+  local setting, now = ml.matmul_precision "medium"
+  local far = (x:matmul(y) - exact):abs():max():item()
+  check.equal({ ml.matmul_precision "highest" }, { "highest", "f32" })
+  check.equal(setting, "medium")
+  if now == "bf16" then
+    check.is_true(far > 1e-4 and far < 0.2)
+  else
+    check.equal({ now, far }, { "f32", 0.0 })
+  end
+  check.equal((x:matmul(y) - exact):abs():max():item(), 0.0)
   check.raises("precision is \"low\"", ml.matmul_precision, "low")
 end
 

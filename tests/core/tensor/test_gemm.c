@@ -30,6 +30,17 @@ static size_t bytes_of(const matrix *m) {
 }
 static void *first(const matrix *m) { return m->data + GUARD * ml_dtype_size(m->dtype); }
 
+static float bf16(float x) { /* to nearest, ties to even */
+  uint32_t u;
+  memcpy(&u, &x, sizeof u);
+  u += 0x7fff + (u >> 16 & 1);
+  u &= 0xffff0000u;
+  memcpy(&x, &u, sizeof u);
+  return x;
+}
+
+static bool exact_factors; /* numbers that bf16 holds */
+
 /* Every byte outside the matrix is NaN: reading there spoils a result, writing there shows. */
 static matrix make(ml_dtype dtype, int64_t rows, int64_t cols, int64_t pad, ml_rng *g) {
   matrix m = {.dtype = dtype, .rows = rows, .cols = cols, .ld = cols + pad};
@@ -43,7 +54,9 @@ static matrix make(ml_dtype dtype, int64_t rows, int64_t cols, int64_t pad, ml_r
   ml_rng_normal_f64(g, x, rows * cols, 0, 1);
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < cols; j++)
-      put(&m, i, j, x[i * cols + j]);
+      put(&m, i, j,
+          exact_factors && dtype == ML_F32 ? (double)bf16((float)x[i * cols + j])
+                                           : x[i * cols + j]);
   free(x);
   return m;
 }
@@ -370,8 +383,67 @@ static void test_cancel_stops_early(void) { /* limit */
   free(A.data), free(C.data);
 }
 
+/* ---- precision ------------------------------------------------------------------------------- */
+
+/* property: with factors that bf16 holds, whose products f32 holds, rounding them changes nothing:
+ * all that is said above stays true */
+static void test_all_of_it_at_medium(void) {
+  exact_factors = true;
+  ml_set_matmul_precision(ML_PRECISION_MEDIUM);
+  test_small_shapes_all();
+  test_shapes_at_block_edges();
+  test_alpha_and_beta();
+  test_random_shapes();
+  test_empty_sums_are_zero();
+  test_nan_and_infinity_reach_their_row_only();
+  test_bytes_do_not_depend_on_threads();
+  test_nested_in_a_region_gives_the_same_bytes();
+  test_a_row_does_not_depend_on_the_others();
+  test_panels_give_the_same_bytes();
+  test_cancel_stops_early();
+  ml_set_matmul_precision(ML_PRECISION_HIGHEST);
+  exact_factors = false;
+}
+
+/* analytic: medium is the product of the rounded factors, and high that of the factors */
+static void test_medium_rounds_the_factors(void) {
+  ml_rng g = ml_rng_seed(13);
+  CHECK(!ml_matmul_rounds() && ml_matmul_precision() == ML_PRECISION_HIGHEST);
+  for (int form = 0; form < 4; form++) {
+    const bool ta = form & 1, tb = form & 2;
+    const int64_t M = 61, N = 75, K = 611;
+    matrix A = ta ? make(ML_F32, K, M, 1, &g) : make(ML_F32, M, K, 1, &g);
+    matrix B = tb ? make(ML_F32, N, K, 2, &g) : make(ML_F32, K, N, 2, &g);
+    matrix C = make(ML_F32, M, N, 3, &g), highest = copy(&C), Ar = copy(&A), Br = copy(&B);
+    multiply(ta, tb, K, 1, &A, &B, 0, &highest);
+    ml_set_matmul_precision(ML_PRECISION_HIGH);
+    multiply(ta, tb, K, 1, &A, &B, 0, &C);
+    CHECK(same(&C, &highest) && !ml_matmul_rounds());
+    ml_set_matmul_precision(ML_PRECISION_MEDIUM);
+    CHECK(ml_matmul_rounds() == ml_cpu_fast_bf16());
+    multiply(ta, tb, K, 1, &A, &B, 0, &C);
+    if (!ml_matmul_rounds()) {
+      CHECK(same(&C, &highest));
+    } else {
+      const double e = distance(ta, tb, K, 1, &A, &B, 0, NULL, &C);
+      CHECK(e > 0x1p-16 && e < 0x1p-8);
+      for (int64_t i = 0; i < A.rows; i++)
+        for (int64_t j = 0; j < A.cols; j++)
+          put(&Ar, i, j, (double)bf16((float)get(&A, i, j)));
+      for (int64_t i = 0; i < B.rows; i++)
+        for (int64_t j = 0; j < B.cols; j++)
+          put(&Br, i, j, (double)bf16((float)get(&B, i, j)));
+      CHECK(distance(ta, tb, K, 1, &Ar, &Br, 0, NULL, &C) <= 270 * unit[ML_F32]);
+    }
+    ml_set_matmul_precision(ML_PRECISION_HIGHEST);
+    multiply(ta, tb, K, 1, &A, &B, 0, &C);
+    CHECK(same(&C, &highest));
+    free(A.data), free(B.data), free(C.data), free(highest.data), free(Ar.data), free(Br.data);
+  }
+}
+
 CHECK_MAIN(test_small_shapes_all, test_shapes_at_block_edges, test_alpha_and_beta,
            test_random_shapes, test_empty_sums_are_zero, test_nan_and_infinity_reach_their_row_only,
            test_bytes_do_not_depend_on_threads, test_nested_in_a_region_gives_the_same_bytes,
            test_a_row_does_not_depend_on_the_others, test_panels_give_the_same_bytes,
-           test_cancel_stops_early)
+           test_cancel_stops_early, test_all_of_it_at_medium, test_medium_rounds_the_factors)

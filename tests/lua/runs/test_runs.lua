@@ -27,8 +27,9 @@ function T.test_what_is_recorded()
     local config, v = kept:config(), ml.version()
     check.equal(kept:params(), { lr = 1e-3, n = { 1, 2 } })
     check.equal({ config.recipe, config.size, config.seed, config.id }, { "r", "smoke", 7, "a" })
-    check.equal({ config.version, config.threads, config.cpu, config.cpu_features, config.simd },
-      { v.moonlab, v.threads, v.cpu, v.cpu_features, v.simd })
+    check.equal({ config.version, config.threads, config.cpu, config.cpu_features, config.simd,
+      config.matmul_precision },
+      { v.moonlab, v.threads, v.cpu, v.cpu_features, v.simd, "highest" })
     check.is_true(config.host ~= nil and #config.cpu_features > 0)
     if config.revision then check.is_true(config.revision:find "^%x+$" ~= nil) end
     local state, message, status = kept:state()
