@@ -3141,7 +3141,7 @@ ml.sketch.features = function(...) end
 ---ml.sketch.hadamard(X)
 ---The fast Walsh-Hadamard transform of every row: X H with Sylvester's matrix H of entries +1 and
 ----1, not normed; rows are padded with zeros to the next power of two.
----@param X tensor [n,d] f32 or f64
+---@param X tensor [n,d] f32 or f64, or sparse rows
 ---@return tensor [n,2^p]
 ---source: Fino & Algazi 1976
 ml.sketch.hadamard = function(...) end
@@ -3190,8 +3190,10 @@ ml.sketch.poly_sketch = function(...) end
 ml.sketch.quality = function(...) end
 
 ---ml.sketch.sparse(X) or ml.sketch.sparse{ offsets =, columns =, values =, dim = }
----Rows of which only the values that are not zero are kept (compressed sparse rows): count_sketch
----and osnap take them at a cost that follows the number of values.
+---Rows of which only the values that are not zero are kept (compressed sparse rows). All sketches
+---take them: count_sketch and osnap, and a poly_sketch with one of these as its base, at a cost
+---that follows the number of values; the Hadamard transforms, which mix all coordinates, a block
+---of rows after the other at the cost of dense rows.
 ---@param X tensor [n,d] f32 or f64, or a table of the fields below
 ---opts.offsets tensor [n+1] index, where the values of each row start, the last one more
 ---than their number
@@ -3209,7 +3211,7 @@ ml.sketch.sparse = function(...) end
 ---opts.seed integer =1 of every draw
 ---opts.signs tensor [d] or list of +1 and -1
 ---opts.indices tensor [dim] or list of places, 1 to the power of two that holds d
----@return sketch to be called with points tensor [n,d]; gives [n,dim]
+---@return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
 ---source: Ailon & Chazelle 2009; Tropp 2011
 ml.sketch.srht = function(...) end
 
@@ -3220,8 +3222,8 @@ ml.sketch.srht = function(...) end
 ---opts.seed integer =1 of every draw
 ---opts.signs list of two, each +1 and -1 for every coordinate
 ---opts.indices list of two, each dim places
----@return sketch to be called with tensors [n,d] and [n,e], a pair of them in a list, or one for
----both; gives [n,dim]
+---@return sketch to be called with tensors [n,d] and [n,e] or sparse rows, a pair of them in a
+---list, or one for both; gives [n,dim]
 ---source: Ahle et al. 2020, Definition 15
 ml.sketch.tensor_srht = function(...) end
 

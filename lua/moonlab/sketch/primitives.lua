@@ -161,8 +161,10 @@ local function stream(self) return core.rng(self.seed):fold(self.kind) end
 -- ---- sparse rows --------------------------------------------------------------------------------
 
 --- ml.sketch.sparse(X) or ml.sketch.sparse{ offsets =, columns =, values =, dim = }
---- Rows of which only the values that are not zero are kept (compressed sparse rows): count_sketch
---- and osnap take them at a cost that follows the number of values.
+--- Rows of which only the values that are not zero are kept (compressed sparse rows). All sketches
+--- take them: count_sketch and osnap, and a poly_sketch with one of these as its base, at a cost
+--- that follows the number of values; the Hadamard transforms, which mix all coordinates, a block
+--- of rows after the other at the cost of dense rows.
 --- @param X tensor [n,d] f32 or f64, or a table of the fields below
 --- @param opts.offsets tensor [n+1] index, where the values of each row start, the last one more
 --- than their number
@@ -190,7 +192,7 @@ function primitives.sparse(X)
       end
       return setmetatable({ rows = n, dim = d, offsets = core.keep(core.index(offsets)),
         columns = core.keep(#columns > 0 and core.index(columns)
-          or core.zeros { 0, dtype = "index" }),
+          or core.ones { 0, dtype = "index" }),
         values = core.keep(#values > 0 and core.tensor(values, { dtype = X:dtype() })
           or core.zeros { 0, dtype = X:dtype() }) }, Sparse)
     end)
@@ -204,6 +206,50 @@ function primitives.sparse(X)
   end
   return setmetatable({ rows = offsets:size(1) - 1, dim = whole(where, X, "dim"), offsets = offsets,
     columns = columns, values = core.keep(X.values:detach():clone()) }, Sparse)
+end
+
+--- rows:dense(first, last)
+--- The rows as they would be with their zeros.
+--- @param first integer =1
+--- @param last integer =the number of rows
+--- @return tensor [last-first+1,dim]
+--- @source -
+function Sparse:dense(first, last)
+  first, last = first or 1, last or self.rows
+  if math.type(first) ~= "integer" or math.type(last) ~= "integer" or first < 1 or last < first
+    or last > self.rows then
+    options.bad("dense", 0, "rows %s to %s of %d", options.describe(first), options.describe(last),
+      self.rows)
+  end
+  self.places = self.places or { core.keep(core.scope(function()
+    return core.arange(1, self.dim):to "index":reshape { 1, self.dim }
+  end)), core.keep(core.ones { 1, self.dim, dtype = self.values:dtype() }) }
+  local starts, from = self.offsets[{ { first, last + 1 } }]:totable(), nil
+  for i = 1, #starts do
+    from = from or starts[1]
+    starts[i] = starts[i] - from + 1
+  end
+  local held = { from, from + starts[#starts] - 2 }
+  local columns, values = self.columns, self.values
+  if held[2] < held[1] then
+    columns, values = core.ones { 0, dtype = "index" }, core.zeros { 0, dtype = values:dtype() }
+  else
+    columns, values = columns[{ held }]:contiguous(), values[{ held }]:contiguous()
+  end
+  return core.sketch.osnap_sparse({ core.index(starts), columns, values }, self.places, self.dim)
+end
+
+-- f of points; of sparse rows, dense blocks of 32 MiB at most one after the other.
+local function by_blocks(where, i, X, f)
+  if getmetatable(X) ~= Sparse then return f(points(where, i, X)) end
+  local step = math.max(1, (1 << 22) // X.dim)
+  local parts = {}
+  for first = 1, X.rows, step do
+    parts[#parts + 1] = core.scope(function()
+      return f(X:dense(first, math.min(first + step - 1, X.rows)))
+    end)
+  end
+  return #parts == 1 and parts[1] or core.concat(parts, 1)
 end
 
 -- ---- scattering ---------------------------------------------------------------------------------
@@ -299,10 +345,12 @@ end
 --- ml.sketch.hadamard(X)
 --- The fast Walsh-Hadamard transform of every row: X H with Sylvester's matrix H of entries +1 and
 --- -1, not normed; rows are padded with zeros to the next power of two.
---- @param X tensor [n,d] f32 or f64
+--- @param X tensor [n,d] f32 or f64, or sparse rows
 --- @return tensor [n,2^p]
 --- @source Fino & Algazi 1976
-function primitives.hadamard(X) return core.sketch.hadamard(points("ml.sketch.hadamard", 1, X)) end
+function primitives.hadamard(X)
+  return by_blocks("ml.sketch.hadamard", 1, X, core.sketch.hadamard)
+end
 
 -- Explicit signs and indices of one leg, and how many.
 local function read_leg(where, signs, rows, suffix)
@@ -332,14 +380,17 @@ end
 
 local srht = {}
 
-function srht.call(self, where, X)
-  X = points(where, 1, X)
+local function srht_of(self, where, X)
   local d, dtype = X:size(2), X:dtype()
   local leg = random_of(self, d .. dtype, function()
     if self.leg then return { leg_of(where, 1, self.leg, d, dtype) } end
     return primitives.draw_leg(stream(self), d, self.dim, dtype)
   end)
   return core.sketch.srht(X, leg)
+end
+
+function srht.call(self, where, X)
+  return by_blocks(where, 1, X, function(block) return srht_of(self, where, block) end)
 end
 
 --- ml.sketch.srht{ dim, seed } or { signs, indices }
@@ -349,7 +400,7 @@ end
 --- @param opts.seed integer =1 of every draw
 --- @param opts.signs tensor [d] or list of +1 and -1
 --- @param opts.indices tensor [dim] or list of places, 1 to the power of two that holds d
---- @return sketch to be called with points tensor [n,d]; gives [n,dim]
+--- @return sketch to be called with points tensor [n,d] or with sparse rows; gives [n,dim]
 --- @source Ailon & Chazelle 2009; Tropp 2011
 function primitives.srht(opts)
   local where = "ml.sketch.srht"
@@ -364,10 +415,15 @@ end
 
 local tensor_srht = {}
 
+-- Sparse factors become dense together: a call takes few of them.
+local function dense_points(where, i, X)
+  return points(where, i, getmetatable(X) == Sparse and X:dense() or X)
+end
+
 function tensor_srht.call(self, where, X, Z)
-  if type(X) == "table" and Z == nil then X, Z = X[1], X[2] end
-  X = points(where, 1, X)
-  Z = Z == nil and X or points(where, 2, Z)
+  if type(X) == "table" and getmetatable(X) ~= Sparse and Z == nil then X, Z = X[1], X[2] end
+  X = dense_points(where, 1, X)
+  Z = Z == nil and X or dense_points(where, 2, Z)
   if X:size(1) ~= Z:size(1) or X:dtype() ~= Z:dtype() then
     options.bad(where, 2, "%s and %s, wanted one dtype and as many points", options.describe(X),
       options.describe(Z))
@@ -396,8 +452,8 @@ end
 --- @param opts.seed integer =1 of every draw
 --- @param opts.signs list of two, each +1 and -1 for every coordinate
 --- @param opts.indices list of two, each dim places
---- @return sketch to be called with tensors [n,d] and [n,e], a pair of them in a list, or one for
---- both; gives [n,dim]
+--- @return sketch to be called with tensors [n,d] and [n,e] or sparse rows, a pair of them in a
+--- list, or one for both; gives [n,dim]
 --- @source Ahle et al. 2020, Definition 15
 function primitives.tensor_srht(opts)
   local where = "ml.sketch.tensor_srht"
@@ -457,7 +513,7 @@ local function read_tree(where, opts, degree)
   end
   for i = 1, 4 do
     tree[i] = core.keep(#tree[i] > 0 and core.stack(tree[i], 1)
-      or core.zeros { 0, m, dtype = i == 3 and "f64" or "index" })
+      or core.ones { 0, m, dtype = i == 3 and "f64" or "index" })
   end
   return tree, m
 end
@@ -483,17 +539,19 @@ function poly.call(self, where, X)
     end
     X = self.base(X)
   end
-  if type(X) == "table" then
+  if type(X) == "table" and getmetatable(X) ~= Sparse then
     if #X ~= self.degree then
       options.bad(where, 1, "%d factors, wanted one point or as many as the degree, %d", #X,
         self.degree)
     end
     local list = {}
-    for i, factor in ipairs(X) do list[i] = points(where, 1, factor) end
+    for i, factor in ipairs(X) do list[i] = dense_points(where, 1, factor) end
     return core.sketch.product(list, tree_for(self, where, list[1]:size(2), list[1]:dtype()))
   end
-  X = points(where, 1, X)
-  return core.sketch.powers(X, tree_for(self, where, X:size(2), X:dtype()), { self.degree })
+  return by_blocks(where, 1, X, function(block)
+    return core.sketch.powers(block, tree_for(self, where, block:size(2), block:dtype()),
+      { self.degree })
+  end)
 end
 
 --- sketch:powers(X)
@@ -505,10 +563,11 @@ function Sketch:powers(X)
   local where = "powers"
   if self.kind ~= "poly_sketch" then options.bad(where, 0, "%s has no powers", self.kind) end
   if self.base then X = self.base(X) end
-  X = points(where, 1, X)
   local degrees, out = {}, {}
   for k = 1, self.degree do degrees[k] = k end
-  local all = core.sketch.powers(X, tree_for(self, where, X:size(2), X:dtype()), degrees)
+  local all = by_blocks(where, 1, X, function(block)
+    return core.sketch.powers(block, tree_for(self, where, block:size(2), block:dtype()), degrees)
+  end)
   for k = 1, self.degree do
     out[k] = all[{ {}, { (k - 1) * self.dim + 1, k * self.dim } }]
   end

@@ -204,14 +204,46 @@ function T.test_sparse_rows_are_dense_rows() -- property
   Y[5] = ml.zeros { 40 } -- an empty row
   local rows = sketch.sparse(Y)
   for _, S in ipairs { sketch.count_sketch { dim = 10 }, sketch.osnap { dim = 11, seed = 4 },
-    sketch.poly_sketch { degree = 3, dim = 30, base = sketch.osnap { dim = 16 } } } do
+    sketch.poly_sketch { degree = 3, dim = 30, base = sketch.osnap { dim = 16 } },
+    sketch.srht { dim = 20 }, sketch.tensor_srht { dim = 9 },
+    sketch.poly_sketch { degree = 3, dim = 30 } } do
     check.close(S(rows), S(Y), { rtol = 1e-13, atol = 1e-14 })
   end
+  check.equal(rows:dense(), Y + 0) -- without the signs of zeros
+  check.equal(rows:dense(5, 6), Y[{ { 5, 6 } }] + 0)
+  check.equal(rows:dense(5, 5), ml.zeros { 1, 40 })
+  check.equal(sketch.osnap { dim = 11 } (sketch.sparse(ml.zeros { 2, 5 })), ml.zeros { 2, 11 })
+  check.equal(sketch.hadamard(rows), sketch.hadamard(Y))
+  local pair = sketch.tensor_srht { dim = 9, seed = 2 }
+  check.equal(pair(rows, Y:square()), pair(Y, Y:square()))
+  local powers = sketch.poly_sketch { degree = 3, dim = 30, seed = 5 }
+  check.equal(powers:powers(rows)[2], powers:powers(Y)[2])
+  check.raises("rows 3 to 2 of 37", rows.dense, rows, 3, 2)
   local given = sketch.sparse { offsets = { 1, 3, 4 }, columns = { 1, 3, 2 },
     values = ml.f32 { 1, 2, 3 }, dim = 3 }
   check.equal(tostring(given), "sparse rows, f32 [2x3], 3 values")
   check.close(sketch.count_sketch { dim = 3, hashes = { 1, 2, 3 }, signs = { 1, 1, 1 } } (given),
     { { 1, 0, 2 }, { 0, 3, 0 } })
+end
+
+function T.test_long_sparse_rows_go_by_blocks() -- property: 2^22 numbers hold 3 of these rows
+  local d, n = (1 << 20) + 1, 8
+  local offsets, columns, values = { 1 }, {}, {}
+  for i = 1, n do
+    columns[#columns + 1], columns[#columns + 2] = i, d - 5 * i
+    values[#values + 1], values[#values + 2] = i, -0.5
+    offsets[i + 1] = #values + 1
+  end
+  local S = sketch.srht { dim = 16, seed = 3 }
+  local all = S(sketch.sparse { offsets = offsets, columns = columns, values = ml.f32(values),
+    dim = d })
+  check.equal(all:shape(), { n, 16 })
+  for i = 1, n, 3 do
+    local row = ml.zeros { 1, d, dtype = "f32" }
+    row[{ 1, i }] = i
+    row[{ 1, d - 5 * i }] = -0.5
+    check.equal(all[{ { i, i } }], S(row))
+  end
 end
 
 function T.test_a_product_of_different_factors() -- property
