@@ -42,5 +42,5 @@ const char *ml_nearest(const char *word, const char *const *names) {
     }
   }
   int length = (int)strnlen(word, LONGEST);
-  return least <= (length > 4 ? length / 2 : 2) ? nearest : NULL;
+  return least <= length / 2 ? nearest : NULL; /* at least half of the word is in it */
 }
