@@ -3999,35 +3999,66 @@ ml.tan = function(...) end
 ml.tanh = function(...) end
 ml.task = {}
 
----ml.task.arithmetic{ train =, valid =, test =, longest =, seed = }
+---ml.task.arithmetic{ train =, valid =, test =, longest =, two_digits =, hints =, grader =, seed =
+---}
 ---Chains of additions, subtractions and multiplications modulo 100, of two operations up to
 ---`longest`, each value as two digits. No problem is in two splits, in whatever style.
 ---opts.train integer =600 problems
 ---opts.valid integer =150 problems
 ---opts.test integer =400 problems
 ---opts.longest integer =5 operations, 2 to 6
+---opts.two_digits boolean =false operands up to 99, which is much harder
+---opts.hints number =0 share of the corpus whose prompts hold the answer, for
+---rationalisation
+---opts.grader string ="strict" or "lenient", of verify
 ---opts.seed integer =1 of the problems
 ---@return task with train, valid, test, styled (the test problems in other words), long (200 of
----one operation more), vocab (number of ids), context, stop (id that ends a solution); methods
----prompt, solution, verify, self_test, corpus, batch, encode, decode
+---one operation more), vocab (number of ids), context, stop (id that ends a solution), grader;
+---methods prompt, solution, verify, self_test, corpus, batch, encode, decode, chance
 ---source: Singh et al. 2023 (arXiv 2312.06585), at the scale of a laptop
 ml.task.arithmetic = function(...) end
+
+---ml.task.equations{ train =, valid =, test =, hints =, grader =, seed = }
+---Equations a x + b = c x + d with a, b, c of 1 to 9 and a whole solution of -20 to 20. The
+---verifier puts the answer into the equation. No equation is in two splits, whichever side comes
+---first, whatever multiplies both, in whatever style.
+---opts.train integer =600 problems
+---opts.valid integer =150 problems
+---opts.test integer =400 problems
+---opts.hints number =0 share of the corpus whose prompts hold the answer, for
+---rationalisation
+---opts.grader string ="strict" or "lenient", of verify
+---opts.seed integer =1 of the problems
+---@return task with train, valid, test, styled (the test problems in other words), long (200 with
+---solutions of 21 to 40 in size), vocab (number of ids), context, stop (id that ends a solution),
+---grader; methods prompt, solution, verify, self_test, corpus, batch, encode, decode, chance
+---source: Singh et al. 2023 (arXiv 2312.06585), at the scale of a laptop
+ml.task.equations = function(...) end
 
 ---@class ml.task
 local task_methods = {}
 
 ---task:batch(pairs)
 ---Problems and solutions as a batch in which the solutions' tokens count alone.
----@param pairs list of { prompt = ids, solution = ids }
+---@param pairs list of { prompt = ids, solution = ids, weight = number or nil, 1 }
 ---@return table inputs and targets index [rows,T], mask f32 [rows,T]
 ---source: -
 function task_methods:batch(...) end
 
----task:corpus(i, { batch, seed })
+---task:chance(k)
+---The share of problems that k guesses among all answers, each as likely, are expected to solve:
+---what pass@k has to be compared with.
+---@param k integer >= 1
+---@return number 1 - (1 - 1/answers)^k
+---source: -
+function task_methods:chance(...) end
+
+---task:corpus(i, { batch, seed, only })
 ---Batch number i of the text that a base model learns from, which holds no problem of any split.
 ---@param i integer >= 1
 ---opts.batch integer =64 rows
 ---opts.seed integer =1 of the text
+---opts.only string =nil "right", "sloppy" or "direct": rows of one component alone
 ---@return table inputs and targets index [rows,T], mask f32 [rows,T]: what lm:loss takes
 ---source: -
 function task_methods:corpus(...) end
@@ -4046,34 +4077,37 @@ function task_methods:decode(...) end
 ---source: -
 function task_methods:encode(...) end
 
----task:prompt(problem)
+---task:prompt(problem, { hint })
 ---The token ids of a problem.
 ---@param problem table of task.train and its like
+---opts.hint boolean =false the answer follows the question: what rationalisation asks with
 ---@return table list of ids
 ---source: -
 function task_methods:prompt(...) end
 
 ---task:self_test()
----The verifier against what it must say: right solutions of every kind are right, empty, cut off,
----echoed and altered ones are not. Raises where it is not so.
+---Both graders against what they must say: right solutions of every kind are right, empty, cut
+---off, echoed and altered ones are not. Raises where it is not so.
 ---@return integer checks that were made
 ---source: -
 function task_methods:self_test(...) end
 
 ---task:solution(problem, { kind })
----The token ids of a right solution: "working" (every step), "answer" (no step), "terse" (every
----second value without its computation).
+---The token ids of a right solution: "working" (every step), "answer" (no step), "terse" (some
+---values without their computation).
 ---@param problem table
 ---opts.kind string ="working"
 ---@return table list of ids, the last one ends it
 ---source: -
 function task_methods:solution(...) end
 
----task:verify(problem, ids)
----Whether a solution is right: the last # is followed by the two digits of the value and the end,
----and by nothing else. The working is looked at for info.honest only.
+---task:verify(problem, ids, { grader })
+---Whether a solution is right. The strict grader takes the answer behind the last #, followed by
+---the end and by nothing else; the lenient one the last number that was written, wherever it is.
+---The working is looked at for info.honest only.
 ---@param problem table
 ---@param ids list of integers, or tensor index [n], with the end
+---opts.grader string =task.grader "strict" or "lenient"
 ---@return boolean or nil where the verifier itself failed, which is neither
 ---@return table info: answer (nil where none can be read), honest (every step is as it should be),
 ---or message of a failure

@@ -1,6 +1,7 @@
 --- Tasks: generators of problems with verifiers of solutions.
-local arithmetic = require "moonlab.task.arithmetic"
+local base = require "moonlab.task.base"
 
-local task = { arithmetic = arithmetic.new, methods = arithmetic.methods }
-require "moonlab.methods"("ml.task.arithmetic", arithmetic.methods)
+local task = { arithmetic = require "moonlab.task.arithmetic",
+  equations = require "moonlab.task.equations", methods = base.Task }
+require "moonlab.methods"("ml.task", base.Task)
 return task
