@@ -2993,7 +2993,19 @@ ml.schedule.warmup_linear = function(...) end
 ml.scope = function(...) end
 ml.selftrain = {}
 
----ml.selftrain.evaluate(lm, task, problems, { samples, temperature, k, rng })
+---ml.selftrain.compare(a, b, { what, resamples, level, seed })
+---Two models on the same problems: the difference a - b with its interval by the paired bootstrap.
+---@param a table of ml.selftrain.evaluate
+---@param b table of the same problems
+---opts.what string ="solve" (pass@1 of samples), "right" (greedy) or "votes" (majority)
+---opts.resamples integer =10000 draws
+---opts.level number =0.95 of the interval
+---opts.seed integer =1 of the draws
+---@return table { difference, low, high, p }
+---source: Efron & Tibshirani 1993; Berg-Kirkpatrick, Burkett & Klein 2012
+ml.selftrain.compare = function(...) end
+
+---ml.selftrain.evaluate(lm, task, problems, { samples, temperature, top_p, k, rng })
 ---The share of problems that one greedy solution gets right; with samples pass@k and the majority
 ---vote as well. A failure of the verifier is counted, and counts neither way.
 ---@param lm decoder
@@ -3001,11 +3013,14 @@ ml.selftrain = {}
 ---@param problems list
 ---opts.samples integer =0 of each problem; 0: greedy only
 ---opts.temperature number =1 of samples
+---opts.top_p number =nil in (0, 1], of samples
 ---opts.k table ={ 1, samples } of pass@k
 ---opts.rng ml.rng of samples
----@return table { greedy, stderr, right (list of booleans, greedy), parsed (share with an
----answer), pass (by k), pass_stderr (by k), majority, solve (list over problems of the share that
----is right), false_positives (share of right samples whose working is not), failed }
+---@return table { greedy, stderr, right (list of booleans, greedy), parsed (share of greedy
+---solutions with an answer), right_of_parsed, pass (by k), pass_stderr (by k), chance (by k:
+---task:chance), majority, votes (list of 1 and 0), solve (list over problems of the share that is
+---right), histogram (counts of solve in ten equal bins), false_positives (share of right samples
+---whose working is not), sampled_parsed, failed }
 ---source: Chen et al. 2021 (pass@k); Wang et al. 2023 (majority)
 ml.selftrain.evaluate = function(...) end
 
@@ -3024,14 +3039,19 @@ ml.selftrain.evaluate = function(...) end
 ---source: Singh et al. 2023 (arXiv 2312.06585), Section 3
 ml.selftrain.improve = function(...) end
 
----ml.selftrain.rest_em{ model =, task =, iterations =, samples =, temperature =, top_k =, cap =,
----  restart =, dedupe =, lr =, epochs =, patience =, seed =, dir =, after = }
+---ml.selftrain.rest_em{ model =, task =, mode =, iterations =, samples =, temperature =, top_k =,
+---  cap =, restart =, dedupe =, filter =, threshold =, weights =, rationalize =, lr =, epochs =,
+---  patience =, seed =, dir =, after = }
 ---Expectation and maximization: in each iteration the last model solves the training problems,
----what the verifier finds right is kept, and a copy of the base model learns it. One iteration is
----rejection-sampling fine-tuning; restart = "continue" goes on from the last model instead.
+---what the verifier finds right is kept, and a copy of the base model learns it. Other modes
+---change defaults: "rft" (rejection-sampling fine-tuning) is one iteration, "continual" goes on
+---from the last model, "star" takes one greedy solution and asks again with the answer as a hint,
+---and "iml" (iterative maximum likelihood) samples every batch of 64 problems from the model as it
+---is and makes one update of what is right, iteration after iteration without a restart.
 ---opts.model decoder the base, left as it is
 ---opts.task task of ml.task
 ---opts.problems table =task.train
+---opts.mode string ="rest_em", "rft", "star", "iml" or "continual"
 ---opts.iterations integer =3 >= 1
 ---opts.samples integer =32 of each problem
 ---opts.temperature number =0.7 of sampling, > 0
@@ -3039,19 +3059,30 @@ ml.selftrain.improve = function(...) end
 ---opts.cap integer =10 solutions of one problem that are kept
 ---opts.restart string ="base" or "continue"
 ---opts.dedupe boolean =false equal solutions count once
+---opts.filter string ="binary" (all that are right), "top_1" (of those the best score, then
+---the most likely: RAFT), "best_of_n" (the same among all, right or not) or "threshold"
+---opts.threshold number =0.5 least score that the filter "threshold" passes
+---opts.weights string ="none", or "problem": the kept solutions of a problem weigh together
+---as much as those of another
+---opts.rationalize boolean =false ask again with a hint what was not solved
 ---opts.lr number =5e-4 learning rate of AdamW, >= 0
 ---opts.epochs integer =8 of an improvement, at most
 ---opts.patience integer =2 epochs without a better validation
 ---opts.seed integer =1 of samples and orders
----opts.dir string folder of the samples, from which a second call goes on
+---opts.dir string folder of the samples (one JSON line for some problems) and the models,
+---from which a second call goes on: it samples nothing twice and repeats no finished iteration
 ---opts.after function(iteration, model, info) called after each iteration
 ---@return decoder the last policy
----@return table list over iterations of { solve_rate, coverage, kept, distinct, false_positives,
----length, failed, epochs, valid }
----source: Singh et al. 2023 (arXiv 2312.06585), Algorithm 1
+---@return table list over iterations of { samples, tokens, seconds, flops (2 a weight and sampled
+---token, 6 a weight and learned token), solve_rate, coverage, kept, kept_share, distinct,
+---false_positives (share of what was kept), length, length_of_all (tokens), failed, hinted,
+---epochs, valid }
+---source: Singh et al. 2023 (arXiv 2312.06585), Algorithm 1; Yuan et al. 2023 (rft), Zelikman et
+---al. 2022 (star), Dong et al. 2023 (top_1)
 ml.selftrain.rest_em = function(...) end
 
----ml.selftrain.sample(lm, task, problems, { samples, temperature, top_k, greedy, rng, file })
+---ml.selftrain.sample(lm, task, problems, { samples, temperature, top_k, top_p, greedy, hint, rng,
+---  file })
 ---Samples solutions and has them judged. A problem's samples depend on its place and the generator
 ---only. With a file what is there is read and the rest is added, some problems a line.
 ---@param lm decoder
@@ -3060,10 +3091,13 @@ ml.selftrain.rest_em = function(...) end
 ---opts.samples integer =32 of each problem
 ---opts.temperature number =1 > 0
 ---opts.top_k integer only the k most likely tokens
+---opts.top_p number in (0, 1]: the fewest most likely tokens that hold this share
 ---opts.greedy boolean =false one solution, the most likely token at each place
+---opts.hint boolean =false prompts that hold the answer
 ---opts.rng ml.rng whose key, not its place, makes the samples
 ---opts.file string path of a log that a second call goes on from
----@return table list over problems of lists of { tokens, right, answer, honest, failed }
+---@return table list over problems of lists of { problem (its place), tokens, right, score (what
+---the verifier's info says, else 1 or 0), answer, honest, logprob (nats), failed }
 ---source: Singh et al. 2023 (arXiv 2312.06585), Section 3
 ml.selftrain.sample = function(...) end
 
@@ -3999,8 +4033,8 @@ ml.tan = function(...) end
 ml.tanh = function(...) end
 ml.task = {}
 
----ml.task.arithmetic{ train =, valid =, test =, longest =, two_digits =, hints =, grader =, seed =
----}
+---ml.task.arithmetic{ train =, valid =, test =, longest =, two_digits =, hints =, grader =,
+---  seed = }
 ---Chains of additions, subtractions and multiplications modulo 100, of two operations up to
 ---`longest`, each value as two digits. No problem is in two splits, in whatever style.
 ---opts.train integer =600 problems

@@ -20,18 +20,38 @@ end
 
 local function generate(lm, task, problems, first, o, key)
   local prompts = {}
-  for i, problem in ipairs(problems) do prompts[i] = task:prompt(problem) end
+  for i, problem in ipairs(problems) do
+    prompts[i] = task:prompt(problem, o.hint and { hint = true } or nil)
+  end
   return lm:generate(prompts, { n = o.samples, max_new = task.context - 32,
-    temperature = o.temperature, top_k = o.top_k, greedy = o.greedy, stop = { task.stop },
-    keys = not o.greedy and keys_of(key, first, #problems) or nil })
+    temperature = o.temperature, top_k = o.top_k, top_p = o.top_p, greedy = o.greedy,
+    stop = { task.stop }, keys = not o.greedy and keys_of(key, first, #problems) or nil })
 end
 
--- A sample as it is judged and kept: { problem, tokens, right, answer, honest }.
-local function judge(task, problem, i, sample)
-  local tokens = sample:totable()
+-- A sample as it is judged and kept. Its log-probability is that of the whole solution under the
+-- model itself, at temperature 1.
+local function judge(task, problem, i, sample, logprobs)
+  local tokens, sum = sample:totable(), 0
+  for _, x in ipairs(logprobs:totable()) do sum = sum + x end
   local right, info = task:verify(problem, tokens)
   return { problem = i, tokens = tokens, right = right, answer = info.answer,
-    honest = info.honest or false, failed = right == nil or nil }
+    honest = info.honest or false, failed = right == nil or nil, logprob = sum,
+    score = info.score or (right and 1 or 0) }
+end
+
+-- Some problems sampled and judged: what one line of a log holds.
+local function sample_some(lm, task, problems, first, o, key)
+  return core.scope(function()
+    local found, info = generate(lm, task, problems, first, o, key)
+    local list = {}
+    for i, problem in ipairs(problems) do
+      list[i] = {}
+      for j, sample in ipairs(found[i]) do
+        list[i][j] = judge(task, problem, first + i - 1, sample, info.logprobs[i][j])
+      end
+    end
+    return list
+  end)
 end
 
 -- The chunks of a log that are whole, and the log opened behind them: a torn end is cut off.
@@ -53,7 +73,13 @@ local function open_log(path)
   return chunks, assert(io.open(path, "a"))
 end
 
---- ml.selftrain.sample(lm, task, problems, { samples, temperature, top_k, greedy, rng, file })
+local function write_line(file, value)
+  assert(file:write(core.json.encode(value), "\n"))
+  assert(file:flush())
+end
+
+--- ml.selftrain.sample(lm, task, problems, { samples, temperature, top_k, top_p, greedy, hint, rng,
+---   file })
 --- Samples solutions and has them judged. A problem's samples depend on its place and the generator
 --- only. With a file what is there is read and the rest is added, some problems a line.
 --- @param lm decoder
@@ -62,15 +88,21 @@ end
 --- @param opts.samples integer =32 of each problem
 --- @param opts.temperature number =1 > 0
 --- @param opts.top_k integer only the k most likely tokens
+--- @param opts.top_p number in (0, 1]: the fewest most likely tokens that hold this share
 --- @param opts.greedy boolean =false one solution, the most likely token at each place
+--- @param opts.hint boolean =false prompts that hold the answer
 --- @param opts.rng ml.rng whose key, not its place, makes the samples
 --- @param opts.file string path of a log that a second call goes on from
---- @return table list over problems of lists of { tokens, right, answer, honest, failed }
+--- @return table list over problems of lists of { problem (its place), tokens, right, score (what
+--- the verifier's info says, else 1 or 0), answer, honest, logprob (nats), failed }
 --- @source Singh et al. 2023 (arXiv 2312.06585), Section 3
 function selftrain.sample(lm, task, problems, opts)
   local where = "ml.selftrain.sample"
-  options.check(where, opts, { "samples", "temperature", "top_k", "greedy", "rng", "file" })
+  options.check(where, opts, { "samples", "temperature", "top_k", "top_p", "greedy", "hint", "rng",
+    "file" })
   local o = { greedy = options.field(where, opts or {}, "greedy", "boolean", false),
+    hint = options.field(where, opts or {}, "hint", "boolean", false),
+    top_p = options.optional(where, opts or {}, "top_p", "number"),
     temperature = options.field(where, opts or {}, "temperature", "number", 1),
     top_k = options.optional(where, opts or {}, "top_k", "integer") }
   o.samples = o.greedy and 1 or options.range(where, "samples",
@@ -87,22 +119,9 @@ function selftrain.sample(lm, task, problems, opts)
     local number = (first - 1) // CHUNK + 1
     local chunk = chunks[number]
     if not chunk then
-      chunk = core.scope(function()
-        local some = { table.unpack(problems, first, math.min(#problems, first + CHUNK - 1)) }
-        local found = generate(lm, task, some, first, o, key)
-        local list = {}
-        for i, problem in ipairs(some) do
-          list[i] = {}
-          for j, sample in ipairs(found[i]) do
-            list[i][j] = judge(task, problem, first + i - 1, sample)
-          end
-        end
-        return list
-      end)
-      if file then
-        assert(file:write(core.json.encode(chunk), "\n"))
-        assert(file:flush())
-      end
+      local some = { table.unpack(problems, first, math.min(#problems, first + CHUNK - 1)) }
+      chunk = sample_some(lm, task, some, first, o, key)
+      if file then write_line(file, chunk) end
     end
     for _, list in ipairs(chunk) do out[#out + 1] = list end
     bar:update(math.min(#problems, first + CHUNK - 1))
@@ -113,7 +132,7 @@ end
 
 -- ---- evaluation ---------------------------------------------------------------------------------
 
---- ml.selftrain.evaluate(lm, task, problems, { samples, temperature, k, rng })
+--- ml.selftrain.evaluate(lm, task, problems, { samples, temperature, top_p, k, rng })
 --- The share of problems that one greedy solution gets right; with samples pass@k and the majority
 --- vote as well. A failure of the verifier is counted, and counts neither way.
 --- @param lm decoder
@@ -121,60 +140,111 @@ end
 --- @param problems list
 --- @param opts.samples integer =0 of each problem; 0: greedy only
 --- @param opts.temperature number =1 of samples
+--- @param opts.top_p number =nil in (0, 1], of samples
 --- @param opts.k table ={ 1, samples } of pass@k
 --- @param opts.rng ml.rng of samples
---- @return table { greedy, stderr, right (list of booleans, greedy), parsed (share with an
---- answer), pass (by k), pass_stderr (by k), majority, solve (list over problems of the share that
---- is right), false_positives (share of right samples whose working is not), failed }
+--- @return table { greedy, stderr, right (list of booleans, greedy), parsed (share of greedy
+--- solutions with an answer), right_of_parsed, pass (by k), pass_stderr (by k), chance (by k:
+--- task:chance), majority, votes (list of 1 and 0), solve (list over problems of the share that is
+--- right), histogram (counts of solve in ten equal bins), false_positives (share of right samples
+--- whose working is not), sampled_parsed, failed }
 --- @source Chen et al. 2021 (pass@k); Wang et al. 2023 (majority)
 function selftrain.evaluate(lm, task, problems, opts)
   local where = "ml.selftrain.evaluate"
-  options.check(where, opts, { "samples", "temperature", "k", "rng" })
+  options.check(where, opts, { "samples", "temperature", "top_p", "k", "rng" })
   local o = opts or {}
   local samples = options.range(where, "samples",
     options.field(where, o, "samples", "integer", 0), 0)
-  local out = { right = {}, failed = 0, pass = {}, pass_stderr = {}, solve = {} }
+  local out = { right = {}, failed = 0, pass = {}, pass_stderr = {}, chance = {}, solve = {} }
   local parsed, good, judged = 0, 0, 0
   for i, list in ipairs(selftrain.sample(lm, task, problems, { greedy = true })) do
     local one = list[1]
     if one.failed then out.failed = out.failed + 1 else judged = judged + 1 end
     out.right[i] = one.right == true
     if one.right then good = good + 1 end
-    if one.answer then parsed = parsed + 1 end
+    if one.answer ~= nil then parsed = parsed + 1 end
   end
   out.greedy, out.parsed = good / math.max(1, judged), parsed / math.max(1, judged)
+  out.right_of_parsed = good / math.max(1, parsed)
   out.stderr = math.sqrt(out.greedy * (1 - out.greedy) / math.max(1, judged))
   if samples == 0 then return out end
-  local counts, votes, lucky, hits = {}, 0, 0, 0
+  local sizes, counts, lucky, hits, read = {}, {}, 0, 0, 0
+  out.votes, out.histogram = {}, { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
   local found = selftrain.sample(lm, task, problems, { samples = samples, rng = o.rng,
-    temperature = o.temperature })
+    temperature = o.temperature, top_p = o.top_p })
+  local total = 0
   for i, list in ipairs(found) do
-    local right, answers = 0, {}
-    for j, one in ipairs(list) do
-      answers[j] = one.answer or false
-      if one.failed then out.failed = out.failed + 1 end
-      if one.right then
-        right, hits = right + 1, hits + 1
-        if not one.honest then lucky = lucky + 1 end
+    local right, answers, n = 0, {}, 0
+    for _, one in ipairs(list) do
+      if one.failed then
+        out.failed = out.failed + 1
+      else
+        n = n + 1
+        answers[n] = one.answer == nil and false or one.answer
+        if one.answer ~= nil then read = read + 1 end
+        if one.right then
+          right, hits = right + 1, hits + 1
+          if not one.honest then lucky = lucky + 1 end
+        end
       end
     end
-    counts[i], out.solve[i] = right, right / samples
-    local winner = stats.majority_vote(answers)
+    total = total + n
+    sizes[i], counts[i], out.solve[i] = n, right, right / math.max(1, n)
+    local bin = math.min(10, 1 + out.solve[i] * 10 // 1)
+    out.histogram[math.tointeger(bin)] = out.histogram[math.tointeger(bin)] + 1
+    local winner = n > 0 and stats.majority_vote(answers) or nil
+    out.votes[i] = 0
     for _, one in ipairs(list) do
-      if winner ~= nil and one.answer == winner then
-        if one.right then votes = votes + 1 end
+      if winner ~= nil and one.answer == winner and not one.failed then
+        out.votes[i] = one.right and 1 or 0
         break
       end
     end
   end
-  local sizes = {}
-  for i in ipairs(problems) do sizes[i] = samples end
   for _, k in ipairs(o.k or { 1, samples }) do
-    out.pass[k], out.pass_stderr[k] = stats.pass_at_k(sizes, counts, { k = k })
+    local n, c = {}, {}
+    for i, size in ipairs(sizes) do -- a problem that was judged less than k times tells nothing
+      if size >= k then n[#n + 1], c[#c + 1] = size, counts[i] end
+    end
+    if #n > 0 then out.pass[k], out.pass_stderr[k] = stats.pass_at_k(n, c, { k = k }) end
+    out.chance[k] = task.chance and task:chance(k)
   end
+  local votes = 0
+  for _, vote in ipairs(out.votes) do votes = votes + vote end
   out.majority = votes / #problems
   out.false_positives = hits > 0 and lucky / hits or 0
+  out.sampled_parsed = read / math.max(1, total)
   return out
+end
+
+--- ml.selftrain.compare(a, b, { what, resamples, level, seed })
+--- Two models on the same problems: the difference a - b with its interval by the paired bootstrap.
+--- @param a table of ml.selftrain.evaluate
+--- @param b table of the same problems
+--- @param opts.what string ="solve" (pass@1 of samples), "right" (greedy) or "votes" (majority)
+--- @param opts.resamples integer =10000 draws
+--- @param opts.level number =0.95 of the interval
+--- @param opts.seed integer =1 of the draws
+--- @return table { difference, low, high, p }
+--- @source Efron & Tibshirani 1993; Berg-Kirkpatrick, Burkett & Klein 2012
+function selftrain.compare(a, b, opts)
+  local where = "ml.selftrain.compare"
+  options.check(where, opts, { "what", "resamples", "level", "seed" })
+  local what = options.choice(where, opts or {}, "what", { "solve", "right", "votes" }, "solve")
+  local function numbers(e, i)
+    if type(e) ~= "table" or type(e[what]) ~= "table" or #e[what] == 0 then
+      options.bad(where, i, "no evaluation with '%s'", what)
+    end
+    local list = {}
+    for k, x in ipairs(e[what]) do list[k] = x == true and 1 or x or 0 end
+    return list
+  end
+  local x, y = numbers(a, 1), numbers(b, 2)
+  local low, high, info = stats.paired(x, y, { resamples = opts and opts.resamples,
+    level = opts and opts.level, seed = opts and opts.seed })
+  local sum = 0
+  for k in ipairs(x) do sum = sum + x[k] - y[k] end
+  return { difference = sum / #x, low = low, high = high, p = info.p }
 end
 
 -- ---- the loop -----------------------------------------------------------------------------------
@@ -192,27 +262,57 @@ local function twin(lm)
   return other
 end
 
--- Right samples, at most `cap` a problem, chosen by the generator among all of them.
+-- Whether x is a better one to keep than y: its score, then how likely the model found it.
+local function better(x, y)
+  if x.score ~= y.score then return x.score > y.score end
+  return x.logprob > y.logprob
+end
+
+local function best_of(list)
+  local best
+  for _, one in ipairs(list) do
+    if not one.failed and (best == nil or better(one, best)) then best = one end
+  end
+  return best
+end
+
+-- What a filter passes of the samples of one problem, equal ones once with `dedupe`, and how many
+-- are distinct.
+local function pass(list, o)
+  local good, seen, distinct = {}, {}, 0
+  for _, one in ipairs(list) do
+    local passes = not one.failed
+    if o.filter == "threshold" then passes = passes and one.score >= o.threshold
+    elseif o.filter ~= "best_of_n" then passes = passes and one.right end
+    if passes then
+      local text = table.concat(one.tokens, " ")
+      if not seen[text] then distinct = distinct + 1 end
+      if not (o.dedupe and seen[text]) then good[#good + 1] = one end
+      seen[text] = true
+    end
+  end
+  if o.filter == "top_1" or o.filter == "best_of_n" then good = { best_of(good) } end
+  return good, distinct
+end
+
+-- What is learned of samples, at most `cap` a problem, chosen by the generator among all that pass.
+-- With weights "problem" the solutions of one problem weigh together as one.
 local function filter(found, o, key)
   local kept, info = {}, { solved = 0, right = 0, samples = 0, distinct = 0, lucky = 0, length = 0,
-    failed = 0 }
+    length_of_all = 0, failed = 0, tokens = 0 }
   for i, list in ipairs(found) do
-    local good, seen, distinct = {}, {}, 0
     for _, one in ipairs(list) do
-      info.samples = info.samples + 1
+      info.samples, info.tokens = info.samples + 1, info.tokens + #one.tokens
       if one.failed then info.failed = info.failed + 1 end
-      if one.right then
-        info.right = info.right + 1
-        local text = table.concat(one.tokens, " ")
-        if not seen[text] then distinct = distinct + 1 end
-        if not (o.dedupe and seen[text]) then good[#good + 1] = one end
-        seen[text] = true
-      end
+      if one.right then info.right = info.right + 1 end
     end
+    local good, distinct = pass(list, o)
     if #good > 0 then info.solved = info.solved + 1 end
     local order = #good > 0 and key:fold("cap", i):permutation(#good):totable() or {}
-    for k = 1, math.min(o.cap, #good) do
+    local take = math.min(o.cap, #good)
+    for k = 1, take do
       local one = good[order[k]]
+      one.weight = o.weights == "problem" and 1 / take or nil
       kept[#kept + 1] = one
       info.length = info.length + #one.tokens
       if not one.honest then info.lucky = info.lucky + 1 end
@@ -220,9 +320,11 @@ local function filter(found, o, key)
     info.distinct = info.distinct + distinct
   end
   info.kept, info.coverage = #kept, info.solved / #found
-  info.solve_rate = info.right / info.samples
+  info.kept_share = #kept / math.max(1, info.samples)
+  info.solve_rate = info.right / math.max(1, info.samples - info.failed)
   info.false_positives = #kept > 0 and info.lucky / #kept or 0
   info.length = #kept > 0 and info.length / #kept or 0
+  info.length_of_all = info.tokens / math.max(1, info.samples)
   return kept, info
 end
 
@@ -287,14 +389,110 @@ function selftrain.improve(lm, task, list, opts)
   return out
 end
 
---- ml.selftrain.rest_em{ model =, task =, iterations =, samples =, temperature =, top_k =, cap =,
----   restart =, dedupe =, lr =, epochs =, patience =, seed =, dir =, after = }
+-- Numbers of a model that a token is multiplied with, without the embedding.
+local function weights_of(lm)
+  local total = 0
+  for _, p in pairs(lm:named_parameters()) do total = total + p:numel() end
+  local c = lm:config()
+  return total - c.vocab * c.width
+end
+
+local modes = {
+  rest_em = {},
+  rft = { iterations = 1 },
+  star = { greedy = true, rationalize = true },
+  iml = {},
+  continual = { restart = "continue" },
+}
+
+local function pairs_of(task, problems, kept)
+  local list = {}
+  for k, one in ipairs(kept) do
+    list[k] = { prompt = task:prompt(problems[one.problem]), solution = one.tokens,
+      weight = one.weight }
+  end
+  return list
+end
+
+-- STaR's second try: what was not solved is asked once more with the answer in the prompt, and is
+-- learned without it.
+local function rationalize(policy, task, problems, found, key, path)
+  local places, left = {}, {}
+  for i, list in ipairs(found) do
+    local solved = false
+    for _, one in ipairs(list) do solved = solved or one.right end
+    if not solved then
+      places[#places + 1], left[#left + 1] = i, problems[i]
+    end
+  end
+  local again = selftrain.sample(policy, task, left, { greedy = true, hint = true, rng = key,
+    file = path })
+  for k, list in ipairs(again) do
+    for _, one in ipairs(list) do
+      one.problem, one.hinted = places[k], true
+      table.insert(found[places[k]], one)
+    end
+  end
+  return #left
+end
+
+-- One pass of iterative maximum likelihood: a batch of problems is sampled from the model as it is
+-- now, and what is right makes one update.
+local function iml_pass(policy, task, problems, o, key, path, lr)
+  local chunks, file = {}, nil
+  if path then chunks, file = open_log(path) end
+  local order = key:fold("order"):permutation(#problems):totable()
+  local opt = core.optim.adamw(policy:parameters(), { lr = lr, weight_decay = 0 })
+  local found, updates = {}, 0
+  for first = 1, #problems, CHUNK do
+    local number = (first - 1) // CHUNK + 1
+    local some, places = {}, {}
+    for k = first, math.min(#problems, first + CHUNK - 1) do
+      places[#places + 1], some[#some + 1] = order[k], problems[order[k]]
+    end
+    local chunk = chunks[number]
+    if not chunk then
+      chunk = sample_some(policy, task, some, first, o, key)
+      for i, list in ipairs(chunk) do
+        for _, one in ipairs(list) do one.problem = places[i] end
+      end
+      if file then write_line(file, chunk) end
+    end
+    for i, list in ipairs(chunk) do found[places[i]] = list end
+    local kept = filter(chunk, o, key:fold("batch", number))
+    if #kept > 0 then
+      updates = updates + 1
+      train { model = policy, opt = opt, steps = 1, clip = 1,
+        data = { batch = function() return task:batch(pairs_of(task, problems, kept)) end },
+        loss = function(model, b)
+          return model:loss({ inputs = b.inputs, targets = b.targets }, { mask = b.mask })
+        end }
+    end
+  end
+  if file then file:close() end
+  return found, updates
+end
+
+-- An iteration that is whole on disk: its model and what was counted.
+local function finished(dir, i)
+  local path = dir and ("%s/iteration-%d"):format(dir, i)
+  if not path or not lfs.attributes(path .. ".json", "mode") then return nil end
+  return core.transformer.load(path .. ".safetensors"), core.json.read(path .. ".json")
+end
+
+--- ml.selftrain.rest_em{ model =, task =, mode =, iterations =, samples =, temperature =, top_k =,
+---   cap =, restart =, dedupe =, filter =, threshold =, weights =, rationalize =, lr =, epochs =,
+---   patience =, seed =, dir =, after = }
 --- Expectation and maximization: in each iteration the last model solves the training problems,
---- what the verifier finds right is kept, and a copy of the base model learns it. One iteration is
---- rejection-sampling fine-tuning; restart = "continue" goes on from the last model instead.
+--- what the verifier finds right is kept, and a copy of the base model learns it. Other modes
+--- change defaults: "rft" (rejection-sampling fine-tuning) is one iteration, "continual" goes on
+--- from the last model, "star" takes one greedy solution and asks again with the answer as a hint,
+--- and "iml" (iterative maximum likelihood) samples every batch of 64 problems from the model as it
+--- is and makes one update of what is right, iteration after iteration without a restart.
 --- @param opts.model decoder the base, left as it is
 --- @param opts.task task of ml.task
 --- @param opts.problems table =task.train
+--- @param opts.mode string ="rest_em", "rft", "star", "iml" or "continual"
 --- @param opts.iterations integer =3 >= 1
 --- @param opts.samples integer =32 of each problem
 --- @param opts.temperature number =0.7 of sampling, > 0
@@ -302,48 +500,92 @@ end
 --- @param opts.cap integer =10 solutions of one problem that are kept
 --- @param opts.restart string ="base" or "continue"
 --- @param opts.dedupe boolean =false equal solutions count once
+--- @param opts.filter string ="binary" (all that are right), "top_1" (of those the best score, then
+--- the most likely: RAFT), "best_of_n" (the same among all, right or not) or "threshold"
+--- @param opts.threshold number =0.5 least score that the filter "threshold" passes
+--- @param opts.weights string ="none", or "problem": the kept solutions of a problem weigh together
+--- as much as those of another
+--- @param opts.rationalize boolean =false ask again with a hint what was not solved
 --- @param opts.lr number =5e-4 learning rate of AdamW, >= 0
 --- @param opts.epochs integer =8 of an improvement, at most
 --- @param opts.patience integer =2 epochs without a better validation
 --- @param opts.seed integer =1 of samples and orders
---- @param opts.dir string folder of the samples, from which a second call goes on
+--- @param opts.dir string folder of the samples (one JSON line for some problems) and the models,
+--- from which a second call goes on: it samples nothing twice and repeats no finished iteration
 --- @param opts.after function(iteration, model, info) called after each iteration
 --- @return decoder the last policy
---- @return table list over iterations of { solve_rate, coverage, kept, distinct, false_positives,
---- length, failed, epochs, valid }
---- @source Singh et al. 2023 (arXiv 2312.06585), Algorithm 1
+--- @return table list over iterations of { samples, tokens, seconds, flops (2 a weight and sampled
+--- token, 6 a weight and learned token), solve_rate, coverage, kept, kept_share, distinct,
+--- false_positives (share of what was kept), length, length_of_all (tokens), failed, hinted,
+--- epochs, valid }
+--- @source Singh et al. 2023 (arXiv 2312.06585), Algorithm 1; Yuan et al. 2023 (rft), Zelikman et
+--- al. 2022 (star), Dong et al. 2023 (top_1)
 function selftrain.rest_em(opts)
   local where = "ml.selftrain.rest_em"
-  options.required(where, opts, { "model", "task", "problems", "iterations", "samples",
-    "temperature", "top_k", "cap", "restart", "dedupe", "lr", "epochs", "patience", "seed", "dir",
-    "after" })
+  options.required(where, opts, { "model", "task", "problems", "mode", "iterations", "samples",
+    "temperature", "top_k", "cap", "restart", "dedupe", "filter", "threshold", "weights",
+    "rationalize", "lr", "epochs", "patience", "seed", "dir", "after" })
   local base, task = opts.model, options.field(where, opts, "task", "table")
   local ok = pcall(function() return base:config() end)
   if not ok then options.bad(where, 0, "option 'model' is no decoder of ml.transformer") end
+  local mode = options.choice(where, opts, "mode", { "rest_em", "rft", "star", "iml", "continual" },
+    "rest_em")
+  local default = modes[mode]
   local o = { dedupe = options.field(where, opts, "dedupe", "boolean", false),
-    cap = options.range(where, "cap", options.field(where, opts, "cap", "integer", 10), 1) }
+    filter = options.choice(where, opts, "filter", { "binary", "top_1", "best_of_n", "threshold" },
+      "binary"),
+    threshold = options.field(where, opts, "threshold", "number", 0.5),
+    weights = options.choice(where, opts, "weights", { "none", "problem" }, "none"),
+    cap = options.range(where, "cap", options.field(where, opts, "cap", "integer", 10), 1),
+    samples = options.range(where, "samples", options.field(where, opts, "samples", "integer", 32),
+      1),
+    temperature = options.field(where, opts, "temperature", "number", 0.7),
+    top_k = options.field(where, opts, "top_k", "integer", 40), greedy = default.greedy }
+  local again = options.field(where, opts, "rationalize", "boolean", default.rationalize or false)
   local iterations = options.range(where, "iterations",
-    options.field(where, opts, "iterations", "integer", 3), 1)
-  local restart = options.choice(where, opts, "restart", { "base", "continue" }, "base")
+    options.field(where, opts, "iterations", "integer", default.iterations or 3), 1)
+  local restart = options.choice(where, opts, "restart", { "base", "continue" },
+    default.restart or "base")
   local seed = options.field(where, opts, "seed", "integer", 1)
+  local lr = options.range(where, "lr", options.field(where, opts, "lr", "number", 5e-4), 0)
   local dir = options.optional(where, opts, "dir", "string")
   if dir then lfs.mkdir(dir) end
   local problems = options.field(where, opts, "problems", "table", task.train)
-  local policy, history = base, {}
+  local weights, policy, history = weights_of(base), base, {}
   for i = 1, iterations do
-    local key = core.rng(seed):fold("rest_em", i)
-    local found = selftrain.sample(policy, task, problems, { samples = opts.samples,
-      temperature = opts.temperature or 0.7, top_k = opts.top_k or 40, rng = key,
-      file = dir and ("%s/iteration-%d.jsonl"):format(dir, i) })
-    local kept, info = filter(found, o, key)
-    local list = {}
-    for k, one in ipairs(kept) do
-      list[k] = { prompt = task:prompt(problems[one.problem]), solution = one.tokens }
+    local next_one, info = finished(dir, i)
+    if not next_one then
+      local began, key = core.now(), core.rng(seed):fold("rest_em", i)
+      local path = dir and ("%s/iteration-%d"):format(dir, i)
+      local found
+      if mode == "iml" then
+        next_one = twin(policy)
+        local updates
+        found, updates = iml_pass(next_one, task, problems, o, key, path and path .. ".jsonl", lr)
+        info = select(2, filter(found, o, key))
+        info.epochs, info.updates = 1, updates
+        info.valid = { selftrain.evaluate(next_one, task, task.valid).greedy }
+      else
+        found = selftrain.sample(policy, task, problems, { samples = o.samples,
+          temperature = o.temperature, top_k = o.top_k, greedy = o.greedy, rng = key,
+          file = path and path .. ".jsonl" })
+        local hinted = again and rationalize(policy, task, problems, found, key:fold "hint",
+          path and path .. "-hinted.jsonl") or 0
+        local kept, counted = filter(found, o, key)
+        info = counted
+        info.hinted = hinted
+        next_one = twin(restart == "base" and base or policy)
+        local learned = selftrain.improve(next_one, task, pairs_of(task, problems, kept),
+          { lr = lr, epochs = opts.epochs, patience = opts.patience, seed = seed * 1000 + i })
+        info.epochs, info.valid = learned.epochs, learned.valid
+      end
+      info.seconds = core.now() - began
+      info.flops = 2.0 * weights * (info.tokens + 3 * info.length * info.kept * info.epochs)
+      if path then
+        next_one:save(path .. ".safetensors")
+        core.write_file(path .. ".json", core.json.encode(info))
+      end
     end
-    local next_one = twin(restart == "base" and base or policy)
-    local learned = selftrain.improve(next_one, task, list, { lr = opts.lr, epochs = opts.epochs,
-      patience = opts.patience, seed = seed * 1000 + i })
-    info.epochs, info.valid = learned.epochs, learned.valid
     history[i], policy = info, next_one
     if opts.after then opts.after(i, policy, info) end
   end

@@ -158,7 +158,8 @@ function kind.example(self, key, i)
     local style = roll(1000) < 300 and 1 or 0
     local problem = draw(roll, 1, u < 0.45 and 2 or 5, style, self.two_digits)
     if not self.held_out[kind.canonical(problem)] or attempt == 100 then
-      local prompt, list, value, component = kind.prompt(problem), nil, nil, nil
+      local prompt = kind.prompt(problem)
+      local list, value, component
       if u < 0.45 then
         component, list, value = "right", working(problem)
       elseif u < 0.75 then
@@ -177,7 +178,8 @@ function kind.example(self, key, i)
   end
 end
 
---- ml.task.arithmetic{ train =, valid =, test =, longest =, two_digits =, hints =, grader =, seed = }
+--- ml.task.arithmetic{ train =, valid =, test =, longest =, two_digits =, hints =, grader =,
+---   seed = }
 --- Chains of additions, subtractions and multiplications modulo 100, of two operations up to
 --- `longest`, each value as two digits. No problem is in two splits, in whatever style.
 --- @param opts.train integer =600 problems

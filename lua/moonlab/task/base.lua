@@ -18,7 +18,7 @@ end
 -- ---- words --------------------------------------------------------------------------------------
 
 -- Ids of words that are known to be in the vocabulary.
-function Task:ids(list)
+function Task:_ids(list)
   local out = {}
   for i, word in ipairs(list) do out[i] = self.id_of[word] end
   return out
@@ -67,7 +67,7 @@ function Task:prompt(problem, opts)
   if options.field("prompt", opts or {}, "hint", "boolean", false) then
     self.kind.hint(list, self.kind.answer(problem))
   end
-  return self:ids(list)
+  return self:_ids(list)
 end
 
 --- task:solution(problem, { kind })
@@ -81,7 +81,7 @@ function Task:solution(problem, opts)
   options.check("solution", opts, { "kind" })
   local kind = options.choice("solution", opts or {}, "kind", { "working", "answer", "terse" },
     "working")
-  return self:ids(self.kind.solution(problem, kind))
+  return self:_ids(self.kind.solution(problem, kind))
 end
 
 --- task:chance(k)
@@ -170,7 +170,7 @@ function Task:self_test()
         altered[#altered + 1] = id
         if id == self.id_of["#"] then break end
       end
-      for _, id in ipairs(self:ids(self.kind.other_answer(answer))) do
+      for _, id in ipairs(self:_ids(self.kind.other_answer(answer))) do
         altered[#altered + 1] = id
       end
       altered[#altered + 1] = self.stop
@@ -242,8 +242,8 @@ function Task:corpus(i, opts)
     k = k + 1
     local prompt, list, component = self.kind.example(self, key, k)
     if not only or component == only then
-      local row = self:ids(prompt)
-      for _, id in ipairs(self:ids(list)) do row[#row + 1] = id end
+      local row = self:_ids(prompt)
+      for _, id in ipairs(self:_ids(list)) do row[#row + 1] = id end
       rows[#rows + 1] = row
     end
   end

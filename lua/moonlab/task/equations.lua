@@ -65,8 +65,8 @@ end
 
 function kind.answer(p) return p.x end
 
--- Terms are moved, put together, divided: a x - c x = d - b ; (a - c) x = (d - b) ; x = ... `wrong(i)`
--- gives what is added to the value of step i, or nil.
+-- Terms are moved, put together, divided: a x - c x = d - b ; (a - c) x = (d - b) ; x = ...
+-- `wrong(i)` gives what is added to the value of step i, or nil.
 local function working(p, wrong)
   local function slip(i) return wrong and wrong(i) or 0 end
   local list = {}
@@ -154,7 +154,8 @@ function kind.example(self, key, i)
     local style = roll(1000) < 300 and 1 or 0
     local p = draw(roll, 0, u < 0.45 and 8 or 20, style)
     if not self.held_out[kind.canonical(p)] or attempt == 100 then
-      local prompt, list, value, component = kind.prompt(p), nil, nil, nil
+      local prompt = kind.prompt(p)
+      local list, value, component
       if u < 0.45 then
         component, list, value = "right", working(p)
       elseif u < 0.75 then

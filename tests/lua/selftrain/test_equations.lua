@@ -48,7 +48,7 @@ end
 function T.test_splits_do_not_share()
   local task = small()
   local seen, count = {}, 0
-  local function ratio(p) -- two lines with the same meeting of sides: their four numbers up to a factor
+  local function ratio(p) -- the four numbers up to a factor
     local r = {}
     for _, name in ipairs { "a", "b", "c", "d" } do r[#r + 1] = ("%.9f"):format(p[name] / p.a) end
     return table.concat(r, " ")
@@ -64,7 +64,8 @@ function T.test_splits_do_not_share()
     end
   end
   check.equal(count, 320)
-  check.raises("different problems for 'train', wanted 100000", ml.task.equations, { train = 100000 })
+  check.raises("different problems for 'train', wanted 100000", ml.task.equations,
+    { train = 100000 })
 end
 
 function T.test_corpus()

@@ -1,6 +1,7 @@
 -- The loop of self-training: samples by place, logs that go on, caps, and the base left as it is.
 local ml = require "moonlab"
 local check = require "check"
+local lfs = require "lfs"
 local program = require "program"
 local st = ml.selftrain
 local T = {}
@@ -128,6 +129,169 @@ function T.test_improvement()
   local untouched = weights(twin)
   st.improve(twin, task, {}, {})
   for name, w in pairs(weights(twin)) do check.equal(w, untouched[name]) end
+end
+
+-- property: whatever the mode, the base stays and what is counted adds up
+function T.test_modes()
+  local before = weights(lm)
+  local hinted = ml.task.arithmetic { train = 70, valid = 8, test = 20, seed = 2, hints = 0.2 }
+  for _, mode in ipairs { "rft", "star", "iml", "continual" } do
+    local asked = mode == "star" and hinted or task
+    local policy, history = st.rest_em { model = lm, task = asked, mode = mode, samples = 6,
+      temperature = 1, iterations = mode ~= "rft" and 2 or nil, epochs = 1, lr = 1e-3, seed = 3 }
+    check.equal(#history, mode == "rft" and 1 or 2)
+    local h = history[1]
+    check.is_true(h.samples == (mode == "star" and 70 + h.hinted or 420) and h.tokens > h.samples)
+    check.is_true(h.flops > 0 and h.seconds > 0 and h.kept <= h.samples)
+    check.close(h.kept_share, h.kept / h.samples, { rtol = 1e-12 })
+    check.close(h.solve_rate, h.right / h.samples, { rtol = 1e-12 })
+    if h.kept > 0 then
+      local moved = 0
+      for name, w in pairs(weights(policy)) do
+        moved = moved + (w - before[name]):abs():max():item()
+      end
+      check.is_true(moved > 0)
+    end
+    for name, w in pairs(weights(lm)) do check.equal(w, before[name]) end
+  end
+end
+
+-- analytic: samples written out, and which of them each filter takes
+function T.test_filters()
+  local want = { binary = 2, top_1 = 1, best_of_n = 2, threshold = 3 }
+  for name, count in pairs(want) do
+    check.in_folder(function(dir)
+      local function sample(problem, tokens, right, score, logprob)
+        return { problem = problem, tokens = tokens, right = right, score = score,
+          logprob = logprob, honest = true }
+      end
+      ml.write_file(dir .. "/iteration-1.jsonl", ml.json.encode {
+        { sample(1, { 9 }, true, 0.9, -3), sample(1, { 8 }, true, 0.9, -2),
+          sample(1, { 7 }, false, 0.6, -1) },
+        { sample(2, { 5 }, false, 0.2, -1), sample(2, { 4 }, false, 0.1, 0) } } .. "\n")
+      local _, history = st.rest_em { model = lm, task = task, iterations = 1, epochs = 1,
+        problems = { task.train[1], task.train[2] }, filter = name, dir = dir }
+      check.equal(history[1].kept, count)
+      check.equal(history[1].coverage, name == "best_of_n" and 1.0 or 0.5)
+    end)
+  end
+end
+
+-- property: weights make each problem count as much
+function T.test_weights()
+  local b = task:batch { { prompt = { 1, 2 }, solution = { 3, 2 }, weight = 0.25 },
+    { prompt = { 1 }, solution = { 3, 2 } } }
+  check.equal(b.mask, ml.f32 { { 0, 0.25, 0.25 }, { 1, 1, 0 } })
+end
+
+-- analytic: softmax table of one problem with five answers, two of them right; learning the right
+-- samples of many leads to p given that it is right
+function T.test_one_step_of_expectation_and_maximization()
+  local p = { 0.4, 0.3, 0.2, 0.05, 0.05 }
+  local logits = ml.param(ml.f64(p):log())
+  local right = ml.f64 { 0, 0, 1, 1, 0 }
+  local q = ml.f64(p) * right
+  local opt = ml.optim.sgd({ logits }, { lr = 5 })
+  for _ = 1, 4000 do
+    opt:zero_grad()
+    ml.scope(function()
+      ((logits:log_softmax(1) * q):sum() * (-1 / q:sum():item())):backward()
+    end)
+    opt:step()
+  end
+  check.close(logits:detach():softmax(1), { 0, 0, 0.8, 0.2, 0 }, { atol = 1e-3 })
+end
+
+-- property: only solutions are learned: other targets in a prompt change no gradient
+function T.test_prompts_are_not_learned()
+  local pair = { prompt = task:prompt(task.train[1]), solution = task:solution(task.train[1]) }
+  local function gradient(b)
+    for _, w in ipairs(lm:parameters()) do w:zero_grad() end
+    ml.scope(function()
+      lm:loss({ inputs = b.inputs, targets = b.targets }, { mask = b.mask }):backward()
+    end)
+    return lm:parameters()[1]:grad():clone()
+  end
+  local b = task:batch { pair }
+  local before = gradient(b)
+  b.targets[{ 1, 2 }] = 7
+  check.equal(gradient(b), before)
+  b.targets[{ 1, #pair.prompt + 2 }] = 7
+  check.is_true((gradient(b) - before):abs():max():item() > 0)
+end
+
+-- limit: one token to choose from is greedy, a low temperature nearly so, all tokens change nothing
+function T.test_sampling_limits()
+  local some = { table.unpack(task.train, 1, 20) }
+  local function tokens(o)
+    local list = {}
+    for i, found in ipairs(st.sample(lm, task, some, o)) do
+      list[i] = table.concat(found[1].tokens, " ")
+    end
+    return list
+  end
+  local greedy = tokens { greedy = true }
+  check.equal(tokens { samples = 1, top_k = 1 }, greedy)
+  check.equal(tokens { samples = 1, temperature = 1e-6 }, greedy)
+  check.equal(tokens { samples = 1, top_k = task.vocab }, tokens { samples = 1 })
+  check.equal(tokens { samples = 1, top_p = 1 }, tokens { samples = 1 })
+end
+
+function T.test_comparison() -- property
+  local e = st.evaluate(lm, task, task.train, { samples = 4 })
+  local none = st.compare(e, e)
+  check.equal({ none.difference, none.low, none.high }, { 0.0, 0.0, 0.0 })
+  local better = { solve = {}, right = {} }
+  for i, x in ipairs(e.solve) do better.solve[i] = x + 0.5 + 0.1 * (i % 2) end
+  local c = st.compare(better, e)
+  check.close(c.difference, 0.55, { rtol = 1e-9 })
+  check.is_true(c.low > 0.5 and c.high < 0.6 and c.p < 0.01)
+  check.raises("no evaluation with 'votes'", st.compare, better, e, { what = "votes" })
+  local total = 0
+  for _, n in ipairs(e.histogram) do total = total + n end
+  check.equal(total, 70)
+  check.close(e.chance[4], 1 - 0.99 ^ 4, { rtol = 1e-12 })
+end
+
+-- property: killed at any moment and started again, the loop ends as if nothing had been, and what
+-- was sampled before a kill is not sampled again
+function T.test_killed_it_goes_on()
+  check.in_folder(function(dir)
+    lm:save(dir .. "/base.safetensors")
+    program.write(dir .. "/loop.lua", [[
+      local ml = require "moonlab"
+      local dir, mode = ...
+      local task = ml.task.arithmetic { train = 300, valid = 20, test = 20, seed = 2 }
+      local _, history = ml.selftrain.rest_em { model = ml.transformer.load "base.safetensors",
+        task = task, mode = mode, iterations = 2, samples = 8, temperature = 1, epochs = 2,
+        lr = 1e-3, dir = dir }
+      for _, h in ipairs(history) do h.seconds = nil end
+      ml.write_file(dir .. "/result.json", ml.json.encode(history))
+    ]])
+    for _, mode in ipairs { "rest_em", "iml" } do
+      local whole, cut = dir .. "/whole-" .. mode, dir .. "/cut-" .. mode
+      lfs.mkdir(whole)
+      lfs.mkdir(cut)
+      local began = ml.now()
+      check.equal(select(2, program.run(dir, ("loop.lua %s %s"):format(whole, mode))), 0)
+      local span = ml.now() - began
+      local g, before = ml.rng(7), nil
+      for _ = 1, 4 do
+        local child = ml.system.spawn { program.path, "loop.lua", cut, mode, dir = dir,
+          stdout = "null", stderr = "null" }
+        ml.system.sleep(span * (0.2 + 0.6 * g:uniform({ 1 }):item()))
+        child:kill "kill"
+        child:wait()
+        local now = program.read(cut .. "/iteration-1.jsonl") or ""
+        if before then check.equal(now:sub(1, #before), before) end
+        before = now:match "^.*\n"
+      end
+      check.equal(select(2, program.run(dir, ("loop.lua %s %s"):format(cut, mode))), 0)
+      for _, name in ipairs { "iteration-1.jsonl", "iteration-2.jsonl", "result.json" } do
+        check.is_true(program.read(cut .. "/" .. name) == program.read(whole .. "/" .. name))
+      end
+    end
+  end)
 end
 
 function T.test_bad_input()
