@@ -201,6 +201,58 @@ function bar_methods:step(...) end
 ---source: -
 function bar_methods:update(...) end
 
+---@class ml.box
+local box_methods = {}
+
+---box:batch(jobs, limits)
+---Many programs, on all workers of the box. The results are those of one after the other.
+---@param jobs list of { source =, calls = } as of box:call
+---@param limits table over those of the box, see ml.sandbox.run
+---@return table list of results as of box:call
+---source: -
+function box_methods:batch(...) end
+
+---box:call(source, arguments, limits)
+---Calls a program, which finds its arguments in `...`, once for each list of arguments. All calls
+---share one fresh state; the instructions of each are counted by themselves. The call that goes
+---beyond a limit is the last.
+---@param source string Lua 5.4 as text
+---@param arguments list of lists of nil, booleans, numbers, strings, tables of them; a list with
+---holes says its length as n
+---@param limits table over those of the box, see ml.sandbox.run
+---@return table as ml.sandbox.run, with calls, a list of { ok, reason, message, values }, in place
+---of values; ok says that all of them returned
+---source: -
+function box_methods:call(...) end
+
+---box:check()
+---Tries whether the walls hold, before anything unknown runs: what the system lets the worker do,
+---and programs that want too much of everything. Raises where one gets it.
+---@return table { programs (that were tried), seccomp (whether system calls are filtered), open
+---(list of what the system did not refuse: empty with seccomp), confined (what was given up, by
+---name: "on" or why not), text (all that in one line) }
+---source: -
+function box_methods:check(...) end
+
+---box:close()
+---Ends its workers. Those of a box that is forgotten end by themselves.
+---source: -
+function box_methods:close(...) end
+
+---box:run(source, limits)
+---Runs a program and says how it ended.
+---@param source string Lua 5.4 as text
+---@param limits table over those of the box, see ml.sandbox.run
+---@return table as ml.sandbox.run
+---source: -
+function box_methods:run(...) end
+
+---box:status()
+---What has run so far.
+---@return table { jobs, started (workers), counts (of results by "ok" or reason), confined }
+---source: -
+function box_methods:status(...) end
+
 ---broadcast_to(x, sizes) broadcast_to(x, size, ...)
 ---Repeats axes of size 1, and leading axes, without copying.
 ---@param x tensor of any shape
@@ -2906,6 +2958,40 @@ ml.runs.store = function(...) end
 ---@return boolean
 ---source: -
 ml.runs.valid_id = function(...) end
+ml.sandbox = {}
+
+---ml.sandbox.open{ memory =, instructions =, seconds =, output =, results =, workers =,
+---  seccomp = }
+---A sandbox with limits and workers of its own. Where the kernel filters no system calls it says
+---so on the error stream.
+---opts.memory integer =16777216 bytes of the program's Lua state
+---opts.instructions integer =10000000 of Lua, counted by hundreds
+---opts.seconds number =2 of the clock on the wall, all calls together
+---opts.output integer =65536 bytes that it may print
+---opts.results integer =1048576 bytes that it may return
+---opts.workers integer =1 processes, 1 to 64
+---opts.seccomp string ="wanted", "required" (raises where there is none) or "off"
+---@return box with the methods run, call, batch, check, status, close
+---source: -
+ml.sandbox.open = function(...) end
+
+---ml.sandbox.run(source, limits)
+---Runs a program in a process without files, network or a way back, in a fresh Lua state with what
+---computes and nothing else: assert, error, ipairs, next, pairs, pcall, print, rawequal, rawget,
+---rawlen, rawset, select, tonumber, tostring, type, math, string, table, utf8. No metatables, no
+---coroutines, no code from text; math.random gives the same numbers each time.
+---@param source string Lua 5.4 as text, at most a MiB
+---@param limits.memory integer =16777216 bytes of its Lua state
+---@param limits.instructions integer =10000000 of Lua, counted by hundreds
+---@param limits.seconds number =2 of the clock on the wall
+---@param limits.output integer =65536 bytes that it may print
+---@param limits.results integer =1048576 bytes that it may return
+---@return table { ok (it returned), reason (nil, or "syntax", "error", "instructions", "memory",
+---"time", "output", "results", or "died": its process ended twice, which says nothing about the
+---program), message, output (what it printed), values (what it returned, n of them), instructions,
+---memory (its peak) }
+---source: -
+ml.sandbox.run = function(...) end
 
 ---save(path, tensors, opts)
 ---Writes tensors to a file that appears whole or not at all; the ending of path chooses the format.
