@@ -2383,6 +2383,80 @@ ml.pow = function(...) end
 ---source: -
 ml.prod = function(...) end
 
+---@class ml.programs
+local programs_methods = {}
+
+---programs:batch(pairs)
+---Problems and solutions as a batch in which the solutions' tokens count alone.
+---@param pairs list of { prompt = ids, solution = ids }
+---@return table inputs and targets index [rows,T], mask f32 [rows,T]
+---source: -
+function programs_methods:batch(...) end
+
+---programs:corpus(i, { batch, seed })
+---Batch number i of the text that a base model learns from: problems that do what none of any
+---split does, 30 % of them in other words, and programs, a quarter of them of another problem.
+---@param i integer >= 1
+---opts.batch integer =64 rows
+---opts.seed integer =1 of the text
+---@return table inputs and targets index [rows,T], mask f32 [rows,T]: what lm:loss takes
+---source: -
+function programs_methods:corpus(...) end
+
+---programs:decode(ids)
+---The text of token ids, the digits of a number together.
+---@param ids list of integers, or tensor index [n]
+---@return string
+---source: -
+function programs_methods:decode(...) end
+
+---programs:encode(text)
+---Words, separated by spaces, as token ids; a number is as many words as it has digits. Raises on
+---a word that is not in the vocabulary.
+---@param text string
+---@return table list of ids
+---source: -
+function programs_methods:encode(...) end
+
+---programs:prompt(problem)
+---The token ids of a problem: what a function should do, and two examples.
+---@param problem table of task.train and its like
+---@return table list of ids
+---source: -
+function programs_methods:prompt(...) end
+
+---programs:self_test()
+---The walls of the sandbox and the graders against what they must say: right programs in every way
+---of writing are right, empty, cut off, echoed and hostile ones and answers to one example are not,
+---and a grader that fails says neither. Raises where it is not so.
+---@return integer checks that were made
+---@return string what the sandbox holds back, in a line
+---source: -
+function programs_methods:self_test(...) end
+
+---programs:solution(problem, { variant })
+---The token ids of a right program.
+---@param problem table
+---opts.variant integer =1 of the ways in which it is written, around and around
+---@return table list of ids, the last one ends it
+---source: -
+function programs_methods:solution(...) end
+
+---programs:verify(problem, ids, { lenient })
+---Whether a program is right: in the sandbox it gives what is wanted for both examples and eight
+---hidden tests, of the right type (2 is not 2.0). It must end, and nothing may follow. The lenient
+---grader takes what stands before the first end or all there is, a value without its `return`, and
+---2.0 for 2.
+---@param problem table
+---@param ids list of integers, or tensor index [n], with the end
+---opts.lenient boolean =false
+---@return boolean or nil where the grader itself failed, which is neither
+---@return table info: passed (of 10 tests), honest (it passes 64 further tests), answer (a digest
+---of what it returned, nil where it did not run), reason (nil, "form", "tests" or one of
+---ml.sandbox.run), or message of a failure
+---source: -
+function programs_methods:verify(...) end
+
 ---ml.progress(n, label)
 ---Counts from 1 to n and shows how far it is, on standard error.
 ---@param n integer how many, >= 0
@@ -4092,6 +4166,23 @@ ml.task = {}
 ---prompt, solution, verify, self_test, corpus, batch, encode, decode
 ---source: Singh et al. 2023 (arXiv 2312.06585), at the scale of a laptop
 ml.task.arithmetic = function(...) end
+
+---ml.task.programs{ train =, valid =, test =, mismatched =, box =, seed = }
+---Small Lua functions of 55 families (arithmetic of two integers, counting, choosing and changing
+---in lists, strings) with constants, and on integers a step that follows. No two problems of any
+---split do the same on 64 inputs, and none of the corpus does what one of a split does.
+---opts.train integer =600 problems
+---opts.valid integer =150 problems
+---opts.test integer =300 problems
+---opts.mismatched number =0.25 share of the corpus whose program is another's
+---opts.box box of ml.sandbox.open that runs the programs; absent: one of its own, with a
+---MiB and 100000 instructions for each call
+---opts.seed integer =1 of the problems
+---@return task with train, valid, test, styled (the test problems in other words), long (100 with
+---two steps that follow), vocab (number of ids), context, stop (id that ends a solution), box;
+---methods prompt, solution, verify, self_test, corpus, batch, encode, decode
+---source: Singh et al. 2023 (arXiv 2312.06585), at the scale of a laptop
+ml.task.programs = function(...) end
 
 ---@class ml.task
 local task_methods = {}
