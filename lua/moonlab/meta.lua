@@ -2427,7 +2427,7 @@ function programs_methods:prompt(...) end
 
 ---programs:self_test()
 ---The walls of the sandbox and the graders against what they must say: right programs in every way
----of writing are right, empty, cut off, echoed and hostile ones and answers to one example are not,
+---of writing are right; empty, cut off, echoed, hostile ones and single examples are not,
 ---and a grader that fails says neither. Raises where it is not so.
 ---@return integer checks that were made
 ---@return string what the sandbox holds back, in a line

@@ -28,8 +28,9 @@ local programs = {
 --- Runs them; raises where one does not end as it must. The result is their number.
 function checks.run(box)
   local limits = { memory = math.min(box.limits.memory, 4 << 20), instructions = 200000,
-    seconds = 0.3, output = 10000 }
+    output = 10000 }
   for _, one in ipairs(programs) do
+    limits.seconds = one[2] == "time" and 0.3 or 30 -- a busy machine is no reason to distrust it
     local result = box:run(one[1], limits)
     local found = result.ok and "ok" or result.reason
     local right = found == one[2]
