@@ -16,6 +16,7 @@
 #include "host_interrupt.h"
 #include "line_editor.h"
 #include "loader.h"
+#include "sandbox.h"
 
 /* Message handler: the error as text, with a traceback; objects with __tostring speak for
  * themselves. */
@@ -323,6 +324,8 @@ static int protected_main(lua_State *L) {
 }
 
 int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "--sandbox") == 0) /* before anything else is loaded */
+    sandbox_worker(argc, argv);
   const char *why = NULL;
   void *library = moonlab_load(&why);
   host_call host = {argc, argv, NULL, EXIT_FAILURE};

@@ -248,8 +248,15 @@ static int child_write(lua_State *L) {
   if (lua_type(L, 2) != LUA_TSTRING)
     return mll_type_error(L, 2, "string");
   const char *text = lua_tolstring(L, 2, &n);
+  double timeout = lua_isnoneornil(L, 3) ? -1 : mll_check_number(L, 3);
+  if (!lua_isnoneornil(L, 3) && !(timeout >= 0))
+    return mll_arg_error(L, 3, "timeout is %g, wanted >= 0", timeout);
   ml_error err;
-  return ml_child_write(child, text, n, &err) ? mll_raise(L, &err) : 0;
+  size_t left;
+  if (ml_child_write(child, text, n, timeout, &left, &err))
+    return mll_raise(L, &err);
+  lua_pushboolean(L, left == 0);
+  return 1;
 }
 
 static int child_close_stdin(lua_State *L) {
@@ -270,7 +277,10 @@ static const mll_fn methods[] = {
      "child:read(timeout)\nWhat comes next through its pipes.\n@param timeout number =nil seconds; "
      "absent: for ever\n@return string, string some bytes and \"stdout\" or \"stderr\"; false and "
      "\"timeout\"; nothing when both have ended"},
-    {"write", child_write, "child:write(text)\nWrites to its stdin, a pipe.\n@param text string"},
+    {"write", child_write,
+     "child:write(text, timeout)\nWrites to its stdin, a pipe.\n@param text string\n@param timeout "
+     "number =nil seconds; absent: for ever\n@return boolean whether all of it was written in "
+     "time"},
     {"close_stdin", child_close_stdin, "child:close_stdin()\nEnds its stdin, a pipe."},
     {"close", child_close,
      "child:close()\nCloses the pipes and forgets the child, which goes on if it still runs."},

@@ -419,7 +419,10 @@ static ssize_t write_quietly(int fd, const char *data, size_t n) {
   return done;
 }
 
-ml_status ml_child_write(ml_child *child, const char *data, size_t n, ml_error *err) {
+ml_status ml_child_write(ml_child *child, const char *data, size_t n, double timeout, size_t *left,
+                         ml_error *err) {
+  double deadline = deadline_of(timeout);
+  *left = n;
   if (child->pipes[0] < 0)
     return ml_fail(err, ML_ESTATE, 0, "the child's stdin is no open pipe");
   while (n) {
@@ -428,6 +431,7 @@ ml_status ml_child_write(ml_child *child, const char *data, size_t n, ml_error *
     if (done >= 0) {
       data += done;
       n -= (size_t)done;
+      *left = n;
       continue;
     }
     if (errno == EINTR)
@@ -436,7 +440,9 @@ ml_status ml_child_write(ml_child *child, const char *data, size_t n, ml_error *
       return ml_fail(err, ML_EIO, 0, "cannot write to pid %ld: %s", (long)child->pid,
                      strerror(errno));
     struct pollfd fd = {.fd = child->pipes[0], .events = POLLOUT};
-    (void)poll(&fd, 1, SLICE_MS);
+    int ms = slice(deadline);
+    if (poll(&fd, 1, ms) == 0 && ms == 0)
+      return ML_OK;
   }
   return ML_OK;
 }

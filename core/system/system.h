@@ -129,9 +129,10 @@ ML_API ml_status ml_child_kill(ml_child *child, int signal, ml_error *err) ML_MU
  * 0 and *n 0 when both have ended; *stream -1 after `timeout` seconds (negative: for ever). */
 ML_API ml_status ml_child_read(ml_child *child, char *data, size_t size, double timeout,
                                int *stream, size_t *n, ml_error *err) ML_MUST_CHECK;
-/* To its stdin; ML_EIO when it no longer reads. Waits while the pipe is full. */
-ML_API ml_status ml_child_write(ml_child *child, const char *data, size_t n,
-                                ml_error *err) ML_MUST_CHECK;
+/* To its stdin; ML_EIO when it no longer reads. Waits while the pipe is full, at most `timeout`
+ * seconds (negative: for ever): *left is how many bytes are not written. */
+ML_API ml_status ml_child_write(ml_child *child, const char *data, size_t n, double timeout,
+                                size_t *left, ml_error *err) ML_MUST_CHECK;
 ML_API void ml_child_close_stdin(ml_child *child);
 /* Closes the pipes and forgets the child; one that still runs goes on, and leaves no zombie. NULL
  * allowed. */

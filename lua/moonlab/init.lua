@@ -35,6 +35,7 @@ local modules = {
   theory = "moonlab.theory",
   sketch = "moonlab.sketch",
   task = "moonlab.task",
+  sandbox = "moonlab.sandbox",
   selftrain = "moonlab.selftrain",
 }
 ml.modules = modules

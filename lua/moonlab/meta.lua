@@ -201,6 +201,58 @@ function bar_methods:step(...) end
 ---source: -
 function bar_methods:update(...) end
 
+---@class ml.box
+local box_methods = {}
+
+---box:batch(jobs, limits)
+---Many programs, on all workers of the box. The results are those of one after the other.
+---@param jobs list of { source =, calls = } as of box:call
+---@param limits table over those of the box, see ml.sandbox.run
+---@return table list of results as of box:call
+---source: -
+function box_methods:batch(...) end
+
+---box:call(source, arguments, limits)
+---Calls a program, which finds its arguments in `...`, once for each list of arguments. All calls
+---share one fresh state; the instructions of each are counted by themselves. The call that goes
+---beyond a limit is the last.
+---@param source string Lua 5.4 as text
+---@param arguments list of lists of nil, booleans, numbers, strings, tables of them; a list with
+---holes says its length as n
+---@param limits table over those of the box, see ml.sandbox.run
+---@return table as ml.sandbox.run, with calls, a list of { ok, reason, message, values }, in place
+---of values; ok says that all of them returned
+---source: -
+function box_methods:call(...) end
+
+---box:check()
+---Tries whether the walls hold, before anything unknown runs: what the system lets the worker do,
+---and programs that want too much of everything. Raises where one gets it.
+---@return table { programs (that were tried), seccomp (whether system calls are filtered), open
+---(list of what the system did not refuse: empty with seccomp), confined (what was given up, by
+---name: "on" or why not), text (all that in one line) }
+---source: -
+function box_methods:check(...) end
+
+---box:close()
+---Ends its workers. Those of a box that is forgotten end by themselves.
+---source: -
+function box_methods:close(...) end
+
+---box:run(source, limits)
+---Runs a program and says how it ended.
+---@param source string Lua 5.4 as text
+---@param limits table over those of the box, see ml.sandbox.run
+---@return table as ml.sandbox.run
+---source: -
+function box_methods:run(...) end
+
+---box:status()
+---What has run so far.
+---@return table { jobs, started (workers), counts (of results by "ok" or reason), confined }
+---source: -
+function box_methods:status(...) end
+
 ---broadcast_to(x, sizes) broadcast_to(x, size, ...)
 ---Repeats axes of size 1, and leading axes, without copying.
 ---@param x tensor of any shape
@@ -2334,6 +2386,80 @@ ml.pow = function(...) end
 ---source: -
 ml.prod = function(...) end
 
+---@class ml.programs
+local programs_methods = {}
+
+---programs:batch(pairs)
+---Problems and solutions as a batch in which the solutions' tokens count alone.
+---@param pairs list of { prompt = ids, solution = ids, weight = number or nil, 1 }
+---@return table inputs and targets index [rows,T], mask f32 [rows,T]
+---source: -
+function programs_methods:batch(...) end
+
+---programs:corpus(i, { batch, seed })
+---Batch number i of the text that a base model learns from: problems that do what none of any
+---split does, 30 % of them in other words, and programs, a quarter of them of another problem.
+---@param i integer >= 1
+---opts.batch integer =64 rows
+---opts.seed integer =1 of the text
+---@return table inputs and targets index [rows,T], mask f32 [rows,T]: what lm:loss takes
+---source: -
+function programs_methods:corpus(...) end
+
+---programs:decode(ids)
+---The text of token ids, the digits of a number together.
+---@param ids list of integers, or tensor index [n]
+---@return string
+---source: -
+function programs_methods:decode(...) end
+
+---programs:encode(text)
+---Words, separated by spaces, as token ids; a number is as many words as it has digits. Raises on
+---a word that is not in the vocabulary.
+---@param text string
+---@return table list of ids
+---source: -
+function programs_methods:encode(...) end
+
+---programs:prompt(problem)
+---The token ids of a problem: what a function should do, and two examples.
+---@param problem table of task.train and its like
+---@return table list of ids
+---source: -
+function programs_methods:prompt(...) end
+
+---programs:self_test()
+---The walls of the sandbox and the graders against what they must say: right programs in every way
+---of writing are right; empty, cut off, echoed, hostile ones and single examples are not,
+---and a grader that fails says neither. Raises where it is not so.
+---@return integer checks that were made
+---@return string what the sandbox holds back, in a line
+---source: -
+function programs_methods:self_test(...) end
+
+---programs:solution(problem, { variant })
+---The token ids of a right program.
+---@param problem table
+---opts.variant integer =1 of the ways in which it is written, around and around
+---@return table list of ids, the last one ends it
+---source: -
+function programs_methods:solution(...) end
+
+---programs:verify(problem, ids, { grader })
+---Whether a program is right: in the sandbox it gives what is wanted for both examples and eight
+---hidden tests, of the right type (2 is not 2.0). It must end, and nothing may follow. The lenient
+---grader takes what stands before the first end or all there is, a value without its `return`, and
+---2.0 for 2.
+---@param problem table
+---@param ids list of integers, or tensor index [n], with the end
+---opts.grader string ="strict" or "lenient"
+---@return boolean or nil where the grader itself failed, which is neither
+---@return table info: passed (of 10 tests), honest (it passes 64 further tests), answer (a digest
+---of what it returned, nil where it did not run), reason (nil, "form", "tests" or one of
+---ml.sandbox.run), or message of a failure
+---source: -
+function programs_methods:verify(...) end
+
 ---ml.progress(n, label)
 ---Counts from 1 to n and shows how far it is, on standard error.
 ---@param n integer how many, >= 0
@@ -2910,6 +3036,40 @@ ml.runs.store = function(...) end
 ---@return boolean
 ---source: -
 ml.runs.valid_id = function(...) end
+ml.sandbox = {}
+
+---ml.sandbox.open{ memory =, instructions =, seconds =, output =, results =, workers =,
+---  seccomp = }
+---A sandbox with limits and workers of its own. Where the kernel filters no system calls it says
+---so on the error stream.
+---opts.memory integer =16777216 bytes of the program's Lua state
+---opts.instructions integer =10000000 of Lua, counted by hundreds
+---opts.seconds number =2 of the clock on the wall, all calls together
+---opts.output integer =65536 bytes that it may print
+---opts.results integer =1048576 bytes that it may return
+---opts.workers integer =1 processes, 1 to 64
+---opts.seccomp string ="wanted", "required" (raises where there is none) or "off"
+---@return box with the methods run, call, batch, check, status, close
+---source: -
+ml.sandbox.open = function(...) end
+
+---ml.sandbox.run(source, limits)
+---Runs a program in a process without files, network or a way back, in a fresh Lua state with what
+---computes and nothing else: assert, error, ipairs, next, pairs, pcall, print, rawequal, rawget,
+---rawlen, rawset, select, tonumber, tostring, type, math, string, table, utf8. No metatables, no
+---coroutines, no code from text; math.random gives the same numbers each time.
+---@param source string Lua 5.4 as text, at most a MiB
+---@param limits.memory integer =16777216 bytes of its Lua state
+---@param limits.instructions integer =10000000 of Lua, counted by hundreds
+---@param limits.seconds number =2 of the clock on the wall
+---@param limits.output integer =65536 bytes that it may print
+---@param limits.results integer =1048576 bytes that it may return
+---@return table { ok (it returned), reason (nil, or "syntax", "error", "instructions", "memory",
+---"time", "output", "results", or "died": its process ended twice, which says nothing about the
+---program), message, output (what it printed), values (what it returned, n of them), instructions,
+---memory (its peak) }
+---source: -
+ml.sandbox.run = function(...) end
 
 ---save(path, tensors, opts)
 ---Writes tensors to a file that appears whole or not at all; the ending of path chooses the format.
@@ -4068,6 +4228,23 @@ ml.task.arithmetic = function(...) end
 ---grader; methods prompt, solution, verify, self_test, corpus, batch, encode, decode, chance
 ---source: Singh et al. 2023 (arXiv 2312.06585), at the scale of a laptop
 ml.task.equations = function(...) end
+
+---ml.task.programs{ train =, valid =, test =, mismatched =, box =, seed = }
+---Small Lua functions of 55 families (arithmetic of two integers, counting, choosing and changing
+---in lists, strings) with constants, and on integers a step that follows. No two problems of any
+---split do the same on 64 inputs, and none of the corpus does what one of a split does.
+---opts.train integer =600 problems
+---opts.valid integer =150 problems
+---opts.test integer =300 problems
+---opts.mismatched number =0.25 share of the corpus whose program is another's
+---opts.box box of ml.sandbox.open that runs the programs; absent: one of its own, with a
+---MiB and 100000 instructions for each call
+---opts.seed integer =1 of the problems
+---@return task with train, valid, test, styled (the test problems in other words), long (100 with
+---two steps that follow), vocab (number of ids), context, stop (id that ends a solution), box;
+---methods prompt, solution, verify, self_test, corpus, batch, encode, decode
+---source: Singh et al. 2023 (arXiv 2312.06585), at the scale of a laptop
+ml.task.programs = function(...) end
 
 ---@class ml.task
 local task_methods = {}

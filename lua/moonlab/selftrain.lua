@@ -542,6 +542,9 @@ function selftrain.rest_em(opts)
     temperature = options.field(where, opts, "temperature", "number", 0.7),
     top_k = options.field(where, opts, "top_k", "integer", 40), greedy = default.greedy }
   local again = options.field(where, opts, "rationalize", "boolean", default.rationalize or false)
+  if again and not task.hints then
+    options.bad(where, 0, "this task has no prompts with hints, which rationalization asks with")
+  end
   local iterations = options.range(where, "iterations",
     options.field(where, opts, "iterations", "integer", default.iterations or 3), 1)
   local restart = options.choice(where, opts, "restart", { "base", "continue" },

@@ -1,7 +1,10 @@
 --- Tasks: generators of problems with verifiers of solutions.
 local base = require "moonlab.task.base"
+local methods = require "moonlab.methods"
+local programs = require "moonlab.task.programs"
 
-local task = { arithmetic = require "moonlab.task.arithmetic",
-  equations = require "moonlab.task.equations", methods = base.Task }
-require "moonlab.methods"("ml.task", base.Task)
-return task
+methods("ml.task", base.Task)
+methods("ml.task.programs", programs.methods)
+return { arithmetic = require "moonlab.task.arithmetic",
+  equations = require "moonlab.task.equations", programs = programs.new,
+  methods = { base.Task, programs.methods } }

@@ -2,6 +2,8 @@
 local smoke = require "smoke"
 local T = {}
 
-for _, name in ipairs { "rest_em_arithmetic" } do T["test_" .. name] = smoke(name) end
+for _, name in ipairs { "rest_em_arithmetic", "rest_em_programs" } do
+  T["test_" .. name] = smoke(name)
+end
 
 return T

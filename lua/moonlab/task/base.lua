@@ -1,6 +1,7 @@
 --- What all tasks share: words as token ids, graders and their test, the corpus, batches. A kind of
 --- task says what its problems are; see ml.task.arithmetic and ml.task.equations.
 local core = require "moonlab.core"
+local interrupt = require "moonlab.interrupt"
 local options = require "moonlab.options"
 
 local base = {}
@@ -112,7 +113,7 @@ function Task:verify(problem, tokens, opts)
   options.check("verify", opts, { "grader" })
   local grader = options.choice("verify", opts or {}, "grader", { "strict", "lenient" },
     self.grader)
-  local ok, right, info = pcall(function()
+  local ok, right, info = interrupt.try(function()
     if core.is_tensor(tokens) then tokens = tokens:totable() end
     local list = {}
     for i, id in ipairs(tokens) do list[i] = self.words[id] end

@@ -226,13 +226,14 @@ static void test_pipes_both_ways(void) { /* property */
   ml_error err;
   ml_child *child;
   int stream;
-  size_t n, total = 0;
+  size_t n, left, total = 0;
   char block[4096];
   ml_spawn_options o = {
       .argv = SH("cat; echo oops >&2"),
       .streams = {{ML_STREAM_PIPE, NULL}, {ML_STREAM_PIPE, NULL}, {ML_STREAM_PIPE, NULL}}};
   CHECK_OK(ml_child_spawn(&child, &o, NULL, &err), &err);
-  CHECK_OK(ml_child_write(child, "hello", 5, &err), &err);
+  CHECK_OK(ml_child_write(child, "hello", 5, -1, &left, &err), &err);
+  CHECK_EQ(left, 0);
   CHECK_OK(ml_child_read(child, block, sizeof block, 20, &stream, &n, &err), &err);
   CHECK_EQ(stream, 1);
   CHECK_EQ(n, 5);
@@ -245,7 +246,7 @@ static void test_pipes_both_ways(void) { /* property */
   }
   CHECK(errors);
   CHECK_EQ(total, 5);
-  CHECK_FAIL(ml_child_write(child, "x", 1, &err), ML_ESTATE);
+  CHECK_FAIL(ml_child_write(child, "x", 1, -1, &left, &err), ML_ESTATE);
   finish(child);
 
   o.argv = SH("exec <&-; sleep 0.05"); /* a child that does not read */
@@ -253,12 +254,21 @@ static void test_pipes_both_ways(void) { /* property */
   memset(block, 'x', sizeof block);
   ml_status status = ML_OK;
   for (int i = 0; i < 1000 && !status; i++)
-    status = ml_child_write(child, block, sizeof block, &err);
+    status = ml_child_write(child, block, sizeof block, -1, &left, &err);
   CHECK_EQ(status, ML_EIO); /* and no SIGPIPE ended us */
   ml_child_state state;
   int code;
   CHECK_OK(ml_child_wait(child, 20, &state, &code, &err), &err);
   ml_child_free(child);
+
+  o.argv = SH("sleep 100"); /* one that leaves the pipe full */
+  CHECK_OK(ml_child_spawn(&child, &o, NULL, &err), &err);
+  left = 0;
+  for (int i = 0; i < 1000 && !left; i++)
+    CHECK_OK(ml_child_write(child, block, sizeof block, 0.01, &left, &err), &err);
+  CHECK(left > 0 && left <= sizeof block);
+  CHECK_OK(ml_child_kill(child, SIGKILL, &err), &err);
+  finish(child);
   check_no_child_left();
 }
 
