@@ -2,41 +2,13 @@
 local ml, recipe = require "moonlab", require "moonlab.recipe"
 local st = ml.selftrain
 
-local function pretrain(p, task, path)
-  local lm = ml.transformer { vocab = task.vocab, context = task.context, depth = p.depth,
-    width = p.width, heads = p.heads, seed = p.seed }
-  local opt = ml.optim.adamw(lm:parameters(), { lr = p.lr })
-  ml.train { model = lm, opt = opt, steps = p.steps, clip = 1, dir = path,
-    config = { recipe = "rest_em_arithmetic", seed = p.seed },
-    schedule = function(t)
-      return ml.schedule.warmup_cosine(t, { warmup = p.steps // 20, total = p.steps, floor = 0.1 })
-    end,
-    data = { batch = function(_, i) return task:corpus(i, { batch = p.batch, seed = p.seed }) end },
-    loss = function(model, b)
-      return model:loss({ inputs = b.inputs, targets = b.targets }, { mask = b.mask })
-    end }
-  return lm
-end
-
--- Loss on pretraining text that the model has not seen.
-local function drift(lm, task, p)
-  return ml.scope(function()
-    local total = 0
-    for i = 1, 4 do
-      local b = task:corpus(i, { batch = 64, seed = p.seed + 10000 })
-      local _, info = lm:loss({ inputs = b.inputs, targets = b.targets }, { mask = b.mask })
-      total = total + info.ce / 4
-    end
-    return total
-  end)
-end
-
 local function some(list, n) return { table.unpack(list, 1, math.min(n, #list)) } end
 
 local function judge(lm, task, p, sampled)
   local function greedy(problems) return st.evaluate(lm, task, some(problems, p.greedy)).greedy end
   local row = { train = greedy(task.train), test = greedy(task.test),
-    styled = greedy(some(task.styled, 200)), long = greedy(task.long), loss = drift(lm, task, p) }
+    styled = greedy(some(task.styled, 200)), long = greedy(task.long),
+    loss = st.text_loss(lm, task, { seed = p.seed }) }
   if sampled then
     local e = st.evaluate(lm, task, some(task.test, p.sampled), { samples = p.samples,
       k = { 1, math.min(8, p.samples), p.samples }, rng = ml.rng(p.seed):fold("judge") })
@@ -90,7 +62,8 @@ return recipe.define {
   run = function(p, ctx)
     local task = ml.task.arithmetic { train = p.train, seed = p.seed }
     print(("the verifier passes %d checks"):format(task:self_test()))
-    local base = pretrain(p, task, ctx.dir .. "/base")
+    local base = st.pretrain(task, { depth = p.depth, width = p.width, heads = p.heads,
+      steps = p.steps, batch = p.batch, lr = p.lr, seed = p.seed, dir = ctx.dir .. "/base" })
     local rows = { ctx:once("base", function() return judge(base, task, p, true) end) }
     say("base", rows[1])
     local last
@@ -99,7 +72,9 @@ return recipe.define {
       restart = p.restart, dedupe = p.dedupe, lr = p.improve_lr, epochs = p.epochs, seed = p.seed,
       dir = ctx.dir .. "/samples", after = function(i, model, info)
         last = model
-        rows[i + 1] = judge(model, task, p, i == p.iterations)
+        rows[i + 1] = ctx:once("iteration-" .. i, function()
+          return judge(model, task, p, i == p.iterations)
+        end)
         print(("iteration %d: %.3f of samples right, %.2f of problems solved, %d kept (%d "
           .. "distinct, %.3f right by luck)"):format(i, info.solve_rate, info.coverage, info.kept,
           info.distinct, info.false_positives))

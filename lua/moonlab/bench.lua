@@ -196,6 +196,39 @@ function jobs.sample_gpt(o)
   return list
 end
 
+-- 8 samples of 48 tokens for each of 2,000 prompts of 16, prefill counted.
+function jobs.rollouts(o)
+  local list = {}
+  local count, samples, new, length = 2000, 8, 48, 16
+  for _, name in ipairs(o.rollout_presets or { "a" }) do
+    list[#list + 1] = {
+      row = { job = "rollouts", preset = name, batch = samples, dtype = "f32", unit = "tokens/s" },
+      ours = function(threads)
+        local lm = decoder(name)
+        local prompts = ml.scope(function()
+          return ml.rng(2):integers(1, presets[name][6], { count, length }):totable()
+        end)
+        local clock = threads == 1 and ml.cpu_time or ml.now
+        local function run(some)
+          local start = clock()
+          ml.scope(function()
+            lm:generate(some, { n = samples, max_new = new, rng = ml.rng(3) })
+          end)
+          return clock() - start
+        end
+        run { table.unpack(prompts, 1, 64) }
+        return count * samples * new / run(prompts)
+      end,
+      peer = function(threads)
+        local r, why = python("rollouts.py", ("--preset %s --prompts %d --samples %d --new %d "
+          .. "--prompt %d"):format(name, count, samples, new, length), threads)
+        return r and (threads == 1 and r.tokens_per_cpu_s or r.tokens_per_s), why, r and r.peer
+      end,
+    }
+  end
+  return list
+end
+
 function jobs.elementwise()
   local rows, cols = 2048, 1024
   local n = rows * cols
@@ -563,8 +596,8 @@ end
 
 -- ---- the command --------------------------------------------------------------------------------
 
-local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies", "plrf",
-  "krr", "kernel_mlp", "kernel_cntk", "sketch", "cnn_train" }
+local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "rollouts", "sweep_proxies",
+  "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch", "cnn_train" }
 
 local function format_figure(x, unit)
   if not x then return "-" end
@@ -624,7 +657,7 @@ function bench.command(...)
     elseif jobs[w] then names[#names + 1] = w
     else
       local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
-        "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch",
+        "rollouts", "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch",
         "cnn_train", "all",
         "--peers", "--json", "--preset", "--batch", "--threads", "--rounds", "--precision" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,

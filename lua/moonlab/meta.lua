@@ -3199,9 +3199,25 @@ ml.selftrain.evaluate = function(...) end
 ---source: Singh et al. 2023 (arXiv 2312.06585), Section 3
 ml.selftrain.improve = function(...) end
 
+---ml.selftrain.pretrain(task, { depth, width, heads, steps, batch, lr, seed, dir })
+---A base model: a decoder trained on the task's corpus, with AdamW, a warm-up of a twentieth of
+---the steps and a cosine to a tenth of the rate.
+---@param task task of ml.task
+---opts.depth integer =3 blocks
+---opts.width integer =64 of the residual stream
+---opts.heads integer =4 divides width
+---opts.steps integer =2000 updates
+---opts.batch integer =64 rows
+---opts.lr number =3e-3 peak learning rate
+---opts.seed integer =1 of initial values and text
+---opts.dir string =nil folder of a checkpoint, from which a second call goes on
+---@return decoder
+---source: -
+ml.selftrain.pretrain = function(...) end
+
 ---ml.selftrain.rest_em{ model =, task =, mode =, iterations =, samples =, temperature =, top_k =,
----  cap =, restart =, dedupe =, filter =, threshold =, weights =, rationalize =, lr =, epochs =,
----  patience =, seed =, dir =, after = }
+---  cap =, restart =, dedupe =, filter =, threshold =, weights =, rationalize =, first =, lr =,
+---  epochs =, patience =, seed =, dir =, after = }
 ---Expectation and maximization: in each iteration the last model solves the training problems,
 ---what the verifier finds right is kept, and a copy of the base model learns it. Other modes
 ---change defaults: "rft" (rejection-sampling fine-tuning) is one iteration, "continual" goes on
@@ -3225,6 +3241,7 @@ ml.selftrain.improve = function(...) end
 ---opts.weights string ="none", or "problem": the kept solutions of a problem weigh together
 ---as much as those of another
 ---opts.rationalize boolean =false ask again with a hint what was not solved
+---opts.first decoder =model that samples in the first iteration: a larger one distils
 ---opts.lr number =5e-4 learning rate of AdamW, >= 0
 ---opts.epochs integer =8 of an improvement, at most
 ---opts.patience integer =2 epochs without a better validation
@@ -3260,6 +3277,18 @@ ml.selftrain.rest_em = function(...) end
 ---the verifier's info says, else 1 or 0), answer, honest, logprob (nats), failed }
 ---source: Singh et al. 2023 (arXiv 2312.06585), Section 3
 ml.selftrain.sample = function(...) end
+
+---ml.selftrain.text_loss(lm, task, { batches, seed, only })
+---The loss on text of the task's corpus that the base model has not seen: how far self-training
+---has drifted from it.
+---@param lm decoder
+---@param task task of ml.task
+---opts.batches integer =4 of 64 rows
+---opts.seed integer =1 of the base model; the text is that of this seed plus 10,000
+---opts.only string =nil one component of the corpus
+---@return number nats a token
+---source: Singh et al. 2023 (arXiv 2312.06585), Section 5.4
+ml.selftrain.text_loss = function(...) end
 
 ---sigmoid(x)
 ---1 / (1 + e^-x), element by element.

@@ -3,6 +3,7 @@ local core = require "moonlab.core"
 local lfs = require "lfs"
 local options = require "moonlab.options"
 local progress = require "moonlab.progress"
+local schedule = require "moonlab.schedule"
 local stats = require "moonlab.stats"
 local train = require "moonlab.train"
 
@@ -247,6 +248,74 @@ function selftrain.compare(a, b, opts)
   return { difference = sum / #x, low = low, high = high, p = info.p }
 end
 
+-- ---- base models --------------------------------------------------------------------------------
+
+--- ml.selftrain.pretrain(task, { depth, width, heads, steps, batch, lr, seed, dir })
+--- A base model: a decoder trained on the task's corpus, with AdamW, a warm-up of a twentieth of
+--- the steps and a cosine to a tenth of the rate.
+--- @param task task of ml.task
+--- @param opts.depth integer =3 blocks
+--- @param opts.width integer =64 of the residual stream
+--- @param opts.heads integer =4 divides width
+--- @param opts.steps integer =2000 updates
+--- @param opts.batch integer =64 rows
+--- @param opts.lr number =3e-3 peak learning rate
+--- @param opts.seed integer =1 of initial values and text
+--- @param opts.dir string =nil folder of a checkpoint, from which a second call goes on
+--- @return decoder
+--- @source -
+function selftrain.pretrain(task, opts)
+  local where = "ml.selftrain.pretrain"
+  options.check(where, opts, { "depth", "width", "heads", "steps", "batch", "lr", "seed", "dir" })
+  local o = opts or {}
+  local function whole(name, default)
+    return options.range(where, name, options.field(where, o, name, "integer", default), 1)
+  end
+  local steps, batch, seed = whole("steps", 2000), whole("batch", 64),
+    options.field(where, o, "seed", "integer", 1)
+  local lm = core.transformer { vocab = task.vocab, context = task.context,
+    depth = whole("depth", 3), width = whole("width", 64), heads = whole("heads", 4), seed = seed }
+  train { model = lm, steps = steps, clip = 1, dir = options.optional(where, o, "dir", "string"),
+    opt = core.optim.adamw(lm:parameters(),
+      { lr = options.field(where, o, "lr", "number", 3e-3) }),
+    config = { seed = seed },
+    schedule = function(t)
+      return schedule.warmup_cosine(t, { warmup = steps // 20, total = steps, floor = 0.1 })
+    end,
+    data = { batch = function(_, i) return task:corpus(i, { batch = batch, seed = seed }) end },
+    loss = function(model, b)
+      return model:loss({ inputs = b.inputs, targets = b.targets }, { mask = b.mask })
+    end }
+  return lm
+end
+
+--- ml.selftrain.text_loss(lm, task, { batches, seed, only })
+--- The loss on text of the task's corpus that the base model has not seen: how far self-training
+--- has drifted from it.
+--- @param lm decoder
+--- @param task task of ml.task
+--- @param opts.batches integer =4 of 64 rows
+--- @param opts.seed integer =1 of the base model; the text is that of this seed plus 10,000
+--- @param opts.only string =nil one component of the corpus
+--- @return number nats a token
+--- @source Singh et al. 2023 (arXiv 2312.06585), Section 5.4
+function selftrain.text_loss(lm, task, opts)
+  local where = "ml.selftrain.text_loss"
+  options.check(where, opts, { "batches", "seed", "only" })
+  local o = opts or {}
+  local n = options.range(where, "batches", options.field(where, o, "batches", "integer", 4), 1)
+  local seed = options.field(where, o, "seed", "integer", 1)
+  return core.scope(function()
+    local total = 0
+    for i = 1, n do
+      local b = task:corpus(i, { batch = 64, seed = seed + 10000, only = o.only })
+      local _, info = lm:loss({ inputs = b.inputs, targets = b.targets }, { mask = b.mask })
+      total = total + info.ce / n
+    end
+    return total
+  end)
+end
+
 -- ---- the loop -----------------------------------------------------------------------------------
 
 local function copy_into(to, from)
@@ -481,8 +550,8 @@ local function finished(dir, i)
 end
 
 --- ml.selftrain.rest_em{ model =, task =, mode =, iterations =, samples =, temperature =, top_k =,
----   cap =, restart =, dedupe =, filter =, threshold =, weights =, rationalize =, lr =, epochs =,
----   patience =, seed =, dir =, after = }
+---   cap =, restart =, dedupe =, filter =, threshold =, weights =, rationalize =, first =, lr =,
+---   epochs =, patience =, seed =, dir =, after = }
 --- Expectation and maximization: in each iteration the last model solves the training problems,
 --- what the verifier finds right is kept, and a copy of the base model learns it. Other modes
 --- change defaults: "rft" (rejection-sampling fine-tuning) is one iteration, "continual" goes on
@@ -506,6 +575,7 @@ end
 --- @param opts.weights string ="none", or "problem": the kept solutions of a problem weigh together
 --- as much as those of another
 --- @param opts.rationalize boolean =false ask again with a hint what was not solved
+--- @param opts.first decoder =model that samples in the first iteration: a larger one distils
 --- @param opts.lr number =5e-4 learning rate of AdamW, >= 0
 --- @param opts.epochs integer =8 of an improvement, at most
 --- @param opts.patience integer =2 epochs without a better validation
@@ -524,7 +594,7 @@ function selftrain.rest_em(opts)
   local where = "ml.selftrain.rest_em"
   options.required(where, opts, { "model", "task", "problems", "mode", "iterations", "samples",
     "temperature", "top_k", "cap", "restart", "dedupe", "filter", "threshold", "weights",
-    "rationalize", "lr", "epochs", "patience", "seed", "dir", "after" })
+    "rationalize", "first", "lr", "epochs", "patience", "seed", "dir", "after" })
   local base, task = opts.model, options.field(where, opts, "task", "table")
   local ok = pcall(function() return base:config() end)
   if not ok then options.bad(where, 0, "option 'model' is no decoder of ml.transformer") end
@@ -554,7 +624,8 @@ function selftrain.rest_em(opts)
   local dir = options.optional(where, opts, "dir", "string")
   if dir then lfs.mkdir(dir) end
   local problems = options.field(where, opts, "problems", "table", task.train)
-  local weights, policy, history = weights_of(base), base, {}
+  local first = opts.first or base
+  local weights, policy, history = weights_of(base), first, {}
   for i = 1, iterations do
     local next_one, info = finished(dir, i)
     if not next_one then

@@ -2,7 +2,8 @@
 local smoke = require "smoke"
 local T = {}
 
-for _, name in ipairs { "rest_em_arithmetic", "rest_em_programs" } do
+for _, name in ipairs { "rest_em_ablations", "rest_em_arithmetic", "rest_em_programs",
+  "rest_em_sizes" } do
   T["test_" .. name] = smoke(name)
 end
 
