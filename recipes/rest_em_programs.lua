@@ -85,7 +85,7 @@ local function paired(after, before)
   return mean, math.sqrt(math.max(0, square - mean * mean) / n)
 end
 
-local function full(p) return p.steps >= 1000 and p.samples >= 16 and p.train >= 400 end
+local function full(p) return p.steps >= 800 and p.samples >= 16 and p.train >= 400 end
 
 return recipe.define {
   name = "rest_em_programs",
@@ -95,7 +95,7 @@ return recipe.define {
     depth = { 3, "blocks", min = 1 },
     width = { 64, "of the model", min = 8 },
     heads = { 4, "of attention", min = 1 },
-    steps = { 1000, "updates of the base model", min = 1 },
+    steps = { 800, "updates of the base model", min = 1 },
     batch = { 64, "rows of its text", min = 1 },
     mismatched = { 0.25, "share of its programs that are another problem's", min = 0, max = 1 },
     lr = { 3e-3, "peak learning rate of the base", above = 0 },
@@ -115,7 +115,7 @@ return recipe.define {
   },
   smoke = { train = 24, depth = 1, width = 16, heads = 2, steps = 20, batch = 8, iterations = 1,
     samples = 4, epochs = 1, greedy = 16, sampled = 8 },
-  full = { seeds = { 1, 2, 3 }, train = 2000, steps = 2000, iterations = 3 },
+  full = { seeds = { 1, 2, 3 }, train = 2000, iterations = 3 },
   run = function(p, ctx)
     local task = ml.task.programs { train = p.train, mismatched = p.mismatched, seed = p.seed }
     local checks, walls = task:self_test() -- before anything is sampled
