@@ -36,6 +36,7 @@ local modules = {
   sketch = "moonlab.sketch",
   task = "moonlab.task",
   selftrain = "moonlab.selftrain",
+  kg = "moonlab.kg",
 }
 ml.modules = modules
 
