@@ -169,7 +169,7 @@ return recipe.define {
     local result = { rows = {} }
     for _, graph in ipairs(p.graphs) do
       local values = { graph = graph, subjects = p.subjects, pool = p.pool, triplets = p.triplets,
-        batch = p.batch, samples = p.samples }
+        batch = p.batch, samples = p.samples, packed = graph == "wordnet" }
       local sizes = graph == "synthetic" and p.sizes or p.wordnet_sizes
       header()
       collect(ctx, result.rows, study.grid(ctx, merged(values, { size = sizes, epochs = p.epochs,

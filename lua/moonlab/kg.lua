@@ -3,6 +3,7 @@
 local codec = require "moonlab.kg.codec"
 local evaluation = require "moonlab.kg.evaluation"
 local graph = require "moonlab.kg.graph"
+local reading = require "moonlab.kg.reading"
 local split = require "moonlab.kg.split"
 local synthetic = require "moonlab.kg.synthetic"
 local training = require "moonlab.kg.training"
@@ -15,7 +16,8 @@ methods("ml.kg.codec", codec.methods)
 methods("ml.kg.trie", trie.methods)
 
 return {
-  graph = graph.new, synthetic = synthetic.new, load_split = split.load,
+  graph = graph.new, synthetic = synthetic.new, tsv = reading.tsv,
+  ntriples = reading.ntriples, wordnet = reading.wordnet, load_split = split.load,
   codec = codec.new, batches = training.batches, train = training.train, sizes = training.sizes,
   sample = evaluation.sample, judge = evaluation.judge, evaluate = evaluation.evaluate,
   curve = evaluation.curve, loss = evaluation.loss, controls = evaluation.controls,

@@ -1216,7 +1216,7 @@ ml.kg = {}
 ---opts.batch integer =64 triplets of a batch, whether packed or not
 ---opts.packed boolean =false several triplets to a row; attention and positions restart
 ---with each
----opts.context integer =4 x codec.longest ids of a packed row
+---opts.context integer =2 x codec.longest ids of a packed row
 ---opts.loss string ="all" tokens, or those of the "object"
 ---opts.seed integer =1 of the order
 ---@return table { per_epoch (batches), tokens (targets of an epoch that count), triplets,
@@ -1335,6 +1335,18 @@ ml.kg.load_split = function(...) end
 ---source: -
 ml.kg.loss = function(...) end
 
+---ml.kg.ntriples(path, { names, labels, collide })
+---A graph from N-Triples. An IRI goes by its last part (names = "local"), in full ("iri"), or by
+---its rdfs:label; literals by their text, without language and type.
+---@param path string
+---opts.names string ="local" or "iri"
+---opts.labels boolean =false rdfs:label names its subject, and is no triplet of the graph
+---opts.collide string ="error" when two IRIs have one name, or "merge"
+---@return graph, or nil and a message when there is no such file; a malformed line raises with its
+---number and text
+---source: W3C Recommendation RDF 1.1 N-Triples, 2014
+ml.kg.ntriples = function(...) end
+
 ---ml.kg.probability(lm, codec, prompts, { temperature, answers })
 ---The exact probability that a sample is a right answer, whichever: the sum over the trie of the
 ---prompt's answers of the products of the model's probabilities. 1 minus their mean is the
@@ -1420,6 +1432,27 @@ ml.kg.train = function(...) end
 ---@return trie { answers, nodes, root }
 ---source: -
 ml.kg.trie = function(...) end
+
+---ml.kg.tsv(path)
+---A graph from lines of subject, predicate and object between tabs; blank lines are passed over.
+---@param path string
+---@return graph, or nil and a message when there is no such file; a malformed line raises with its
+---number and text
+---source: -
+ml.kg.tsv = function(...) end
+
+---ml.kg.wordnet{ names =, relations =, dir = }
+---WordNet 3.0's relations between synsets (Debian's wordnet-base). A synset goes by its first
+---word, part of speech and a running number ("dog.n.1"), or by the word alone, in small letters:
+---then senses merge.
+---opts.names string ="synset" or "lemma"
+---opts.relations string ="up": hypernyms, holonyms, domains, attributes, entailments and
+---causes, of which only attributes have their inverses in the graph; "all": every relation and its
+---inverse
+---opts.dir string folder of data.noun, data.verb, data.adj and data.adv
+---@return graph, or nil and a message when WordNet is not installed
+---source: Fellbaum 1998; file format: wndb(5WN)
+ml.kg.wordnet = function(...) end
 
 ---le(x, y)
 ---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
@@ -5607,6 +5640,16 @@ function timeit(...) end
 ---source: -
 ml.to = function(...) end
 ml.tokenizer = {}
+
+---ml.tokenizer.bpe(text, n)
+---Byte-pair encoding learnt on a text: its UTF-8 characters, and the pairs of tokens that stand
+---together most often, joined one after the other within words (a word goes with the space or
+---underscore before it). encode raises on characters that the text does not have.
+---@param text string
+---@param n integer number of ids, at least that of the characters; fewer when no pair stands twice
+---@return tokenizer
+---source: Sennrich et al. 2016
+ml.tokenizer.bpe = function(...) end
 
 ---ml.tokenizer.bytes()
 ---Every byte is a token: id = byte + 1.

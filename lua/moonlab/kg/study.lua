@@ -48,7 +48,15 @@ function study.graph(p)
       fanout = p.fanout, collide = p.collide, noise = p.noise, seed = p.seed }
     return graph:split { seed = p.seed }, kg.codec(graph)
   end
-  options.raise("graph is %q, wanted synthetic", p.graph)
+  local graph, why
+  if p.graph == "wordnet" then graph, why = kg.wordnet()
+  elseif p.graph:find "%.nt$" then graph, why = kg.ntriples(p.graph)
+  elseif p.graph:find "%.tsv$" then graph, why = kg.tsv(p.graph)
+  else options.raise("graph is %q, wanted synthetic, wordnet, or a .tsv or .nt file", p.graph) end
+  if not graph then options.raise("%s", why) end
+  if p.triplets > 0 then graph = graph:subset { triplets = p.triplets, seed = p.seed } end
+  return graph:split { seed = p.seed, withhold = true },
+    kg.codec(graph, { kind = "bpe", size = p.pieces })
 end
 
 local function mean(list)

@@ -69,7 +69,7 @@ end
 --- @param opts.batch integer =64 triplets of a batch, whether packed or not
 --- @param opts.packed boolean =false several triplets to a row; attention and positions restart
 --- with each
---- @param opts.context integer =4 x codec.longest ids of a packed row
+--- @param opts.context integer =2 x codec.longest ids of a packed row
 --- @param opts.loss string ="all" tokens, or those of the "object"
 --- @param opts.seed integer =1 of the order
 --- @return table { per_epoch (batches), tokens (targets of an epoch that count), triplets,
@@ -87,7 +87,7 @@ function training.batches(split, code, opts)
   local loss = options.choice(where, opts, "loss", { "all", "object" }, "all")
   local seed = options.field(where, opts, "seed", "integer", 1)
   local context = options.range(where, "context",
-    options.field(where, opts, "context", "integer", 4 * code.longest), code.longest - 1)
+    options.field(where, opts, "context", "integer", 2 * code.longest), code.longest - 1)
   local triplets = split:triplets()
   local rows, masks = table_of(triplets, code, loss)
   local n = #rows
@@ -186,7 +186,7 @@ function training.train(split, code, opts)
   local steps = options.range(where, "steps",
     options.field(where, opts, "steps", "integer", epochs * data.per_epoch), 1)
   config.context = math.max(code.longest, opts.packed
-    and (opts.context or 4 * code.longest) or 0)
+    and (opts.context or 2 * code.longest) or 0)
   local lm = core.transformer(config)
   local opt = core.optim.adamw(lm:parameters(), { lr = lr, betas = { 0.9, 0.98 },
     weight_decay = options.range(where, "weight_decay",
