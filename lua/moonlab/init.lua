@@ -37,6 +37,7 @@ local modules = {
   task = "moonlab.task",
   selftrain = "moonlab.selftrain",
   kg = "moonlab.kg",
+  detect = "moonlab.detect",
 }
 ml.modules = modules
 

@@ -470,6 +470,108 @@ ml.data.transform = function(...) end
 ---@param x tensor of any shape, or table of tensors
 ---source: -
 function describe(...) end
+ml.detect = {}
+
+---ml.detect.baselines(list)
+---Scores of suspicion that need no training.
+---@param list list of examples, as those of ml.detect.examples
+---@return table name -> list of numbers, larger: more likely hallucinated; logprob (minus the log
+---probability of the object), mean_surprisal and max_surprisal (of its tokens, nats), entropy (of
+---its first token), disagreement (1 minus the share of the prompt's samples that are the same)
+---source: Hron et al. 2024 (arXiv 2408.07852); self-consistency: Manakul et al. 2023
+ml.detect.baselines = function(...) end
+
+---ml.detect.examples(lm, codec, split, { samples, temperature, top_k, greedy, most, valid, test,
+---  seed })
+---Samples answers to the seen prompts of a split and labels them by look-up: an answer is
+---hallucinated when it is none of the right ones, a token of it from the first beginning on that
+---no right answer has. Training, validation and test examples have different subjects.
+---@param lm decoder the generator
+---@param codec codec
+---@param split split of a graph
+---opts.samples integer =4 of each prompt
+---opts.temperature number =1 > 0
+---opts.top_k integer only the k most likely tokens
+---opts.greedy boolean =false one answer, the most likely token at each place
+---opts.most integer =all prompts, the first so many of an order from the seed
+---opts.valid number =0.1 share of the subjects; and test =0.1
+---opts.seed integer =1 of samples and parts
+---@return table { train, valid, test = lists of { prompt, ids (whole row), before (ids before the
+---object), label (true: hallucinated), labels (of the object's tokens and the end), logprobs (of
+---those), entropy (nats, of the first token), agreement (share of the prompt's samples with the
+---same object), kind }, rate (of hallucinations), rates = { train, valid, test }, split, codec }
+---source: Hron et al. 2024 (arXiv 2408.07852), both detection tasks; definition of hallucinated
+---tokens: this design
+ml.detect.examples = function(...) end
+
+---ml.detect.judge(scores, labels, { base_rate, groups, resamples, seed, valid, logits })
+---What scores of suspicion are worth. Average precision of a useless score is the base rate, so
+---that it says nothing across generators without the other columns.
+---@param scores list of numbers, larger: more likely hallucinated
+---@param labels list of booleans, true for hallucinated
+---opts.base_rate number =0.1 at which average precision is given as well, in (0, 1)
+---opts.groups list =each score alone; those of one group (a subject) are resampled together
+---opts.resamples integer =200 for the intervals of 95 %; 0: none
+---opts.seed integer =1 of the resamples
+---opts.valid table { scores, labels } that the threshold of accuracy is chosen on
+---opts.logits boolean =false the scores are logits: calibration is given
+---@return table { n, base_rate, ap, matched (average precision at opts.base_rate), lift ((ap -
+---base rate)/(1 - base rate)), roc, interval = { ap, matched, lift, roc = { low, high } },
+---accuracy,
+---risk (mean share of hallucinations when answers are given from the least suspicious on), curve
+---(coverage and risk of it), calibration (expected error) and reliability }; ap and what follows
+---from it are nil where one class is empty
+---source: Hron et al. 2024 (arXiv 2408.07852), area under the precision-recall curve; risk and
+---coverage: Geifman & El-Yaniv 2017
+ml.detect.judge = function(...) end
+
+---ml.detect.train(lm, examples, { task, kind, features, layer, width, model, init, lr, epochs,
+---  batch, patience, seed })
+---Trains a detector of a model's hallucinations by binary cross-entropy on the examples' labels,
+---until average precision on their validation part no longer rises; the best weights are kept.
+---@param lm decoder the generator, left as it is
+---@param examples table of ml.detect.examples
+---opts.task string ="sentence": is the answer hallucinated (read at its end), or "token":
+---is this token
+---opts.kind string ="head": a network of two layers on states of the frozen model; "full":
+---the same, and a copy of the model is trained with it
+---opts.features string ="state" of a token; "pair": the state before it, its output
+---embedding and their product, trained on tokens whatever the task (a head only)
+---opts.layer string|integer ="final", the output of a block, or "all" side by side (a head
+---only; pairs take the final one)
+---opts.width integer =64 hidden units of the head, >= 1
+---opts.model decoder =lm another one to start from, of the same codec and any size
+---opts.init string ="model": its weights, or "scratch": its sizes with new ones (full only)
+---opts.lr number =1e-3, or 3e-4 for full; of AdamW, >= 0
+---opts.epochs integer =60, or 20 for full; at most, >= 1
+---opts.batch integer =256 places of a head, or 64 answers for full
+---opts.patience integer =8, or 4 for full; epochs without a better validation, >= 1
+---opts.seed integer =1 of initial values and orders
+---@return detector { task, kind, valid (average precision), epochs, curve, parameters }
+---source: Hron et al. 2024 (arXiv 2408.07852); layers side by side: Azaria & Mitchell 2023
+ml.detect.train = function(...) end
+
+---@class ml.detector
+local detector_methods = {}
+
+---detector:quality(list)
+---Average precision of its task.
+---@param list list of examples
+---@return number average precision; 0 where nothing is hallucinated
+---source: -
+function detector_methods:quality(...) end
+
+---detector:score(list, { of })
+---Logits of being hallucinated. A detector of tokens, and one that looks at pairs, says of an
+---answer what it says of its most suspicious token.
+---@param list list of examples, as those of ml.detect.examples
+---opts.of string =its task; "sentence" or, of a detector that scores tokens, "token"
+---@return table list of numbers, one for each example, or each token (object and end, example by
+---example)
+---@return table list of what they should be: true for hallucinated
+---@return table list of the examples' numbers, one for each score
+---source: -
+function detector_methods:score(...) end
 
 ---diagonal(x)
 ---The main diagonal.

@@ -2,6 +2,8 @@
 local smoke = require "smoke"
 local T = {}
 
-for _, name in ipairs { "kg_model", "kg_hallucination", "kg_temperature" } do T["test_" .. name] = smoke(name) end
+for _, name in ipairs { "kg_model", "kg_hallucination", "kg_temperature", "kg_detectors" } do
+  T["test_" .. name] = smoke(name)
+end
 
 return T
