@@ -80,7 +80,8 @@ local function about(p, size, epochs)
   local found = 0
   for _, s in ipairs(p.sizes) do if s == size then found = found + 1 end end
   for _, e in ipairs(p.epochs) do if e == epochs then found = found + 1 end end
-  return found == 2 and p.graph == "synthetic" and p.subjects >= 800 and p.temperature == 1
+  return found == 2 and p.graph == "synthetic" and p.fraction * p.subjects == 200
+    and p.temperature == 1
 end
 local function both(arm)
   return function(p)
@@ -150,7 +151,8 @@ return recipe.define {
   params = params,
   smoke = { subjects = 60, pool = 20, sizes = { "XS" }, epochs = { 20 }, fraction = 1.0,
     samples = 2, detectors = { "sentence/head", "sentence/pair", "token/full" }, resamples = 10 },
-  full = { subjects = 3200, triplets = 16000, sizes = { "XS", "S", "M" }, seeds = { 1, 2, 3 } },
+  full = { subjects = 3200, triplets = 16000, fraction = 0.0625,
+    sizes = { "XS", "S", "M" }, seeds = { 1, 2, 3 } },
   run = function(p, ctx)
     local whole, code = study.graph(p)
     local split = whole:fraction(p.fraction)

@@ -117,30 +117,69 @@ local function draw(ctx, p, rows, graph)
     title = "facts that were told: " .. graph })
 end
 
-local function synthetic(p) return p.graphs[1] == "synthetic" and p.subjects >= 800 end
-local function cell(r, size, epochs)
-  return find(r.rows, { graph = "synthetic", size = size, asked_epochs = epochs })
-    or error(("no run of %s at %d epochs"):format(size, epochs))
+local function has(list, wanted)
+  for _, x in ipairs(list) do
+    if x == wanted then return true end
+  end
 end
-local function has(p, size, epochs)
-  local found = { [size] = false, [epochs] = false }
-  for _, x in ipairs(p.sizes) do if x == size then found[size] = true end end
-  for _, x in ipairs(p.epochs) do if x == epochs then found[epochs] = true end end
-  return found[size] and found[epochs] and p.fractions[1] == 0.25
-end
-local function standard(p)
-  return synthetic(p) and has(p, "XS", 100) and has(p, "S", 20) and has(p, "S", 60)
+local function all_epochs(p)
+  return has(p.epochs, 20) and has(p.epochs, 60) and p.epochs[#p.epochs] == 100
 end
 
-local function least(r, fn)
+-- The graph of which the claims speak: 1057 triplets, give or take, in the first fraction.
+local function synthetic(p)
+  return has(p.graphs, "synthetic") and p.fractions[1] * p.subjects == 200 and p.pool == 200
+end
+local function standard(p)
+  return synthetic(p) and all_epochs(p) and has(p.sizes, "XS") and has(p.sizes, "S")
+end
+local function wordnet(p)
+  return has(p.graphs, "wordnet") and p.fractions[1] * p.triplets == 1000 and all_epochs(p)
+    and has(p.wordnet_sizes, "S") and has(p.wordnet_sizes, "M")
+end
+local function four_times(p) return p.fractions[2] == 4 * p.fractions[1] end
+
+local function cell(r, size, epochs, graph)
+  return find(r.rows, { graph = graph or "synthetic", size = size, asked_epochs = epochs })
+    or error(("no run of %s at %d epochs"):format(size, epochs))
+end
+
+local function least(r, fn, graph)
   local low = math.huge
   for _, row in ipairs(r.rows) do
-    if row.graph == "synthetic" then low = math.min(low, fn(row)) end
+    if row.graph == (graph or "synthetic") then low = math.min(low, fn(row)) end
   end
   return low
 end
 
+-- The least fall of the rate with epochs, and with size.
+local function by_epochs(r, sizes, graph)
+  local low = math.huge
+  for _, size in ipairs(sizes) do
+    local function t1(epochs) return cell(r, size, epochs, graph).seen.t1 end
+    low = math.min(low, t1(20) - t1(60), t1(60) - t1(100))
+  end
+  return low
+end
+local function by_size(r, small, large, graph)
+  local low = math.huge
+  for _, epochs in ipairs { 20, 60, 100 } do
+    low = math.min(low, cell(r, small, epochs, graph).seen.t1
+      - cell(r, large, epochs, graph).seen.t1)
+  end
+  return low
+end
+
+-- The rise of the rate with four times the data at equal updates.
+local function more_data(size, graph)
+  return function(r, p)
+    return find(r.rows, { graph = graph, size = size, fraction = p.fractions[2] }).seen.t1
+      - cell(r, size, 100, graph).seen.t1
+  end
+end
+
 local calibrated = "an independent run of this design"
+local pilot = "a pilot of this recipe with seed 101"
 
 return recipe.define {
   name = "kg_hallucination",
@@ -195,23 +234,11 @@ return recipe.define {
       measure = function(r) return cell(r, "XS", 100).seen.t1 end },
     { name = "seen: least fall of the rate from 20 to 60 to 100 epochs, of XS and S",
       kind = "calibrated", seeds = 3, source = "Hron et al. 2024: longer training, fewer",
-      when = standard, at_least = 0, measure = function(r)
-        local low = math.huge
-        for _, size in ipairs { "XS", "S" } do
-          low = math.min(low, cell(r, size, 20).seen.t1 - cell(r, size, 60).seen.t1,
-            cell(r, size, 60).seen.t1 - cell(r, size, 100).seen.t1)
-        end
-        return low
-      end },
+      when = standard, at_least = 0,
+      measure = function(r) return by_epochs(r, { "XS", "S" }) end },
     { name = "seen: least fall of the rate from XS to S, at 20, 60 and 100 epochs",
       kind = "calibrated", source = "Hron et al. 2024: larger models hallucinate less", seeds = 3,
-      when = standard, at_least = 0, measure = function(r)
-        local low = math.huge
-        for _, epochs in ipairs { 20, 60, 100 } do
-          low = math.min(low, cell(r, "XS", epochs).seen.t1 - cell(r, "S", epochs).seen.t1)
-        end
-        return low
-      end },
+      when = standard, at_least = 0, measure = function(r) return by_size(r, "XS", "S") end },
     { name = "least rate of partly visible and invisible facts, T = 1", kind = "calibrated",
       source = calibrated, seeds = 3, when = standard, at_least = 0.90, measure = function(r)
         return least(r, function(x) return math.min(x.partial.t1, x.invisible.t1) end)
@@ -225,11 +252,8 @@ return recipe.define {
       end },
     { name = "S: rise of the rate with four times the data at equal updates", kind = "calibrated",
       source = "Hron et al. 2024: more data, more hallucinations", seeds = 3,
-      when = function(p) return standard(p) and p.fractions[2] == 4 * p.fractions[1] end,
-      at_least = 0.3, measure = function(r)
-        local row = find(r.rows, { graph = "synthetic", size = "S", fraction = 1.0 })
-        return row.seen.t1 - cell(r, "S", 100).seen.t1
-      end },
+      when = function(p) return standard(p) and four_times(p) end,
+      at_least = 0.3, measure = more_data("S", "synthetic") },
     { name = "least rate at T = 1 minus greedy, seen", kind = "calibrated", seeds = 3,
       source = calibrated, when = standard, at_least = 0, measure = function(r)
         return least(r, function(x) return x.seen.t1 - x.seen.greedy end)
@@ -245,5 +269,33 @@ return recipe.define {
         return r.optimal.smallest and math.log(r.optimal.smallest / r.optimal.by_tokens, 10)
           or 0 / 0
       end },
+    { name = "wordnet, seen: S at 100 epochs, T = 1", kind = "calibrated", source = pilot,
+      seeds = 3, when = wordnet, at_most = 0.10,
+      measure = function(r) return cell(r, "S", 100, "wordnet").seen.t1 end },
+    { name = "wordnet, seen: M at 100 epochs, T = 1", kind = "calibrated", source = pilot,
+      seeds = 3, when = wordnet, at_most = 0.05,
+      measure = function(r) return cell(r, "M", 100, "wordnet").seen.t1 end },
+    { name = "wordnet, seen: S at 100 epochs, greedy", kind = "calibrated", source = pilot,
+      seeds = 3, when = wordnet, at_most = 0.01,
+      measure = function(r) return cell(r, "S", 100, "wordnet").seen.greedy end },
+    { name = "wordnet: least fall of the rate from 20 to 60 to 100 epochs, of S and M",
+      kind = "calibrated", source = pilot, seeds = 3, when = wordnet, at_least = 0,
+      measure = function(r) return by_epochs(r, { "S", "M" }, "wordnet") end },
+    { name = "wordnet: least fall of the rate from S to M, at 20, 60 and 100 epochs",
+      kind = "calibrated", source = pilot, seeds = 3, when = wordnet, at_least = 0,
+      measure = function(r) return by_size(r, "S", "M", "wordnet") end },
+    { name = "wordnet: least rate of partly visible and invisible facts, T = 1",
+      kind = "calibrated", source = pilot, seeds = 3, when = wordnet, at_least = 0.95,
+      measure = function(r)
+        return least(r, function(x) return math.min(x.partial.t1, x.invisible.t1) end, "wordnet")
+      end },
+    { name = "wordnet, S: rise of the rate with four times the data at equal updates",
+      kind = "calibrated", source = pilot, seeds = 3, at_least = 0.3,
+      when = function(p) return wordnet(p) and four_times(p) end,
+      measure = more_data("S", "wordnet") },
+    { name = "wordnet, M: rise of the rate with four times the data at equal updates",
+      kind = "calibrated", source = pilot, seeds = 3, at_least = 0.2,
+      when = function(p) return wordnet(p) and four_times(p) end,
+      measure = more_data("M", "wordnet") },
   },
 }

@@ -74,7 +74,8 @@ local function about(size)
     local found = 0
     for _, s in ipairs(p.sizes) do if s == size then found = found + 1 end end
     for _, t in ipairs(p.temperatures) do if t == 0.25 or t == 0.5 then found = found + 1 end end
-    return found == 3 and p.graph == "synthetic" and p.subjects >= 800 and p.epochs == 100
+    return found == 3 and p.graph == "synthetic" and p.fraction * p.subjects == 200
+      and p.epochs == 100
   end
 end
 
@@ -109,7 +110,8 @@ return recipe.define {
   params = params,
   smoke = { subjects = 40, pool = 20, sizes = { "XS" }, temperatures = { 0.25, 0.5, 1.0 },
     top_k = { 2 }, top_p = { 0.9 }, epochs = 30, fraction = 1.0, samples = 4 },
-  full = { subjects = 3200, triplets = 16000, sizes = { "XS", "S", "M" }, seeds = { 1, 2, 3 } },
+  full = { subjects = 3200, triplets = 16000, fraction = 0.0625,
+    sizes = { "XS", "S", "M" }, seeds = { 1, 2, 3 } },
   run = function(p, ctx)
     local whole, code = study.graph(p)
     local split = whole:fraction(p.fraction)

@@ -71,14 +71,14 @@ end
 --- @param scores list of numbers, larger: more likely hallucinated
 --- @param labels list of booleans, true for hallucinated
 --- @param opts.base_rate number =0.1 at which average precision is given as well, in (0, 1)
---- @param opts.groups list =each score alone; those of one group (a subject) are resampled together
+--- @param opts.groups list =each score alone; those of a group (a subject) are resampled together
 --- @param opts.resamples integer =200 for the intervals of 95 %; 0: none
 --- @param opts.seed integer =1 of the resamples
 --- @param opts.valid table { scores, labels } that the threshold of accuracy is chosen on
 --- @param opts.logits boolean =false the scores are logits: calibration is given
 --- @return table { n, base_rate, ap, matched (average precision at opts.base_rate), lift ((ap -
---- base rate)/(1 - base rate)), roc, interval = { ap, matched, lift, roc = { low, high } }, accuracy,
---- risk (mean share of hallucinations when answers are given from the least suspicious on), curve
+--- base rate)/(1 - base rate)), roc, interval = { ap, matched, lift, roc = { low, high } },
+--- accuracy, risk (mean share of hallucinations when answers are given from the least suspicious on), curve
 --- (coverage and risk of it), calibration (expected error) and reliability }; ap and what follows
 --- from it are nil where one class is empty
 --- @source Hron et al. 2024 (arXiv 2408.07852), area under the precision-recall curve; risk and
