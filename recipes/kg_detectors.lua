@@ -122,7 +122,8 @@ local function relation(result, p)
   for _, name in ipairs(p.detectors) do
     local a, b = worst.detectors[name], best.detectors[name]
     if a and b and a.ap and b.ap then
-      local gone = b.interval.matched[2] < a.interval.matched[1]
+      local from, to = a.interval.matched, b.interval.matched
+      local gone = from and to and to[2] < from[1]
       print(("  %s: AP %s from %.3f to %.3f; at a base rate of %g it goes from %.3f to %.3f, and "
         .. "ROC from %.3f to %.3f: %s"):format(name, b.ap < a.ap and "falls" or "rises", a.ap, b.ap,
         p.base_rate, a.matched, b.matched, a.roc, b.roc, b.ap >= a.ap

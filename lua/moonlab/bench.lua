@@ -514,6 +514,10 @@ function jobs.sketch()
   return require "moonlab.bench.sketch" { seconds = seconds, python = python }
 end
 
+function jobs.kg_train()
+  return require "moonlab.bench.kg" { median = median, python = python }
+end
+
 -- A step of training of three layers of 64 channels on 28x28 images, batch 64.
 function jobs.cnn_train()
   local nn, batch, side, c, list = ml.nn, 64, 28, 64, {}
@@ -557,7 +561,7 @@ end
 -- ---- the command --------------------------------------------------------------------------------
 
 local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "sweep_proxies", "plrf",
-  "krr", "kernel_mlp", "kernel_cntk", "sketch", "cnn_train" }
+  "krr", "kernel_mlp", "kernel_cntk", "sketch", "cnn_train", "kg_train" }
 
 local function format_figure(x, unit)
   if not x then return "-" end
@@ -606,7 +610,7 @@ function bench.command(...)
     else
       local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
         "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch",
-        "cnn_train", "all",
+        "cnn_train", "kg_train", "all",
         "--peers", "--json", "--preset", "--batch", "--threads", "--rounds" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,
         near and ("; did you mean '" .. near .. "'?") or "", table.concat(order, ", ")))

@@ -518,9 +518,8 @@ ml.detect.examples = function(...) end
 ---@return table { n, base_rate, ap, matched (average precision at opts.base_rate), lift ((ap -
 ---base rate)/(1 - base rate)), roc, interval = { ap, matched, lift, roc = { low, high } },
 ---accuracy, risk (mean share of hallucinations when answers are given from the least suspicious
----on), curve
----(coverage and risk of it), calibration (expected error) and reliability }; ap and what follows
----from it are nil where one class is empty
+---on), curve (coverage and risk of it), calibration (expected error) and reliability }; ap and
+---what follows from it are nil where one class is empty
 ---source: Hron et al. 2024 (arXiv 2408.07852), area under the precision-recall curve; risk and
 ---coverage: Geifman & El-Yaniv 2017
 ml.detect.judge = function(...) end
