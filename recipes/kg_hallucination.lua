@@ -98,6 +98,24 @@ local function compute_optimal(p, ctx, values)
   return out
 end
 
+-- Rate and held-out loss over the size, at equal epochs and at equal compute.
+local function draw_optimal(ctx, o)
+  local function curve(rows, label, field)
+    local s = { x = {}, y = {}, label = label }
+    for i, row in ipairs(rows) do s.x[i], s.y[i] = row.N, field(row) end
+    return #s.x > 0 and s or nil
+  end
+  local function rate(row) return row.seen.t1 end
+  local function loss(row) return row.held_out end
+  local rates = { curve(o.ladder, "equal epochs", rate), curve(o.iso, "equal compute", rate) }
+  local losses = { curve(o.ladder, "equal epochs", loss), curve(o.iso, "equal compute", loss) }
+  ctx:figure("sizes", ml.plot.grid {
+    ml.plot.lines { series = rates, log = "x", xlabel = "parameters",
+      ylabel = "hallucinations, T = 1", title = "facts that were told" },
+    ml.plot.lines { series = losses, log = "x", xlabel = "parameters",
+      ylabel = "nats a token", title = "loss on held-out facts" } })
+end
+
 local function draw(ctx, p, rows, graph)
   local series = {}
   for _, fraction in ipairs(p.fractions) do
@@ -218,7 +236,10 @@ return recipe.define {
         collect(ctx, result.rows, study.grid(ctx, merged(values, { size = sizes, steps = steps,
           fraction = p.fractions[i] })))
       end
-      if graph == "synthetic" then result.optimal = compute_optimal(p, ctx, values) end
+      if graph == "synthetic" then
+        result.optimal = compute_optimal(p, ctx, values)
+        draw_optimal(ctx, result.optimal)
+      end
       draw(ctx, p, result.rows, graph)
     end
     return result
