@@ -154,6 +154,11 @@ return recipe.define {
     samples = 2, detectors = { "sentence/head", "sentence/pair", "token/full" }, resamples = 10 },
   full = { subjects = 3200, triplets = 16000, fraction = 0.0625,
     sizes = { "XS", "S", "M" }, seeds = { 1, 2, 3 } },
+  estimate = function(p)
+    local e = study.estimates(p, p.epochs)
+    e.seconds = e.seconds + 3 * #p.detectors * #p.sizes * #p.epochs
+    return e
+  end,
   run = function(p, ctx)
     local whole, code = study.graph(p)
     local split = whole:fraction(p.fraction)

@@ -112,6 +112,7 @@ return recipe.define {
     top_k = { 2 }, top_p = { 0.9 }, epochs = 30, fraction = 1.0, samples = 4 },
   full = { subjects = 3200, triplets = 16000, fraction = 0.0625,
     sizes = { "XS", "S", "M" }, seeds = { 1, 2, 3 } },
+  estimate = function(p) return study.estimates(p, { p.epochs }) end,
   run = function(p, ctx)
     local whole, code = study.graph(p)
     local split = whole:fraction(p.fraction)

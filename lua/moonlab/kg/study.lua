@@ -93,6 +93,7 @@ end
 function study.run(p, ctx)
   local whole, code = study.graph(p)
   local split = whole:fraction(p.fraction)
+  split:save(ctx.dir .. "/split.json")
   local series = { step = {}, loss = {} }
   local lm, info = kg.train(split, code, { size = p.size, epochs = p.epochs,
     width = p.width > 0 and p.width or nil, steps = p.steps > 0 and p.steps or nil,
@@ -121,6 +122,22 @@ function study.estimate(p)
   local steps = p.steps > 0 and p.steps or p.epochs * math.ceil(triplets / p.batch)
   return { bytes = 80e6 + 24 * n + p.batch * 12 * width * 200 * preset.depth,
     seconds = 2 + steps * (1e-3 + 6 * n * p.batch * 11 / 60e9) }
+end
+
+--- The same of one model after the other, of p.sizes and the given epochs.
+function study.estimates(p, epochs)
+  local out = { bytes = 0, seconds = 0 }
+  for _, size in ipairs(p.sizes) do
+    for _, e in ipairs(epochs) do
+      local one = { size = size, epochs = e, width = 0, steps = 0, batch = 64 }
+      for _, name in ipairs { "graph", "subjects", "triplets", "fraction" } do
+        one[name] = p[name]
+      end
+      one = study.estimate(one)
+      out.bytes, out.seconds = math.max(out.bytes, one.bytes), out.seconds + one.seconds
+    end
+  end
+  return out
 end
 
 -- ---- grids --------------------------------------------------------------------------------------
