@@ -10,7 +10,7 @@ local bench = {}
 -- peer = function(threads) -> figure | nil, why, share = function(threads, figure) -> part of the
 -- machine's ceiling }; larger is better when unit ends in "/s", else smaller.
 local jobs = {}
-for _, name in ipairs { "language", "tensors", "kernels" } do
+for _, name in ipairs { "language", "tensors", "kernels", "kg" } do
   local found = require("moonlab.bench." .. name)
   for job, make in pairs(found.jobs or found) do jobs[job] = make end
 end
@@ -19,7 +19,7 @@ bench.jobs = jobs
 -- ---- the command --------------------------------------------------------------------------------
 
 local order = { "matmul", "elementwise", "train_gpt", "sample_gpt", "rollouts", "sweep_proxies",
-  "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch", "cnn_train" }
+  "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch", "cnn_train", "kg_train" }
 
 local function format_figure(x, unit)
   if not x then return "-" end
@@ -108,7 +108,7 @@ function bench.command(...)
     else
       local near = options.nearest(w, { "matmul", "elementwise", "train_gpt", "sample_gpt",
         "rollouts", "sweep_proxies", "plrf", "krr", "kernel_mlp", "kernel_cntk", "sketch",
-        "cnn_train", "all",
+        "cnn_train", "kg_train", "all",
         "--peers", "--json", "--preset", "--batch", "--threads", "--rounds", "--precision",
         "--out" })
       return bad(("no benchmark is called '%s'%s; there are %s, all"):format(w,

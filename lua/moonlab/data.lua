@@ -3,36 +3,28 @@
 local lfs = require "lfs"
 local core = require "moonlab.core"
 local options = require "moonlab.options"
+local wordnet = require "moonlab.data.wordnet"
 
 local data = {}
 
 -- ---- WordNet ------------------------------------------------------------------------------------
 
-local wordnet_folders = { "/usr/share/wordnet", "/usr/local/share/wordnet",
-  "/usr/share/wordnet-3.0/dict" }
-
 -- "00001740 03 n 01 entity 0 ... | that which is perceived ..." -> "entity: that which is perceived
 -- ..."
 local function wordnet_documents()
-  local folders = { os.getenv("WNSEARCHDIR") or wordnet_folders[1], table.unpack(wordnet_folders) }
-  for _, folder in ipairs(folders) do
-    local probe = io.open(folder .. "/data.noun", "r")
-    if probe then
-      probe:close()
-      local documents = {}
-      for _, part in ipairs { "noun", "verb", "adj", "adv" } do
-        for line in assert(io.lines(folder .. "/data." .. part)) do
-          local word, gloss = line:match("^%d+ %d+ %a %x+ (%S+) .-|%s*(.-)%s*$")
-          if word then
-            word = word:gsub("%(%a+%)$", ""):gsub("_", " ")
-            documents[#documents + 1] = word .. ": " .. gloss .. "\n"
-          end
-        end
+  local folder, why = wordnet.folder()
+  if not folder then return nil, why end
+  local documents = {}
+  for _, part in ipairs(wordnet.parts) do
+    for line in assert(io.lines(folder .. "/data." .. part)) do
+      local word, gloss = line:match("^%d+ %d+ %a %x+ (%S+) .-|%s*(.-)%s*$")
+      if word then
+        word = word:gsub("%(%a+%)$", ""):gsub("_", " ")
+        documents[#documents + 1] = word .. ": " .. gloss .. "\n"
       end
-      return documents
     end
   end
-  return nil, "WordNet is not installed; on Debian: apt-get install wordnet-base"
+  return documents
 end
 
 -- ---- text ---------------------------------------------------------------------------------------

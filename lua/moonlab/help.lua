@@ -81,7 +81,9 @@ local classes = { tensor = "ml.tensor", rng = "ml.rng", optimizer = "ml.optimize
   ctx = "ml.recipe.context", parameterization = "ml.parameterization",
   figure = "ml.plot.figure", gp = "ml.gp", kernel = "ml.kernel",
   activation = "ml.kernel.activation", eigenspace = "ml.theory.eigenspace",
-  task = "ml.task", programs = "ml.task.programs", box = "ml.sandbox.box" }
+  task = "ml.task", programs = "ml.task.programs", box = "ml.sandbox.box",
+  graph = "ml.kg.graph", split = "ml.kg.split", codec = "ml.kg.codec", trie = "ml.kg.trie",
+  detector = "ml.detect.detector" }
 
 -- What the prompt puts into _G, as users see it.
 local of_prompt

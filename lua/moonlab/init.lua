@@ -37,6 +37,8 @@ local modules = {
   task = "moonlab.task",
   sandbox = "moonlab.sandbox",
   selftrain = "moonlab.selftrain",
+  kg = "moonlab.kg",
+  detect = "moonlab.detect",
 }
 ml.modules = modules
 

@@ -284,6 +284,39 @@ ml.clamp = function(...) end
 ---source: -
 ml.clone = function(...) end
 
+---@class ml.codec
+local codec_methods = {}
+
+---codec:answer(object)
+---The ids of an object and of its end.
+---@param object string
+---@return table list of ids: object <E>
+---source: -
+function codec_methods:answer(...) end
+
+---codec:decode(ids)
+---The object that a model wrote.
+---@param ids list of new tokens, or index tensor
+---@return string, or nil and "unfinished" (no <E> at the end) or "malformed" (a token that belongs
+---to no name)
+---source: -
+function codec_methods:decode(...) end
+
+---codec:prompt(prompt)
+---The ids after which the object follows.
+---@param prompt table { subject =, predicate = }
+---@return table list of ids: <S> subject <P> predicate <O>
+---source: -
+function codec_methods:prompt(...) end
+
+---codec:row(triplet)
+---The ids of a whole triplet.
+---@param triplet table { subject, predicate, object }
+---@return table list of ids
+---@return integer ids before the object
+---source: -
+function codec_methods:row(...) end
+
 ---ml.complete(line)
 ---What the word at the end of a line can become: globals and keywords, fields after a dot, methods
 ---after a colon, keys after [", names of files in strings and after $, modules after require,
@@ -489,6 +522,107 @@ ml.data.transform = function(...) end
 ---@param x tensor of any shape, or table of tensors
 ---source: -
 function describe(...) end
+ml.detect = {}
+
+---ml.detect.baselines(list)
+---Scores of suspicion that need no training.
+---@param list list of examples, as those of ml.detect.examples
+---@return table name -> list of numbers, larger: more likely hallucinated; logprob (minus the log
+---probability of the object), mean_surprisal and max_surprisal (of its tokens, nats), entropy (of
+---its first token), disagreement (1 minus the share of the prompt's samples that are the same)
+---source: Hron et al. 2024 (arXiv 2408.07852); self-consistency: Manakul et al. 2023
+ml.detect.baselines = function(...) end
+
+---ml.detect.examples(lm, codec, split, { samples, temperature, top_k, greedy, most, valid, test,
+---  seed })
+---Samples answers to the seen prompts of a split and labels them by look-up: an answer is
+---hallucinated when it is none of the right ones, a token of it from the first beginning on that
+---no right answer has. Training, validation and test examples have different subjects.
+---@param lm decoder the generator
+---@param codec codec
+---@param split split of a graph
+---opts.samples integer =4 of each prompt
+---opts.temperature number =1 > 0
+---opts.top_k integer only the k most likely tokens
+---opts.greedy boolean =false one answer, the most likely token at each place
+---opts.most integer =all prompts, the first so many of an order from the seed
+---opts.valid number =0.1 share of the subjects; and test =0.1
+---opts.seed integer =1 of samples and parts
+---@return table { train, valid, test = lists of { prompt, ids (whole row), before (ids before the
+---object), label (true: hallucinated), labels (of the object's tokens and the end), logprobs (of
+---those), entropy (nats, of the first token), agreement (share of the prompt's samples with the
+---same object), kind }, rate (of hallucinations), rates = { train, valid, test }, split, codec }
+---source: Hron et al. 2024 (arXiv 2408.07852), both detection tasks; definition of hallucinated
+---tokens: this design
+ml.detect.examples = function(...) end
+
+---ml.detect.judge(scores, labels, { base_rate, groups, resamples, seed, valid, logits })
+---What scores of suspicion are worth. Average precision of a useless score is the base rate, so
+---that it says nothing across generators without the other columns.
+---@param scores list of numbers, larger: more likely hallucinated
+---@param labels list of booleans, true for hallucinated
+---opts.base_rate number =0.1 at which average precision is given as well, in (0, 1)
+---opts.groups list =each score alone; those of a group (a subject) are resampled together
+---opts.resamples integer =200 for the intervals of 95 %; 0: none
+---opts.seed integer =1 of the resamples
+---opts.valid table { scores, labels } that the threshold of accuracy is chosen on
+---opts.logits boolean =false the scores are logits: calibration is given
+---@return table { n, base_rate, ap, matched (average precision at opts.base_rate), lift ((ap -
+---base rate)/(1 - base rate)), roc, interval = { ap, matched, lift, roc = { low, high } },
+---accuracy, risk (mean share of hallucinations when answers are given from the least suspicious
+---on), curve (coverage and risk of it), calibration (expected error) and reliability }; ap and
+---what follows from it are nil where one class is empty
+---source: Hron et al. 2024 (arXiv 2408.07852), area under the precision-recall curve; risk and
+---coverage: Geifman & El-Yaniv 2017
+ml.detect.judge = function(...) end
+
+---ml.detect.train(lm, examples, { task, kind, features, layer, width, model, init, lr, epochs,
+---  batch, patience, seed })
+---Trains a detector of a model's hallucinations by binary cross-entropy on the examples' labels,
+---until average precision on their validation part no longer rises; the best weights are kept.
+---@param lm decoder the generator, left as it is
+---@param examples table of ml.detect.examples
+---opts.task string ="sentence": is the answer hallucinated (read at its end), or "token":
+---is this token
+---opts.kind string ="head": a network of two layers on states of the frozen model; "full":
+---the same, and a copy of the model is trained with it
+---opts.features string ="state" of a token; "pair": the state before it, its output
+---embedding and their product, trained on tokens whatever the task (a head only)
+---opts.layer string|integer ="final", the output of a block, or "all" side by side (a head
+---only; pairs take the final one)
+---opts.width integer =64 hidden units of the head, >= 1
+---opts.model decoder =lm another one to start from, of the same codec and any size
+---opts.init string ="model": its weights, or "scratch": its sizes with new ones (full only)
+---opts.lr number =1e-3, or 3e-4 for full; of AdamW, >= 0
+---opts.epochs integer =60, or 20 for full; at most, >= 1
+---opts.batch integer =256 places of a head, or 64 answers for full
+---opts.patience integer =8, or 4 for full; epochs without a better validation, >= 1
+---opts.seed integer =1 of initial values and orders
+---@return detector { task, kind, valid (average precision), epochs, curve, parameters }
+---source: Hron et al. 2024 (arXiv 2408.07852); layers side by side: Azaria & Mitchell 2023
+ml.detect.train = function(...) end
+
+---@class ml.detector
+local detector_methods = {}
+
+---detector:quality(list)
+---Average precision of its task.
+---@param list list of examples
+---@return number average precision; 0 where nothing is hallucinated
+---source: -
+function detector_methods:quality(...) end
+
+---detector:score(list, { of })
+---Logits of being hallucinated. A detector of tokens, and one that looks at pairs, says of an
+---answer what it says of its most suspicious token.
+---@param list list of examples, as those of ml.detect.examples
+---opts.of string =its task; "sentence" or, of a detector that scores tokens, "token"
+---@return table list of numbers, one for each example, or each token (object and end, example by
+---example)
+---@return table list of what they should be: true for hallucinated
+---@return table list of the examples' numbers, one for each score
+---source: -
+function detector_methods:score(...) end
 
 ---diagonal(x)
 ---The main diagonal.
@@ -895,6 +1029,59 @@ function gp_methods:save(...) end
 ---source: -
 ml.grad_enabled = function(...) end
 
+---@class ml.graph
+local graph_methods = {}
+
+---graph:leaks({ share })
+---Relations that give others away: q is the inverse of p where (o, q, s) stands for (s, p, o),
+---symmetric when p = q, and a duplicate where (s, q, o) does. A split at random would put the
+---answers of held-out prompts into the training text.
+---opts.share number =0.05 of a relation's triplets from which on it counts as leaking
+---@return table list of { predicate, other, kind = "inverse" or "duplicate", triplets, share },
+---largest share first
+---@return table info: triplets (that another one gives away), share (of all)
+---source: Toutanova & Chen 2015 (inverse relations in FB15k); Dettmers et al. 2018
+function graph_methods:leaks(...) end
+
+---graph:prompt(subject, predicate)
+---A prompt of the graph with its answers.
+---@param subject string
+---@param predicate string
+---@return table { subject, predicate, objects, is, told }, or nil
+---source: -
+function graph_methods:prompt(...) end
+
+---graph:split{ invisible =, partial =, seed =, withhold = }
+---Splits by prompt, so that all objects of one stay together: a share of the subjects with all
+---their prompts is invisible; of the others each prompt is partly visible with some probability
+---(its subject is seen in other prompts); the rest is seen, that is trained on. Refuses a graph of
+---which relations give each other away.
+---opts.invisible number =0.1 share of the subjects
+---opts.partial number =0.1 probability of a prompt of the others
+---opts.seed integer =1 of the choice
+---opts.withhold boolean =false prompts that give a held-out answer away, as an inverse or
+---under another relation, are neither trained on nor asked
+---@return split { seen, partial, invisible, withheld = lists of prompts, graph, seed }
+---source: after Hron et al. 2024 (arXiv 2408.07852)
+function graph_methods:split(...) end
+
+---graph:statistics()
+---How many answers prompts have, over all and by predicate.
+---@return table { triplets, prompts, subjects, predicates, objects, duplicates, mean_answers,
+---single (share of prompts with one answer), most (answers of a prompt), fanout (number of answers
+----> prompts), characters (mean length of a triplet's three names), by_predicate = list of { name,
+---triplets, prompts, objects, mean_answers, entropy (bits of its objects) } }
+---source: -
+function graph_methods:statistics(...) end
+
+---graph:subset{ triplets =, seed = }
+---The triplets of subjects chosen at random, until there are so many; a subject keeps all of its.
+---opts.triplets integer >= 1
+---opts.seed integer =1 of the choice
+---@return graph
+---source: -
+function graph_methods:subset(...) end
+
 ---gt(x, y)
 ---Where x > y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
@@ -1173,6 +1360,252 @@ function kernel_methods:nngp(...) end
 ---@return tensor [n,m], or [n] with diagonal, of X's dtype; raises as nngp
 ---source: Jacot et al. 2018; Arora et al. 2019
 function kernel_methods:ntk(...) end
+ml.kg = {}
+
+---ml.kg.batches(split, codec, { batch, packed, context, loss, seed })
+---Batches of training triplets; each epoch is a new order of all of them.
+---@param split split
+---@param codec codec
+---opts.batch integer =64 triplets of a batch, whether packed or not
+---opts.packed boolean =false several triplets to a row; attention and positions restart
+---with each
+---opts.context integer =2 x codec.longest ids of a packed row
+---opts.loss string ="all" tokens, or those of the "object"
+---opts.seed integer =1 of the order
+---@return table { per_epoch (batches), tokens (targets of an epoch that count), triplets,
+---batch(self, i) -> { inputs, targets, mask, segments (packed) }, a pure function of i }
+---source: -
+ml.kg.batches = function(...) end
+
+---ml.kg.codec(graph, { kind, size })
+---How the names of a graph become tokens. A predicate is one token; a name is its words (split at
+---spaces), its characters, or the pieces of byte-pair encoding learnt on the graph's names. All
+---names of the graph are in it, also those that a split holds out: one codec serves all fractions.
+---@param graph graph
+---opts.kind string ="words", "chars" or "bpe"
+---opts.size integer =512 pieces of byte-pair encoding
+---@return codec { kind, vocab (number of ids), longest (ids of the longest triplet), start,
+---predicate_at = { id -> predicate } }
+---source: format: Hron et al. 2024 (arXiv 2408.07852); byte-pair encoding: Sennrich et al. 2016
+ml.kg.codec = function(...) end
+
+---ml.kg.constrained(lm, codec, prompts, { objects })
+---Greedy answers that the trie allows: at each place the most likely token among those with which
+---an object of the predicate goes on.
+---@param lm decoder
+---@param codec codec
+---@param prompts list of prompts
+---opts.objects function(prompt) -> list of objects; those of one list are put into a trie
+---once
+---@return table list over prompts of objects
+---source: -
+ml.kg.constrained = function(...) end
+
+---ml.kg.controls(split)
+---What a model without memory of subjects could do: the most frequent object of the predicate in
+---the training text, and a draw from its objects as frequent as they are there.
+---@param split split
+---@return table { mode = { seen, partial, invisible }, draw = the same (rates of hallucination),
+---objects (predicate -> its most frequent object), entropy (bits of the pools, mean over training
+---triplets), floor (nats a triplet that the choice among right answers must cost), bits (of the
+---graph: log2 of the ways to choose each prompt's answers from its pool) }
+---source: -
+ml.kg.controls = function(...) end
+
+---ml.kg.curve(lm, codec, prompts, { temperatures, top_k, top_p, samples, rng, graph })
+---Precision and recall over temperatures, and at temperature 1 over top-k and top-p.
+---@param lm decoder
+---@param codec codec
+---@param prompts list of prompts
+---opts.temperatures list ={ 0.25, 0.5, 1, 1.5 }
+---opts.top_k list ={} of integers
+---opts.top_p list ={} of numbers
+---opts.samples integer =16 of each prompt
+---opts.rng ml.rng whose key makes the samples
+---opts.graph graph by which errors are told apart
+---@return table list of { temperature, top_k, top_p, precision, recall, rate, several, kinds }, as
+---ml.kg.judge has them
+---source: Hron et al. 2024 (arXiv 2408.07852), precision and recall over temperature
+ml.kg.curve = function(...) end
+
+---ml.kg.evaluate(lm, codec, split, { samples, temperature, top_k, top_p, greedy, most, rng })
+---The hallucination rates of the three sets of a split.
+---@param lm decoder
+---@param codec codec
+---@param split split
+---opts.samples integer =4 of each prompt
+---opts.temperature number =1 > 0
+---opts.top_k integer only the k most likely tokens
+---opts.top_p number only the most likely tokens that hold this share
+---opts.greedy boolean =false one answer, the most likely token at each place
+---opts.most integer =all prompts of a set, the first so many of an order from the seed
+---opts.rng ml.rng whose key makes the samples
+---@return table { seen, partial, invisible } of what ml.kg.judge returns; a set without prompts is
+---absent
+---source: Hron et al. 2024 (arXiv 2408.07852)
+ml.kg.evaluate = function(...) end
+
+---ml.kg.graph(triplets, { names, collide })
+---A graph from triplets. A triplet that stands twice counts once; a fourth entry is the object
+---that the training text says in place of the true one.
+---@param triplets list of { subject, predicate, object }, strings
+---opts.names table =nil id -> the name that it goes by
+---opts.collide string ="error" when two ids have one name, or "merge"
+---@return graph { triplets, prompts = list of { subject, predicate, objects (list), is (object ->
+---true), told (object -> true of what the text says) }, predicates (sorted), pools (predicate ->
+---object -> triplets), entities (name -> true), subjects, objects (numbers of), duplicates }
+---source: -
+ml.kg.graph = function(...) end
+
+---ml.kg.judge(prompts, samples, { graph })
+---Rates of what ml.kg.sample returned.
+---@param prompts list
+---@param samples list over prompts of lists
+---opts.graph graph for the rates by frequency
+---@return table { rate (hallucinations), stderr (over prompts), precision = 1 - rate, recall
+---(share of right answers that were given at least once), kinds (kind -> share of all samples),
+---several = { prompts, precision, recall } of prompts with more than one answer, by_predicate,
+---by_fanout and by_frequency (of the most frequent answer, powers of two) = key -> { prompts,
+---samples, wrong, rate }, samples, prompts }
+---source: Hron et al. 2024 (arXiv 2408.07852), precision and recall
+ml.kg.judge = function(...) end
+
+---ml.kg.load_split(graph, path)
+---A split that split:save(path) wrote.
+---@param graph graph that it was made of
+---@param path string
+---@return split, or nil and a message when there is no such file
+---source: -
+ml.kg.load_split = function(...) end
+
+---ml.kg.loss(lm, codec, prompts, { on })
+---The cross-entropy of a prompt's triplets, averaged over tokens.
+---@param lm decoder
+---@param codec codec
+---@param prompts list of prompts, all objects of each
+---opts.on string ="all" tokens after the first, or those of the "object"
+---@return number nats a token
+---source: -
+ml.kg.loss = function(...) end
+
+---ml.kg.ntriples(path, { names, labels, collide })
+---A graph from N-Triples. An IRI goes by its last part (names = "local"), in full ("iri"), or by
+---its rdfs:label; literals by their text, without language and type.
+---@param path string
+---opts.names string ="local" or "iri"
+---opts.labels boolean =false rdfs:label names its subject, and is no triplet of the graph
+---opts.collide string ="error" when two IRIs have one name, or "merge"
+---@return graph, or nil and a message when there is no such file; a malformed line raises with its
+---number and text
+---source: W3C Recommendation RDF 1.1 N-Triples, 2014
+ml.kg.ntriples = function(...) end
+
+---ml.kg.probability(lm, codec, prompts, { temperature, answers })
+---The exact probability that a sample is a right answer, whichever: the sum over the trie of the
+---prompt's answers of the products of the model's probabilities. 1 minus their mean is the
+---hallucination rate without the noise of sampling.
+---@param lm decoder
+---@param codec codec
+---@param prompts list of prompts
+---opts.temperature number =1 > 0
+---opts.answers function(prompt) -> list of objects, =its right ones
+---@return table list over prompts of numbers
+---source: -
+ml.kg.probability = function(...) end
+
+---ml.kg.sample(lm, codec, prompts, { samples, temperature, top_k, top_p, greedy, max_new, rng,
+---  graph })
+---Answers that a model gives, with their verdicts. A prompt's samples depend on its place and the
+---generator's key only.
+---@param lm decoder
+---@param codec codec
+---@param prompts list of prompts, as in split.seen
+---opts.samples integer =4 of each prompt
+---opts.temperature number =1 > 0
+---opts.top_k integer only the k most likely tokens
+---opts.top_p number only the most likely tokens that hold this share
+---opts.greedy boolean =false one answer, the most likely token at each place
+---opts.max_new integer =longest answer that fits into a row
+---opts.rng ml.rng whose key makes the samples
+---opts.graph graph by which errors are told apart
+---@return table list over prompts of lists of { object (nil where it is none), ids, kind (nil: a
+---right answer; "told": what the text wrongly says; "right_type": another object of the predicate;
+---"other_type": another entity; "invented": no entity; "unfinished"; "wrong" without a graph),
+---logprobs (of its tokens, at temperature 1) }
+---source: definitions after Hron et al. 2024 (arXiv 2408.07852)
+ml.kg.sample = function(...) end
+
+---ml.kg.synthetic{ subjects =, predicates =, per_subject =, pool =, zipf =, fanout =, collide =,
+---  noise =, seed = }
+---A graph of invented entities. Each predicate has a pool of objects of its own, drawn with Zipf
+---weights; names have two or three of 120 syllables, no two entities the same one.
+---opts.subjects integer =200 of them, 1 to 400000
+---opts.predicates integer =10 of them, >= 1
+---opts.per_subject integer =5 predicates of a subject, drawn at random
+---opts.pool integer =200 objects of a predicate
+---opts.zipf number =0.8 an object of rank r has weight r^-zipf
+---opts.fanout table ={ 0.80, 0.12, 0.05, 0.03 } weights of 1, 2, ... objects for a prompt
+---opts.collide number =0 share of subjects, up to 0.5, that have the name of another one
+---(their answers merge)
+---opts.noise number =0 share of triplets of which the training text has another object of
+---the pool
+---opts.seed integer =1 of all that is drawn
+---@return graph
+---source: after Hron et al. 2024 (arXiv 2408.07852), whose graph is not public
+ml.kg.synthetic = function(...) end
+
+---ml.kg.train(split, codec, { size, epochs, batch, lr, packed, loss, seed, dir, ... })
+---Trains a decoder on the seen triplets with AdamW (0.9, 0.98), 2 % of warm-up and a cosine to a
+---tenth over all epochs, so that each number of epochs is a training of its own.
+---@param split split
+---@param codec codec
+---opts.size string ="S"; XS 2 x 32, S 2 x 64, M 3 x 128, L 4 x 256 (depth x width)
+---opts.width integer in place of the size's; and depth, heads (=4), lr (=3e-3, 2e-3, 1e-3,
+---6e-4 by size)
+---opts.epochs integer =100 passes over the triplets, >= 1
+---opts.steps integer in place of epochs
+---opts.batch integer =64 triplets
+---opts.packed boolean =false several triplets to a row of opts.context ids
+---opts.loss string ="all" tokens, or those of the "object"
+---opts.weight_decay number =0.01 decoupled
+---opts.seed integer =1 of initial values and order
+---opts.dir string folder from which a second call goes on
+---opts.log function(record) of each update
+---@return decoder
+---@return table { state, steps, epochs, N (parameters without embedding and head), parameters
+---(all), tokens (D, of an epoch), compute = 6 N D epochs, loss (mean of the last twentieth),
+---seconds }
+---source: set-up: Hron et al. 2024 (arXiv 2408.07852); compute: Kaplan et al. 2020
+ml.kg.train = function(...) end
+
+---ml.kg.trie(codec, objects)
+---The objects' ids, each with its end, by common beginnings.
+---@param codec codec
+---@param objects list of strings
+---@return trie { answers, nodes, root }
+---source: -
+ml.kg.trie = function(...) end
+
+---ml.kg.tsv(path)
+---A graph from lines of subject, predicate and object between tabs; blank lines are passed over.
+---@param path string
+---@return graph, or nil and a message when there is no such file; a malformed line raises with its
+---number and text
+---source: -
+ml.kg.tsv = function(...) end
+
+---ml.kg.wordnet{ names =, relations =, dir = }
+---WordNet 3.0's relations between synsets (Debian's wordnet-base). A synset goes by its first
+---word, part of speech and a running number ("dog.n.1"), or by the word alone, in small letters:
+---then senses merge.
+---opts.names string ="synset" or "lemma"
+---opts.relations string ="up": hypernyms, holonyms, domains, attributes, entailments and
+---causes, of which only attributes have their inverses in the graph; "all": every relation and its
+---inverse
+---opts.dir string folder of data.noun, data.verb, data.adj and data.adv
+---@return graph, or nil and a message when WordNet is not installed
+---source: Fellbaum 1998; file format: wndb(5WN)
+ml.kg.wordnet = function(...) end
 
 ---le(x, y)
 ---Where x <= y: 1, else 0; with broadcasting. NaN compares as in C.
@@ -3699,6 +4132,30 @@ ml.sorted = function(...) end
 ---source: -
 ml.split = function(...) end
 
+---@class ml.split
+local split_methods = {}
+
+---split:fraction(share, { seed })
+---The same split with a share of the seen subjects; smaller shares are within larger ones. Partly
+---visible prompts of other subjects go, the invisible ones stay.
+---@param share number in (0, 1]
+---opts.seed integer =split.seed of the order of subjects
+---@return split
+---source: -
+function split_methods:fraction(...) end
+
+---split:save(path)
+---Writes the split as JSON, which ml.kg.load_split reads with the same graph.
+---@param path string
+---source: -
+function split_methods:save(...) end
+
+---split:triplets()
+---What the training text consists of: { subject, predicate, object } as the text has them.
+---@return table list
+---source: -
+function split_methods:triplets(...) end
+
 ---sqrt(x)
 ---The square root; NaN below 0, element by element.
 ---@param x tensor f32 or f64, any shape
@@ -5565,6 +6022,16 @@ function timeit(...) end
 ml.to = function(...) end
 ml.tokenizer = {}
 
+---ml.tokenizer.bpe(text, n)
+---Byte-pair encoding learnt on a text: its UTF-8 characters, and the pairs of tokens that stand
+---together most often, joined one after the other within words (a word goes with the space or
+---underscore before it). encode raises on characters that the text does not have.
+---@param text string
+---@param n integer number of ids, at least that of the characters; fewer when no pair stands twice
+---@return tokenizer
+---source: Sennrich et al. 2016
+ml.tokenizer.bpe = function(...) end
+
 ---ml.tokenizer.bytes()
 ---Every byte is a token: id = byte + 1.
 ---@return tokenizer of 256 ids
@@ -5790,6 +6257,16 @@ function transformer_methods:zero_grad(...) end
 ---@return tensor of x's shape with both sizes exchanged, differentiable
 ---source: -
 ml.transpose = function(...) end
+
+---@class ml.trie
+local trie_methods = {}
+
+---trie:allowed(ids)
+---The ids that may follow a beginning.
+---@param ids list of ids, {} for the first
+---@return table list, ascending; empty after an end, nil where no answer begins so
+---source: -
+function trie_methods:allowed(...) end
 
 ---tril(x, opts)
 ---The lower triangle of the last two axes, zeros above.

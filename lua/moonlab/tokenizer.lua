@@ -1,4 +1,5 @@
 --- Tokenizers: text to ids and back. All have encode(s), decode(ids), size(), id(s) and save(path).
+local bpe = require "moonlab.tokenizer.bpe"
 local core = require "moonlab.core"
 local options = require "moonlab.options"
 
@@ -17,6 +18,10 @@ function Tokenizer:__tostring() return ("%s tokenizer, %d ids"):format(self.kind
 function Tokenizer:encode(s)
   options.argument("encode", 1, s, "string")
   if self.kind == "bytes" then return core.text.bytes(s) end
+  if self.kind == "bpe" then
+    return core.index(bpe.encode(s, self.letters, self.ranks, #self.characters - #self.merges,
+      self.cache))
+  end
   return core.text.lookup(s, self.ids)
 end
 
@@ -67,10 +72,11 @@ end
 function Tokenizer:save(path)
   local characters
   for i, c in ipairs(self.characters or {}) do
+    if i > #self.characters - #(self.merges or {}) then break end -- made by the merges
     characters = characters or {}
     characters[i] = utf8.len(c) and c or c:byte() -- a byte that is no UTF-8 is its number
   end
-  core.json.write(path, { kind = self.kind, characters = characters })
+  core.json.write(path, { kind = self.kind, characters = characters, merges = self.merges })
 end
 
 --- ml.tokenizer.bytes()
@@ -98,6 +104,51 @@ function tokenizer.chars(text)
   return from_characters(core.text.characters(text))
 end
 
+-- Characters come first among the tokens of byte-pair encoding.
+local function from_merges(tokens, merges)
+  local self = from_characters(tokens)
+  self.kind, self.merges, self.ranks, self.cache = "bpe", merges, bpe.ranks(merges), {}
+  self.letters = {}
+  for i = 1, #tokens - #merges do self.letters[tokens[i]] = i end
+  return self
+end
+
+--- ml.tokenizer.bpe(text, n)
+--- Byte-pair encoding learnt on a text: its UTF-8 characters, and the pairs of tokens that stand
+--- together most often, joined one after the other within words (a word goes with the space or
+--- underscore before it). encode raises on characters that the text does not have.
+--- @param text string
+--- @param n integer number of ids, at least that of the characters; fewer when no pair stands twice
+--- @return tokenizer
+--- @source Sennrich et al. 2016
+function tokenizer.bpe(text, n)
+  local where = "ml.tokenizer.bpe"
+  options.argument(where, 1, text, "string")
+  if text == "" then options.bad(where, 1, "an empty string, wanted a text") end
+  n = options.integer(where, 2, n, 1, 1 << 20)
+  local characters = #core.text.characters(text)
+  if n < characters then
+    options.bad(where, 2, "%d ids, the text has %d characters", n, characters)
+  end
+  return from_merges(bpe.learn(text, n))
+end
+
+-- The tokens that the merges of a file make of its characters.
+local function joined(where, path, characters, merges)
+  local tokens, seen = {}, {}
+  for i, c in ipairs(characters) do tokens[i], seen[c] = c, true end
+  for i, m in ipairs(merges) do
+    local a, b = type(m) == "table" and m[1], type(m) == "table" and m[2]
+    local ok = math.type(a) == "integer" and math.type(b) == "integer" and tokens[a] and tokens[b]
+    local token = ok and tokens[a] .. tokens[b]
+    if not ok or seen[token] or #token > 4096 then
+      options.bad(where, 1, "%s: merge %d makes no new token of two before it", path, i)
+    end
+    tokens[#tokens + 1], seen[token] = token, true
+  end
+  return tokens
+end
+
 --- ml.tokenizer.load(path)
 --- A tokenizer that tok:save(path) wrote.
 --- @param path string
@@ -108,7 +159,8 @@ function tokenizer.load(path)
   local t, why = core.json.read(path)
   if t == nil then return nil, why end
   if type(t) == "table" and t.kind == "bytes" then return tokenizer.bytes() end
-  local characters = type(t) == "table" and t.kind == "chars" and t.characters
+  local of_pairs = type(t) == "table" and t.kind == "bpe" and type(t.merges) == "table"
+  local characters = type(t) == "table" and (t.kind == "chars" or of_pairs) and t.characters
   if type(characters) ~= "table" or #characters == 0 then
     options.bad(where, 1, "%s does not hold a tokenizer", path)
   end
@@ -125,6 +177,9 @@ function tokenizer.load(path)
       options.bad(where, 1, "%s: tokens %d and %d are both %q", path, seen[c], i, c)
     end
     seen[c] = i
+  end
+  if of_pairs then
+    return from_merges(joined(where, path, characters, t.merges), t.merges)
   end
   return from_characters(characters)
 end

@@ -1,0 +1,9 @@
+-- The recipes on knowledge graphs at their smallest size.
+local smoke = require "smoke"
+local T = {}
+
+for _, name in ipairs { "kg_model", "kg_hallucination", "kg_temperature", "kg_detectors" } do
+  T["test_" .. name] = smoke(name)
+end
+
+return T
