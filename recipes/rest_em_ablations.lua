@@ -144,14 +144,14 @@ return recipe.define {
     local c = st.compare(rows.loop, rows["working solutions"])
     print(("loop less working solutions: %+.3f in [%.3f, %.3f]"):format(c.difference, c.low,
       c.high))
-    local x, pass1, greedy = {}, {}, {}
+    local y, pass1, greedy = {}, {}, {}
     for i, name in ipairs(order) do
-      x[i], pass1[i], greedy[i] = i, rows[name].pass1, rows[name].test
+      y[i], pass1[i], greedy[i] = i, rows[name].pass1, rows[name].test
     end
-    ctx:figure("variants", ml.plot.lines { series = {
-      { x = x, y = pass1, label = "samples (pass@1)" }, { x = x, y = greedy, label = "greedy" } },
-      title = "0 " .. table.concat(order, ", "), xlabel = "variant, in the order of the title",
-      ylabel = "share of test problems" })
+    ctx:figure("variants", ml.plot.scatter { series = {
+      { x = pass1, y = y, label = "samples (pass@1)" }, { x = greedy, y = y, label = "greedy" } },
+      title = "what each part of the loop is worth", ynames = order, size = 4,
+      xlabel = "share of test problems" })
     return { rows = rows, order = order, gains = gains, compare = c,
       luck = { first.false_positives, unique.false_positives } }
   end,

@@ -2611,6 +2611,8 @@ ml.plot.histogram = function(...) end
 ---opts.legend string ="auto" "ends" of the curves, "inside", "outside", or false
 ---opts.references table list of { x = or y =, label, colour }: dashed lines across
 ---opts.notes table list of { x, y, text }
+---opts.xnames table list of names =nil of x = 1, 2, ...: categories
+---opts.ynames table list of names =nil of y = 1, 2, ...
 ---opts.fit boolean =false a power law through the points by ml.fit.power_law, its exponent
 ---and standard error in the label; or { range = { low, high } } in x
 ---opts.optimum string =nil marks the "min", "max" or vertex of a "parabola" through five

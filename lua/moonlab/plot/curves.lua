@@ -142,10 +142,33 @@ local function sequence(where, o, p, list)
   end
 end
 
+-- Names of the positions 1, 2, ... of an axis.
+local function categories(where, o, p)
+  for _, key in ipairs { "x", "y" } do
+    local names = o[key .. "names"]
+    if names ~= nil then
+      if p[key].base or p[key].low or p[key].high then
+        options.bad(where, 0, "%snames is given for an axis that is logarithmic or has limits", key)
+      end
+      names = input.names(where, key .. "names", names)
+      p[key].names = names
+      for i, m in ipairs(p.marks) do
+        for _, v in ipairs(m[key] or {}) do
+          if v - v == 0 and not (v > 0.5 and v < #names + 0.5) then
+            options.bad(where, 0, "%s of series %d has %.6g, but %snames has %d names", key, i, v,
+              key, #names)
+          end
+        end
+      end
+    end
+  end
+end
+
 local function curve_panel(where, o, cloud, log)
   options.argument(where, 1, o, "table")
   options.check(where, o, panel.known("x", "y", "yerr", "low", "high", "label", "series", "fit",
-    "optimum", "diverged", "sequential", "zlabel", "envelope", "markers", "size", "colour"))
+    "optimum", "diverged", "sequential", "zlabel", "envelope", "markers", "size", "colour",
+    "xnames", "ynames"))
   local p = panel.new(where, o, log)
   local series = options.field(where, o, "series", "table", { { x = o.x, y = o.y, yerr = o.yerr,
     low = o.low, high = o.high, label = o.label, fit = o.fit, optimum = o.optimum,
@@ -172,6 +195,7 @@ local function curve_panel(where, o, cloud, log)
   fits.recolour(p)
   fits.envelope(where, o, p, list)
   if cloud then p.x.pad = { 0.04, 0.04 } end
+  categories(where, o, p)
   for _, m in ipairs(p.marks) do
     if not cloud and m.kind == "series" and marks.marked(m) then p.x.pad = { 0.02, 0.02 } end
   end
@@ -202,6 +226,8 @@ end
 --- @param opts.legend string ="auto" "ends" of the curves, "inside", "outside", or false
 --- @param opts.references table list of { x = or y =, label, colour }: dashed lines across
 --- @param opts.notes table list of { x, y, text }
+--- @param opts.xnames table list of names =nil of x = 1, 2, ...: categories
+--- @param opts.ynames table list of names =nil of y = 1, 2, ...
 --- @param opts.fit boolean =false a power law through the points by ml.fit.power_law, its exponent
 --- and standard error in the label; or { range = { low, high } } in x
 --- @param opts.optimum string =nil marks the "min", "max" or vertex of a "parabola" through five

@@ -137,8 +137,9 @@ function input.text(where, o, name)
   return s and text.clean(s)
 end
 
---- A list of names.
+--- A list of names; n: nil, or how many.
 function input.names(where, what, value, n)
+  if not n then n = type(value) == "table" and math.max(1, #value) or 1 end
   if type(value) ~= "table" or #value ~= n then
     options.bad(where, 0, "%s: %s, wanted a list of %d names", what, type(value) == "table"
       and ("%d entries"):format(#value) or options.describe(value), n)

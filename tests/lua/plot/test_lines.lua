@@ -3,6 +3,19 @@ local ml = require "moonlab"
 local check = require "check"
 local T = {}
 
+function T.test_categories_are_written_at_their_points()
+  local text = ml.plot.scatter({ x = { 1, 5, 3 }, y = { 1, 2, 3 }, ynames = { "low", "middle",
+    "high" } }):text(40, 12)
+  local at = {}
+  for line in text:gmatch "[^\n]+" do
+    local name, dots = line:match "^%s*(%a+) │(.*)$"
+    if name and at[name] == nil then at[name] = #dots:match "^%s*" end
+  end
+  check.is_true(at.low < at.high and at.high < at.middle)
+  local svg = ml.plot.lines({ y = { 1, 2 }, xnames = { "one", "two" } }):svg()
+  check.is_true(svg:find ">one<" ~= nil and svg:find ">two<" ~= nil)
+end
+
 function T.test_points_land_where_the_axes_say() -- analytic: a log-log power law is a straight line
   local x, y = {}, {}
   for i = 1, 20 do
@@ -81,6 +94,10 @@ function T.test_file_and_errors()
   end)
   check.raises("entry 2 of y of series 1 is \"a\"", ml.plot.lines, { y = { 1, "a" } })
   check.raises(".svg or .png", ml.plot.lines, { y = { 1 }, file = "/tmp/a.pdf" })
+  check.raises("3 names", ml.plot.scatter, { x = { 1, 2 }, y = { 1, 4 },
+    ynames = { "a", "b", "c" } })
+  check.raises("limits", ml.plot.lines, { y = { 1, 2 }, xlim = { 1, 2 }, xnames = { "a", "b" } })
+  check.raises("wanted a list of 1 names", ml.plot.lines, { y = { 1 }, xnames = {} })
   check.raises('"xz"', ml.plot.lines, { y = { 1 }, log = "xz" })
 end
 
