@@ -126,7 +126,7 @@ static int l_matmul_precision(lua_State *L) {
     ml_set_matmul_precision((ml_precision)i);
   }
   lua_pushstring(L, names[ml_matmul_precision()]);
-  lua_pushstring(L, ml_matmul_rounds() ? "bf16" : "f32");
+  lua_pushstring(L, ml_matmul_factors());
   return 2;
 }
 
@@ -252,15 +252,18 @@ static const mll_fn functions[] = {
      "write_file(path, data)\nWrites a file that appears whole or not at all.\n@param path "
      "string\n@param data string"},
     {"matmul_precision", l_matmul_precision,
-     "matmul_precision(precision)\nAllows f32 products to be computed in less than f32: at "
-     "\"medium\" "
-     "their factors are rounded to\n"
-     "bf16 (relative error 2^-9 each) and summed in f32, on processors where that is faster; at "
-     "\"high\" they\n"
-     "stay f32, since no split into bf16 is faster there. Decoding with a cache stays f32.\n"
+     "matmul_precision(precision)\nAllows f32 products to be computed in less than f32, with sums "
+     "in f32, on processors where that\n"
+     "is faster. At \"high\" factors are sums of two bf16 (relative error 2^-18 each), on the "
+     "matrix "
+     "units of\n"
+     "AMX; at \"medium\" they are rounded to bf16 (2^-9), there or by AVX512-BF16 on AMD. Decoding "
+     "with a cache\n"
+     "stays f32.\n"
      "@param precision string =nil \"highest\", \"high\" or \"medium\"; absent: only asks\n"
      "@return string the setting, at first \"highest\"\n"
-     "@return string what f32 products are computed in now, \"f32\" or \"bf16\"\n@source "
+     "@return string what the factors of f32 products are now, \"f32\", \"bf16x2\" or "
+     "\"bf16\"\n@source "
      "torch.set_float32_matmul_precision"},
     {NULL, NULL, NULL}};
 

@@ -148,6 +148,9 @@ ML_API const char *ml_cpu_features(void);
 /* The pair products of AVX512-BF16 run at the rate of f32 ones: AMD's processors; Intel's take two
  * cycles for what f32 does in one. */
 ML_API bool ml_cpu_fast_bf16(void);
+/* Whether there are matrix units for bf16 that the system lets this process use; asks it at the
+ * first call. [caller] */
+ML_API bool ml_cpu_matrix_units(void);
 ML_API double ml_now(void);        /* seconds, monotonic */
 ML_API double ml_cpu_now(void);    /* seconds of CPU time of the process */
 ML_API uint64_t ml_peak_rss(void); /* bytes, since the start */

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -13,7 +15,7 @@
 static struct {
   bool known;
   ml_isa best;
-  bool fast_bf16;
+  bool fast_bf16, tiles, asked;
   char name[64];
   char features[256];
 } cpu;
@@ -77,6 +79,7 @@ static void look(void) {
   /* the vendor's twelve letters lie in ebx, edx, ecx */
   const bool amd =
       __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541u && d == 0x69746e65u && c == 0x444d4163u;
+  cpu.tiles = tile && bit(d7, 24) && bit(d7, 22) && bit(a71, 5) && cpu.best == ML_ISA_AVX512;
   cpu.fast_bf16 = amd && cpu.best == ML_ISA_AVX512 && bit(a71, 5);
 
   uint32_t text[13] = {0};
@@ -117,6 +120,21 @@ ml_isa ml_cpu_isa(void) {
 bool ml_cpu_fast_bf16(void) {
   know();
   return cpu.fast_bf16 && cpu.best == ML_ISA_AVX512;
+}
+
+bool ml_cpu_matrix_units(void) {
+  know();
+  if (!cpu.asked) {
+    cpu.asked = true;
+    cpu.tiles = cpu.tiles && cpu.best == ML_ISA_AVX512;
+#if defined(__x86_64__) && defined(__linux__)
+    /* their registers are saved only for processes that asked: ARCH_REQ_XCOMP_PERM, XTILEDATA */
+    cpu.tiles = cpu.tiles && syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+    cpu.tiles = false;
+#endif
+  }
+  return cpu.tiles;
 }
 
 const char *ml_isa_name(ml_isa isa) {

@@ -15,6 +15,7 @@ static const ml_gemm_kernels *const table[][2] = {
 
 static ml_precision precision;
 static ml_gemm_kernels rounded; /* those of f32 with factors in bf16 */
+static const char *factors = "f32";
 
 const ml_gemm_kernels *ml_gemm_kernels_exact(ml_dtype dtype) {
   return table[ml_cpu_isa()][dtype == ML_F32];
@@ -24,23 +25,64 @@ const ml_gemm_kernels *ml_gemm_kernels_of(ml_dtype dtype) {
   return dtype == ML_F32 && rounded.tile ? &rounded : ml_gemm_kernels_exact(dtype);
 }
 
+void ml_gemm_use(const ml_gemm_kernels *kernels, const char *of) {
+  rounded.tile = NULL;
+  factors = "f32";
+  if (!kernels)
+    return;
+  rounded = *ml_gemm_kernels_exact(ML_F32);
+  rounded.rows = kernels->rows;
+  rounded.columns = kernels->columns;
+  rounded.tile_rows = kernels->tile_rows;
+  rounded.panels = kernels->panels;
+  rounded.pack = kernels->pack;
+  rounded.tile = kernels->tile;
+  factors = of;
+}
+
+#if defined(__x86_64__)
+/* Whether the kernels that are in use multiply: small integers are exact in bf16. */
+static bool multiplies(void) {
+  enum { M = 35, N = 41, K = 75 };
+  float A[M * K], B[K * N], C[M * N];
+  for (int i = 0; i < M * K; i++)
+    A[i] = (float)(i % 13 - 6);
+  for (int i = 0; i < K * N; i++)
+    B[i] = (float)(i % 11 - 5);
+  ml_gemm_serial(ML_F32, false, false, M, N, K, 1, A, K, B, N, 0, C, N);
+  for (int i = 0; i < M; i++)
+    for (int j = 0; j < N; j++) {
+      float sum = 0;
+      for (int k = 0; k < K; k++)
+        sum += A[i * K + k] * B[k * N + j];
+      if (C[i * N + j] != sum)
+        return false;
+    }
+  return true;
+}
+#endif
+
 void ml_set_matmul_precision(ml_precision p) {
   precision = p;
-  rounded.tile = NULL;
+  ml_gemm_use(NULL, NULL);
 #if defined(__x86_64__)
-  if (p == ML_PRECISION_MEDIUM && ml_cpu_fast_bf16()) {
-    rounded = ml_gemm_kernels_f32_avx512;
-    rounded.rows = ml_gemm_kernels_bf16.rows;
-    rounded.columns = ml_gemm_kernels_bf16.columns;
-    rounded.tile_rows = ml_gemm_kernels_bf16.tile_rows;
-    rounded.panels = ml_gemm_kernels_bf16.panels;
-    rounded.pack = ml_gemm_kernels_bf16.pack;
-    rounded.tile = ml_gemm_kernels_bf16.tile;
+  if (p == ML_PRECISION_HIGHEST)
+    return;
+  if (ml_cpu_matrix_units()) {
+    const bool high = p == ML_PRECISION_HIGH;
+    ml_gemm_use(high ? &ml_gemm_kernels_amx_high : &ml_gemm_kernels_amx_medium,
+                high ? "bf16x2" : "bf16");
+    if (multiplies())
+      return;
+    ml_gemm_use(NULL, NULL);
   }
+  if (p == ML_PRECISION_MEDIUM && ml_cpu_fast_bf16())
+    ml_gemm_use(&ml_gemm_kernels_bf16, "bf16");
 #endif
 }
 
 ml_precision ml_matmul_precision(void) { return precision; }
+const char *ml_matmul_factors(void) { return factors; }
 bool ml_matmul_rounds(void) { return rounded.tile != NULL; }
 
 #define FLOPS 8 /* of a product, in the time of one unit of ml_parallel_for's cost */

@@ -54,7 +54,14 @@ ML_GEMM_DECLARE(f32_avx2)
 ML_GEMM_DECLARE(f64_avx2)
 ML_GEMM_DECLARE(f32_avx512)
 ML_GEMM_DECLARE(f64_avx512)
-ML_GEMM_DECLARE(bf16) /* tile, panels and pack only */
+/* tile, panels and pack only */
+ML_GEMM_DECLARE(bf16)
+ML_GEMM_DECLARE(amx_medium)
+ML_GEMM_DECLARE(amx_high)
 #endif
+
+/* Takes rows, columns, tile_rows, tile, panels and pack of f32 products from there; NULL: from none.
+ * [caller] */
+void ml_gemm_use(const ml_gemm_kernels *kernels, const char *factors);
 
 #endif

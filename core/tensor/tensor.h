@@ -271,13 +271,16 @@ ML_API ml_status ml_tensor_matmul(ml_tensor *out, const ml_tensor *a, const ml_t
 #define ML_GEMM_KC 256
 
 /* What f32 products may be computed in, in the words of torch.set_float32_matmul_precision: highest
- * and high f32; medium factors rounded to bf16 (relative error 2^-9 each, of numbers below 1e-38
- * zero) and sums in f32, where that is faster than f32: ml_matmul_rounds tells whether it is so
- * here and now. Products with a vector along the rows, and ml_packed, stay f32. Set it between
- * products only. */
+ * f32; high factors as sums of two bf16 (relative error 2^-18 each; infinite ones can give NaN);
+ * medium factors rounded to bf16 (relative error 2^-9 each, of numbers below 1e-38 zero); sums in
+ * f32. Each only where that is faster than f32: high on matrix units, medium there and where bf16
+ * instructions run at the rate of f32. ml_matmul_factors tells what it is here and now: "f32",
+ * "bf16x2" or "bf16", and ml_matmul_rounds whether it is not f32. Products with a vector along the
+ * rows, and ml_packed, stay f32. Set it between products only. */
 typedef enum { ML_PRECISION_HIGHEST, ML_PRECISION_HIGH, ML_PRECISION_MEDIUM } ml_precision;
 ML_API void ml_set_matmul_precision(ml_precision precision);
 ML_API ml_precision ml_matmul_precision(void);
+ML_API const char *ml_matmul_factors(void);
 ML_API bool ml_matmul_rounds(void);
 
 /* C[M,N] = alpha op(A) op(B) + beta C, row-major, over the pool; tiles cut by shape and dtype only,

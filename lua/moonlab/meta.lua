@@ -1734,13 +1734,15 @@ ml.lt = function(...) end
 ml.matmul = function(...) end
 
 ---matmul_precision(precision)
----Allows f32 products to be computed in less than f32: at "medium" their factors are rounded to
----bf16 (relative error 2^-9 each) and summed in f32, on processors where that is faster; at "high"
----they
----stay f32, since no split into bf16 is faster there. Decoding with a cache stays f32.
+---Allows f32 products to be computed in less than f32, with sums in f32, on processors where that
+---is faster. At "high" factors are sums of two bf16 (relative error 2^-18 each), on the matrix
+---units of
+---AMX; at "medium" they are rounded to bf16 (2^-9), there or by AVX512-BF16 on AMD. Decoding with a
+---cache
+---stays f32.
 ---@param precision string =nil "highest", "high" or "medium"; absent: only asks
 ---@return string the setting, at first "highest"
----@return string what f32 products are computed in now, "f32" or "bf16"
+---@return string what the factors of f32 products are now, "f32", "bf16x2" or "bf16"
 ---source: torch.set_float32_matmul_precision
 ml.matmul_precision = function(...) end
 

@@ -2,6 +2,9 @@
  * determinism. */
 #include "check.h"
 #include "tensor/gemm.h"
+#if defined(__x86_64__)
+#include "amx_emulated.h"
+#endif
 
 typedef struct {
   ml_dtype dtype;
@@ -385,24 +388,68 @@ static void test_cancel_stops_early(void) { /* limit */
 
 /* ---- precision ------------------------------------------------------------------------------- */
 
-/* property: with factors that bf16 holds, whose products f32 holds, rounding them changes nothing:
- * all that is said above stays true */
-static void test_all_of_it_at_medium(void) {
-  exact_factors = true;
-  ml_set_matmul_precision(ML_PRECISION_MEDIUM);
+/* infinities: that they stay what they are; threads: many products, of which emulation takes
+ * minutes */
+static void all_of_it(bool infinities, bool threads) {
   test_small_shapes_all();
   test_shapes_at_block_edges();
   test_alpha_and_beta();
   test_random_shapes();
   test_empty_sums_are_zero();
-  test_nan_and_infinity_reach_their_row_only();
-  test_bytes_do_not_depend_on_threads();
-  test_nested_in_a_region_gives_the_same_bytes();
+  if (infinities)
+    test_nan_and_infinity_reach_their_row_only();
+  if (threads) {
+    test_bytes_do_not_depend_on_threads();
+    test_nested_in_a_region_gives_the_same_bytes();
+  }
   test_a_row_does_not_depend_on_the_others();
   test_panels_give_the_same_bytes();
   test_cancel_stops_early();
+}
+
+/* property: with factors that bf16 holds, whose products f32 holds, rounding them changes nothing:
+ * all that is said above stays true */
+static void test_all_of_it_at_medium(void) {
+  exact_factors = true;
+  ml_set_matmul_precision(ML_PRECISION_MEDIUM);
+  all_of_it(true, true);
   ml_set_matmul_precision(ML_PRECISION_HIGHEST);
   exact_factors = false;
+}
+
+/* golden: the kernels for matrix units, on tiles that are emulated; high is within the bounds of
+ * f32 with any factors */
+static void test_all_of_it_on_matrix_units(void) {
+#if defined(__x86_64__)
+  if (ml_cpu_isa() != ML_ISA_AVX512 || !strstr(ml_cpu_features(), "avx512_bf16"))
+    return;
+  exact_factors = true;
+  ml_gemm_use(&amx_emulated_medium, "bf16");
+  all_of_it(true, false);
+  exact_factors = false;
+  ml_gemm_use(&amx_emulated_high, "bf16x2");
+  all_of_it(false, false);
+  ml_gemm_use(NULL, NULL);
+#endif
+}
+
+/* analytic: numbers near the ends of f32 keep their parts */
+static void test_ends_of_f32_on_matrix_units(void) {
+#if defined(__x86_64__)
+  if (ml_cpu_isa() != ML_ISA_AVX512 || !strstr(ml_cpu_features(), "avx512_bf16"))
+    return;
+  const float x[] = {0x1.fffffep127f, -0x1.fffffep127f, 0x1.01p-100f, 0x1.010101p0f, 0, -0.0f};
+  const float one = 1;
+  ml_gemm_use(&amx_emulated_high, "bf16x2");
+  for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+    for (int side = 0; side < 2; side++) {
+      float c = NAN;
+      const float *a = side ? &one : x + i, *b = side ? x + i : &one;
+      ml_gemm_serial(ML_F32, true, false, 1, 1, 1, 1, a, 1, b, 1, 0, &c, 1);
+      CHECK(fabsf(c - x[i]) <= 0x1p-16f * fabsf(x[i]));
+    }
+  ml_gemm_use(NULL, NULL);
+#endif
 }
 
 /* analytic: medium is the product of the rounded factors, and high that of the factors */
@@ -418,9 +465,12 @@ static void test_medium_rounds_the_factors(void) {
     multiply(ta, tb, K, 1, &A, &B, 0, &highest);
     ml_set_matmul_precision(ML_PRECISION_HIGH);
     multiply(ta, tb, K, 1, &A, &B, 0, &C);
-    CHECK(same(&C, &highest) && !ml_matmul_rounds());
+    CHECK(ml_matmul_rounds() == ml_cpu_matrix_units());
+    if (!ml_matmul_rounds())
+      CHECK(same(&C, &highest));
+    CHECK(distance(ta, tb, K, 1, &A, &B, 0, NULL, &C) <= 270 * unit[ML_F32]);
     ml_set_matmul_precision(ML_PRECISION_MEDIUM);
-    CHECK(ml_matmul_rounds() == ml_cpu_fast_bf16());
+    CHECK(ml_matmul_rounds() == (ml_cpu_fast_bf16() || ml_cpu_matrix_units()));
     multiply(ta, tb, K, 1, &A, &B, 0, &C);
     if (!ml_matmul_rounds()) {
       CHECK(same(&C, &highest));
@@ -446,4 +496,5 @@ CHECK_MAIN(test_small_shapes_all, test_shapes_at_block_edges, test_alpha_and_bet
            test_random_shapes, test_empty_sums_are_zero, test_nan_and_infinity_reach_their_row_only,
            test_bytes_do_not_depend_on_threads, test_nested_in_a_region_gives_the_same_bytes,
            test_a_row_does_not_depend_on_the_others, test_panels_give_the_same_bytes,
-           test_cancel_stops_early, test_all_of_it_at_medium, test_medium_rounds_the_factors)
+           test_cancel_stops_early, test_all_of_it_at_medium, test_all_of_it_on_matrix_units,
+           test_ends_of_f32_on_matrix_units, test_medium_rounds_the_factors)
