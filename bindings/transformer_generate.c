@@ -252,8 +252,9 @@ static void push_rows(lua_State *L, const ml_samples *s, int64_t n, sampled what
 }
 
 static int l_generate(lua_State *L) {
-  static const char *const names[] = {"n",      "max_new", "temperature", "top_k", "top_p",
-                                      "greedy", "stop",    "rng",         "keys",  NULL};
+  static const char *const names[] = {"n",    "max_new", "temperature", "top_k", "top_p", "greedy",
+                                      "stop", "rng",     "keys",        "cache", NULL};
+  static const char *const caches[] = {"model", "bf16", NULL};
   ml_transformer *m = mll_check_model(L);
   lua_settop(L, 3);
   mll_check_opts(L, 3, names);
@@ -264,6 +265,7 @@ static int l_generate(lua_State *L) {
   o.temperature = mll_opt_number(L, 3, "temperature", o.temperature);
   o.top_p = mll_opt_number(L, 3, "top_p", o.top_p);
   o.greedy = mll_opt_boolean(L, 3, "greedy", o.greedy);
+  o.cache_bf16 = mll_opt_choice(L, 3, "cache", caches, 0) == 1;
   if (mll_has_opt(L, 3, "top_k")) {
     o.top_k = mll_opt_integer(L, 3, "top_k", 0);
     if (o.top_k < 1)
@@ -314,6 +316,9 @@ const mll_fn mll_transformer_generate_methods[] = {
      "@param opts.top_p number in (0, 1]: the fewest most likely tokens (of the k) that hold this "
      "share\n"
      "@param opts.greedy boolean =false the most likely token; nothing is drawn\n"
+     "@param opts.cache string =\"model\" keys and values in the model's dtype, or \"bf16\": half "
+     "the "
+     "memory, relative error 2^-8; of models in f32\n"
      "@param opts.stop ids that end a row, a list or a set { [id] = true }; the stop id is "
      "returned last\n"
      "@param opts.rng ml.rng one key is drawn from it and folded with (\"prompt\", i); without it "

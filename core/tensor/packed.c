@@ -3,7 +3,7 @@
 #include "gemm.h"
 
 struct ml_packed {
-  const ml_gemm_kernels *kernels;
+  ml_gemm_kernels kernels; /* those of the precision when it was packed */
   ml_dtype dtype;
   int64_t K, N;
   void *panels;
@@ -17,7 +17,7 @@ ml_status ml_packed_new(ml_packed **packed, ml_dtype dtype, bool transposed, int
                    ml_dtype_name(dtype));
   if (K < 0 || N < 0)
     return ml_fail(err, ML_ESHAPE, 0, "packed weights of negative size");
-  const ml_gemm_kernels *kernels = ml_gemm_kernels_exact(dtype);
+  const ml_gemm_kernels *kernels = ml_gemm_kernels_of(dtype);
   const int64_t columns = kernels->columns, panels = N / columns + (N % columns != 0);
   int64_t size, bytes;
   if (__builtin_mul_overflow(panels * columns, K, &size) ||
@@ -26,7 +26,7 @@ ml_status ml_packed_new(ml_packed **packed, ml_dtype dtype, bool transposed, int
   ml_packed *p = ml_alloc(sizeof *p);
   if (!p)
     return ml_fail(err, ML_ENOMEM, 0, "out of memory");
-  *p = (ml_packed){.kernels = kernels, .dtype = dtype, .K = K, .N = N};
+  *p = (ml_packed){.kernels = *kernels, .dtype = dtype, .K = K, .N = N};
   p->panels = ml_block_new((size_t)bytes);
   if (!p->panels) {
     ml_free(p);
@@ -71,7 +71,7 @@ void ml_packed_matmul(const ml_packed *W, int64_t M, const void *x, int64_t ldx,
                       void *y, int64_t ldy, bool accumulate) {
   if (M <= 0 || W->N <= 0)
     return;
-  const ml_gemm_kernels *kernels = W->kernels;
+  const ml_gemm_kernels *kernels = &W->kernels;
   const int64_t panels = blocks(W->N, kernels->columns);
   job j = {.kernels = kernels,
            .whole = {.K = W->K,

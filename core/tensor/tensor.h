@@ -271,12 +271,13 @@ ML_API ml_status ml_tensor_matmul(ml_tensor *out, const ml_tensor *a, const ml_t
 #define ML_GEMM_KC 256
 
 /* What f32 products may be computed in, in the words of torch.set_float32_matmul_precision: highest
- * f32; high factors as sums of two bf16 (relative error 2^-18 each; infinite ones can give NaN);
- * medium factors rounded to bf16 (relative error 2^-9 each, of numbers below 1e-38 zero); sums in
+ * f32; high factors as sums of two bf16 (relative error 2^-16 each; infinite ones can give NaN);
+ * medium factors rounded to bf16 (relative error 2^-8 each, of numbers below 1e-38 zero); sums in
  * f32. Each only where that is faster than f32: high on matrix units, medium there and where bf16
  * instructions run at the rate of f32. ml_matmul_factors tells what it is here and now: "f32",
  * "bf16x2" or "bf16", and ml_matmul_rounds whether it is not f32. Products with a vector along the
- * rows, and ml_packed, stay f32. Set it between products only. */
+ * rows stay f32; an ml_packed keeps what was set when it was packed. Set it between products
+ * only. */
 typedef enum { ML_PRECISION_HIGHEST, ML_PRECISION_HIGH, ML_PRECISION_MEDIUM } ml_precision;
 ML_API void ml_set_matmul_precision(ml_precision precision);
 ML_API ml_precision ml_matmul_precision(void);

@@ -6,7 +6,7 @@
 
 int64_t ml_span_bytes(const ml_decoding *d, int64_t positions) {
   int64_t cap = (positions + ML_CACHE_BLOCK - 1) / ML_CACHE_BLOCK * ML_CACHE_BLOCK;
-  return d->depth * d->heads * cap * (d->D + d->Dp) * d->esize;
+  return d->depth * d->heads * cap * (d->D + d->Dp) * d->csize;
 }
 
 ml_status ml_span_open(ml_span *span, const ml_decoding *d, int64_t positions, ml_error *err) {
@@ -25,7 +25,7 @@ void ml_span_close(ml_span *span) {
 }
 
 void ml_span_copy(ml_span *to, const ml_span *from, int64_t t, const ml_decoding *d) {
-  const int64_t block = ml_span_stride(d) * d->esize;
+  const int64_t block = ml_span_stride(d) * d->csize;
   for (int64_t l = 0; l < d->depth; l++)
     memcpy(ml_span_layer(to, d, l), ml_span_layer(from, d, l) + t / ML_CACHE_BLOCK * block,
            (size_t)block);

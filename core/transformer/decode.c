@@ -83,7 +83,7 @@ static void append(const ml_decoding *d, const ml_decoding_layer *y, int64_t l,
                        .interleaved = c->rotary_interleaved,
                        .q_gain = y->q_gain,
                        .k_gain = y->k_gain};
-  const int64_t ahead = 4, stride = ml_span_stride(d) * d->esize;
+  const int64_t ahead = 4, stride = ml_span_stride(d) * d->csize;
   for (int64_t i = -ahead; i < n; i++) {
     if (i + ahead < n) { /* the block that will be written, all heads: it is read next */
       const ml_decode_row *r = &rows[i + ahead];
@@ -91,7 +91,8 @@ static void append(const ml_decoding *d, const ml_decoding_layer *y, int64_t l,
       int64_t t = r->seen[last] - 1;
       const char *block = ml_span_layer(r->span[last], d, l) + t / ML_CACHE_BLOCK * stride;
       for (int64_t h = 0; h < d->heads; h++)
-        d->kernels->fetch(d->D, d->Dp, 0, block + h * (stride / d->heads), t % ML_CACHE_BLOCK + 1);
+        d->kernels->fetch[d->half](d->D, d->Dp, 0, block + h * (stride / d->heads),
+                                   t % ML_CACHE_BLOCK + 1);
     }
     if (i < 0)
       continue;
@@ -101,8 +102,8 @@ static void append(const ml_decoding *d, const ml_decoding_layer *y, int64_t l,
       plan.cosine = d->cosine + r->position * (d->D / 2) * d->esize;
       plan.sine = d->sine + r->position * (d->D / 2) * d->esize;
     }
-    d->kernels->shape(&plan, qkv + i * 3 * d->d * d->esize, ml_span_layer(r->span[last], d, l),
-                      r->seen[last] - 1);
+    d->kernels->shape[d->half](&plan, qkv + i * 3 * d->d * d->esize,
+                               ml_span_layer(r->span[last], d, l), r->seen[last] - 1);
   }
 }
 
@@ -111,15 +112,16 @@ static const char *head_cache(const ml_decoding *d, const ml_decode_row *r, int 
                               int64_t h) {
   if (r->seen[k] == 0)
     return NULL;
-  return ml_span_layer(r->span[k], d, l) + h * ml_block_part(d->D, d->Dp) * d->esize;
+  return ml_span_layer(r->span[k], d, l) + h * ml_block_part(d->D, d->Dp) * d->csize;
 }
 
 static void attend_one(const ml_decoding *d, int64_t l, int64_t h, const ml_decode_row *rows,
                        int64_t i, ml_decode_scratch *s) {
   const ml_decode_row *r = &rows[i];
-  d->kernels->attend(d->D, d->Dp, ml_span_stride(d), s->qkv + (i * 3 * d->d + h * d->D) * d->esize,
-                     head_cache(d, r, 0, l, h), r->seen[0], head_cache(d, r, 1, l, h), r->seen[1],
-                     s->scores, s->h + (i * d->d + h * d->D) * d->esize);
+  d->kernels->attend[d->half](d->D, d->Dp, ml_span_stride(d),
+                              s->qkv + (i * 3 * d->d + h * d->D) * d->esize,
+                              head_cache(d, r, 0, l, h), r->seen[0], head_cache(d, r, 1, l, h),
+                              r->seen[1], s->scores, s->h + (i * d->d + h * d->D) * d->esize);
 }
 
 /* Rows that share a prefix go head by head, so that they meet it in cache; others row by row, the
@@ -133,8 +135,8 @@ static void attend(const ml_decoding *d, int64_t l, const ml_decode_row *rows, i
     for (int64_t h = 0; h < d->heads; h++) {
       for (int k = 0; next && k < 2; k++)
         if (next->seen[k] > 0)
-          d->kernels->fetch(d->D, d->Dp, ml_span_stride(d), head_cache(d, next, k, l, h),
-                            next->seen[k]);
+          d->kernels->fetch[d->half](d->D, d->Dp, ml_span_stride(d), head_cache(d, next, k, l, h),
+                                     next->seen[k]);
       for (int64_t k = i; k < end; k++)
         attend_one(d, l, h, rows, k, s);
     }
@@ -200,7 +202,7 @@ static ml_status run_logits(ml_tensor *logits, const ml_decoding *d, const ml_sp
 }
 
 ml_status ml_transformer_decode_logits(ml_tensor *logits, ml_transformer *m, const int64_t *ids,
-                                       int64_t length, int64_t prefill, ml_error *err) {
+                                       int64_t length, int64_t prefill, bool half, ml_error *err) {
   if (length < 1 || length > m->config.context)
     return ml_fail(err, ML_EARG, 2, "%lld ids, wanted 1..%lld", (long long)length,
                    (long long)m->config.context);
@@ -209,7 +211,7 @@ ml_status ml_transformer_decode_logits(ml_tensor *logits, ml_transformer *m, con
       return ml_fail(err, ML_EARG, 2, "id %lld at %lld, wanted 1..%lld", (long long)(ids[i] + 1),
                      (long long)(i + 1), (long long)m->config.vocab);
   ml_decoding d;
-  ML_TRY(ml_decoding_open(&d, m, err));
+  ML_TRY(ml_decoding_open(&d, m, half, err));
   ml_span span = {0};
   ml_shape shape = ml_shape_make(2, length, d.V);
   char *memory = ml_block_new(ml_decode_scratch_bytes(&d, 32, 32));

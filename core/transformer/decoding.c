@@ -164,12 +164,14 @@ static ml_status open_parts(ml_decoding *d, ml_transformer *m, ml_error *err) {
   return ML_OK;
 }
 
-void ml_decoding_sizes(ml_decoding *d, const ml_transformer *m) {
+void ml_decoding_sizes(ml_decoding *d, const ml_transformer *m, bool half) {
   const ml_transformer_config *c = &m->config;
   memset(d, 0, sizeof *d);
   d->model = m;
   d->dtype = (ml_dtype)c->dtype;
   d->esize = (int64_t)ml_dtype_size(d->dtype);
+  d->half = half;
+  d->csize = half ? 2 : d->esize;
   d->kernels = ml_decode_kernels_of(d->dtype);
   d->d = c->width;
   d->m = c->mlp_width;
@@ -181,8 +183,11 @@ void ml_decoding_sizes(ml_decoding *d, const ml_transformer *m) {
   d->depth = c->depth;
 }
 
-ml_status ml_decoding_open(ml_decoding *d, ml_transformer *m, ml_error *err) {
-  ml_decoding_sizes(d, m);
+ml_status ml_decoding_open(ml_decoding *d, ml_transformer *m, bool half, ml_error *err) {
+  if (half && m->config.dtype != ML_F32)
+    return ml_fail(err, ML_EDTYPE, 0, "a cache in bf16 is for models in f32, this one is %s",
+                   ml_dtype_name((ml_dtype)m->config.dtype));
+  ml_decoding_sizes(d, m, half);
   ml_status status = open_parts(d, m, err);
   if (status)
     ml_decoding_close(d);

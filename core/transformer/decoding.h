@@ -20,6 +20,8 @@ typedef struct {
   const ml_decode_kernels *kernels;
   ml_dtype dtype;
   int64_t esize; /* bytes of an element */
+  int64_t csize; /* and of one in the cache */
+  bool half;     /* the cache is bf16 */
   int64_t d, m, V, heads, D, Dp, depth;
   ml_decoding_layer *layer; /* [depth] */
   ml_packed *head;
@@ -30,8 +32,9 @@ typedef struct {
   char *block;         /* vectors */
 } ml_decoding;
 
-void ml_decoding_sizes(ml_decoding *decoding, const ml_transformer *model); /* no weights yet */
-ml_status ml_decoding_open(ml_decoding *decoding, ml_transformer *model,
+/* half: the cache in bf16, of an f32 model. sizes: no weights yet. */
+void ml_decoding_sizes(ml_decoding *decoding, const ml_transformer *model, bool half);
+ml_status ml_decoding_open(ml_decoding *decoding, ml_transformer *model, bool half,
                            ml_error *err) ML_MUST_CHECK;
 void ml_decoding_close(ml_decoding *decoding); /* idempotent on a zeroed struct */
 
@@ -43,7 +46,7 @@ ml_status ml_span_open(ml_span *span, const ml_decoding *d, int64_t positions,
 void ml_span_close(ml_span *span);
 /* One layer's part. */
 static inline char *ml_span_layer(const ml_span *s, const ml_decoding *d, int64_t l) {
-  return s->data + l * d->heads * s->cap * (d->D + d->Dp) * d->esize;
+  return s->data + l * d->heads * s->cap * (d->D + d->Dp) * d->csize;
 }
 /* Elements from a block of a layer to the next. */
 static inline int64_t ml_span_stride(const ml_decoding *d) {

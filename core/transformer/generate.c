@@ -128,7 +128,7 @@ static cache_plan plan_cache(const ml_decoding *d, const int64_t *length, int64_
 static ml_status fits(const ml_transformer *m, const ml_samples *out, const int64_t *length,
                       int64_t n_prompts, const ml_generate_options *o, ml_error *err) {
   ml_decoding d;
-  ml_decoding_sizes(&d, m);
+  ml_decoding_sizes(&d, m, o->cache_bf16);
   int64_t weights = m->config.tied ? d.V * d.d : 0;
   for (int64_t i = 0; i < m->n_params; i++)
     if (i != m->tokens && i != m->positions)
@@ -511,7 +511,7 @@ static ml_status open_pool(job *j, ml_error *err) {
 }
 
 static ml_status open_job(job *j, ml_transformer *m, ml_error *err) {
-  ML_TRY(ml_decoding_open(&j->decoding, m, err));
+  ML_TRY(ml_decoding_open(&j->decoding, m, j->options->cache_bf16, err));
   j->threads = ml_threads();
   j->stop = ml_alloc((size_t)j->decoding.V);
   j->prompts = ml_alloc((size_t)j->n_prompts * sizeof *j->prompts);

@@ -4,10 +4,11 @@
 #define KERNELS(v)                                                                                 \
   {                                                                                                \
     .norm = ml_decode_norm_##v, .activate = ml_decode_activate_##v, .embed = ml_decode_embed_##v,  \
-    .shape = ml_decode_shape_##v, .attend = ml_decode_attend_##v, .fetch = ml_decode_fetch_##v,    \
-    .max = ml_decode_max_##v, .exponentials = ml_decode_exponentials_##v,                          \
-    .pick = ml_decode_pick_##v, .pick_top = ml_decode_pick_top_##v, .at = ml_decode_at_##v,        \
-    .scale = ml_decode_scale_##v                                                                   \
+    .shape = {ml_decode_shape_##v, ml_decode_shape_half_##v},                                      \
+    .attend = {ml_decode_attend_##v, ml_decode_attend_half_##v},                                   \
+    .fetch = {ml_decode_fetch_##v, ml_decode_fetch_half_##v}, .max = ml_decode_max_##v,            \
+    .exponentials = ml_decode_exponentials_##v, .pick = ml_decode_pick_##v,                        \
+    .pick_top = ml_decode_pick_top_##v, .at = ml_decode_at_##v, .scale = ml_decode_scale_##v       \
   }
 
 static const ml_decode_kernels table[][2] = {

@@ -43,15 +43,16 @@ typedef struct {
   void (*embed)(int64_t n, const void *table_row, double m, const void *place_row, double mp,
                 void *x);
   /* One row [q | k | v] of a layer: q normed, rotated and scaled in place; k and v shaped and
-   * stored at position t of the layer's part of a span. */
-  void (*shape)(const ml_head_plan *plan, void *qkv, void *layer, int64_t t);
+   * stored at position t of the layer's part of a span. This and the next two twice: of a cache of
+   * the variant's dtype, and of one of bf16 (f32 only). */
+  void (*shape[2])(const ml_head_plan *plan, void *qkv, void *layer, int64_t t);
   /* y[D] = softmax(q . K) V over n0 positions at c0 (a multiple of 16 when n1 > 0) and n1 at c1:
    * the head's part of the first block of a layer, the next block `stride` elements on. s: scratch
    * of n0 + n1 rounded up to 16. */
-  void (*attend)(int64_t D, int64_t Dp, int64_t stride, const void *q, const void *c0, int64_t n0,
-                 const void *c1, int64_t n1, void *s, void *y);
+  void (*attend[2])(int64_t D, int64_t Dp, int64_t stride, const void *q, const void *c0,
+                    int64_t n0, const void *c1, int64_t n1, void *s, void *y);
   /* Brings what attend will read of n positions towards the core. */
-  void (*fetch)(int64_t D, int64_t Dp, int64_t stride, const void *c, int64_t n);
+  void (*fetch[2])(int64_t D, int64_t Dp, int64_t stride, const void *c, int64_t n);
   /* The largest of n logits, NaN skipped; its first position in *at (-1: no number among them). */
   double (*max)(int64_t n, const void *logits, int64_t *at);
   /* e[i] = exp((logits[i] - max) scale) and the sum of each 64 of them; returns the whole sum (NaN
@@ -81,6 +82,11 @@ ml_decode_kernels_of(ml_dtype dtype); /* of this machine's instruction set */
   void ml_decode_attend_##v(int64_t D, int64_t Dp, int64_t stride, const void *q, const void *c0,  \
                             int64_t n0, const void *c1, int64_t n1, void *s, void *y);             \
   void ml_decode_fetch_##v(int64_t D, int64_t Dp, int64_t stride, const void *c, int64_t n);       \
+  void ml_decode_shape_half_##v(const ml_head_plan *plan, void *qkv, void *layer, int64_t t);      \
+  void ml_decode_attend_half_##v(int64_t D, int64_t Dp, int64_t stride, const void *q,             \
+                                 const void *c0, int64_t n0, const void *c1, int64_t n1, void *s,  \
+                                 void *y);                                                         \
+  void ml_decode_fetch_half_##v(int64_t D, int64_t Dp, int64_t stride, const void *c, int64_t n);  \
   double ml_decode_max_##v(int64_t n, const void *logits, int64_t *at);                            \
   double ml_decode_exponentials_##v(int64_t n, const void *logits, double max, double scale,       \
                                     void *e, double *sums);                                        \

@@ -174,7 +174,8 @@ typedef struct {
   int64_t top_k;      /* 0: all */
   double top_p; /* in (0, 1]; 1: all. After top_k, the fewest most likely tokens that hold top_p of
                    the probability */
-  bool greedy;  /* the largest logit, the first of equals; nothing is drawn */
+  bool cache_bf16;     /* keys and values rounded to bf16, for f32 models: half the memory */
+  bool greedy;         /* the largest logit, the first of equals; nothing is drawn */
   const int64_t *stop; /* ids; the one that ends a row is its last token */
   int64_t n_stop;
   const ml_rng *keys; /* [n_prompts]; row (i, j), j from 1, draws from keys[i] folded with ("row",
@@ -209,6 +210,6 @@ ML_API ml_status ml_transformer_generate(ml_samples *samples, ml_transformer *mo
  * through the cache. logits real [length, V]. For checks against ml_transformer_logits. */
 ML_API ml_status ml_transformer_decode_logits(ml_tensor *logits, ml_transformer *model,
                                               const int64_t *ids, int64_t length, int64_t prefill,
-                                              ml_error *err) ML_MUST_CHECK;
+                                              bool cache_bf16, ml_error *err) ML_MUST_CHECK;
 
 #endif

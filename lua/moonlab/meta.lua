@@ -1735,11 +1735,9 @@ ml.matmul = function(...) end
 
 ---matmul_precision(precision)
 ---Allows f32 products to be computed in less than f32, with sums in f32, on processors where that
----is faster. At "high" factors are sums of two bf16 (relative error 2^-18 each), on the matrix
+---is faster. At "high" factors are sums of two bf16 (relative error 2^-16 each), on the matrix
 ---units of
----AMX; at "medium" they are rounded to bf16 (2^-9), there or by AVX512-BF16 on AMD. Decoding with a
----cache
----stays f32.
+---AMX; at "medium" they are rounded to bf16 (2^-8), there or by AVX512-BF16 on AMD.
 ---@param precision string =nil "highest", "high" or "medium"; absent: only asks
 ---@return string the setting, at first "highest"
 ---@return string what the factors of f32 products are now, "f32", "bf16x2" or "bf16"
@@ -6151,6 +6149,8 @@ function transformer_methods:config(...) end
 ---opts.top_k integer only the k most likely tokens
 ---opts.top_p number in (0, 1]: the fewest most likely tokens (of the k) that hold this share
 ---opts.greedy boolean =false the most likely token; nothing is drawn
+---opts.cache string ="model" keys and values in the model's dtype, or "bf16": half the memory,
+---relative error 2^-8; of models in f32
 ---opts.stop ids that end a row, a list or a set { [id] = true }; the stop id is returned last
 ---opts.rng ml.rng one key is drawn from it and folded with ("prompt", i); without it from a stream
 ---of the model's seed

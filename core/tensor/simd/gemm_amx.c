@@ -4,7 +4,7 @@
  * - medium: a lane of either factor holds (k, k + 1) rounded to bf16, as in gemm_bf16.c;
  * - high: a lane of B holds b as (high, low) = (bf16(b), bf16(b - high)), and A comes twice, with
  *   lanes (high, high) and (low, low), so that all four products of the parts are summed; what is
- *   lost is 2^-18 of each factor, and an infinite one, which has no rest, can give NaN.
+ *   lost is 2^-16 of each factor, and an infinite one, which has no rest, can give NaN.
  *
  * Panels keep the places of f32 panels, [panel][K][columns] elements: all of them at high, the
  * first half at medium. The file also compiles without matrix units, with ML_AMX_EMULATED and the

@@ -8,6 +8,27 @@
 #define NV (BLOCK / L > 0 ? BLOCK / L : 1) /* vectors of a block */
 #define INLINE static inline __attribute__((always_inline))
 
+/* The cache holds `real`, or bf16 where `half` says so, which is read as f32. */
+#if ML_REAL_IS_F32
+typedef uint16_t halves __attribute__((vector_size(2 * L), aligned(2), may_alias));
+typedef uint32_t words __attribute__((vector_size(4 * L)));
+#endif
+
+INLINE ml_vec cell(const void *cache, int64_t i, const bool half) {
+#if ML_REAL_IS_F32
+  if (half) {
+    const halves h = *(const halves *)(const void *)((const uint16_t *)cache + i);
+    return (ml_vec)(__builtin_convertvector(h, words) << 16);
+  }
+#endif
+  (void)half;
+  return ml_vget((const real *)cache + i);
+}
+
+INLINE const void *cells(const void *cache, int64_t i, const bool half) {
+  return (const char *)cache + i * (half ? 2 : (int64_t)sizeof(real));
+}
+
 _Static_assert(BLOCK % ML_LANES == 0, "a block is whole vectors");
 
 /* Lane by lane; of b when a is NaN. */
@@ -20,7 +41,8 @@ INLINE ml_vec larger(ml_vec a, ml_vec b) {
 }
 
 /* s[nb * 16] = q . K for nb blocks, `stride` apart */
-INLINE void score(const int nb, int64_t D, int64_t stride, const real *q, const real *K, real *s) {
+INLINE void score(const int nb, const bool half, int64_t D, int64_t stride, const real *q,
+                  const void *K, real *s) {
   ml_vec acc[8]; /* nb * NV <= 8 */
 #pragma GCC unroll 8
   for (int i = 0; i < nb * NV; i++)
@@ -31,32 +53,32 @@ INLINE void score(const int nb, int64_t D, int64_t stride, const real *q, const 
     for (int b = 0; b < nb; b++)
 #pragma GCC unroll 8
       for (int v = 0; v < NV; v++)
-        acc[b * NV + v] += qd * ml_vget(K + b * stride + d * BLOCK + v * L);
+        acc[b * NV + v] += qd * cell(K, b * stride + d * BLOCK + v * L, half);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < nb * NV; i++)
     ml_vput(s + i * L, acc[i]);
 }
 
-INLINE void scores(int64_t blocks, int64_t D, int64_t stride, const real *q, const real *K,
-                   real *s) {
+INLINE void scores(const bool half, int64_t blocks, int64_t D, int64_t stride, const real *q,
+                   const void *K, real *s) {
   enum { MOST = 8 / NV };
   int64_t b = 0;
   for (; b + MOST <= blocks; b += MOST)
-    score(MOST, D, stride, q, K + b * stride, s + b * BLOCK);
+    score(MOST, half, D, stride, q, cells(K, b * stride, half), s + b * BLOCK);
   const int64_t rest = blocks - b;
-  K += b * stride, s += b * BLOCK;
+  K = cells(K, b * stride, half), s += b * BLOCK;
   if (MOST > 4 && rest >= 4) {
-    score(MOST > 4 ? 4 : 1, D, stride, q, K, s);
+    score(MOST > 4 ? 4 : 1, half, D, stride, q, K, s);
     if (rest > 4)
-      score(MOST > 4 ? 4 : 1, D, stride, q, K + (rest - 4) * stride,
+      score(MOST > 4 ? 4 : 1, half, D, stride, q, cells(K, (rest - 4) * stride, half),
             s + (rest - 4) * BLOCK); /* some again */
   } else if (MOST > 2 && rest == 3) {
-    score(MOST > 2 ? 3 : 1, D, stride, q, K, s);
+    score(MOST > 2 ? 3 : 1, half, D, stride, q, K, s);
   } else if (MOST > 1 && rest == 2) {
-    score(MOST > 1 ? 2 : 1, D, stride, q, K, s);
+    score(MOST > 1 ? 2 : 1, half, D, stride, q, K, s);
   } else if (rest == 1) {
-    score(1, D, stride, q, K, s);
+    score(1, half, D, stride, q, K, s);
   }
 }
 
@@ -96,9 +118,9 @@ INLINE real exponentiate(int64_t n, real *restrict s) {
 
 /* acc += p V over n positions, nv vectors wide; u (a divisor of 16) positions at once, each with
  * accumulators of its own. */
-INLINE void weigh(const int nv, const int u, int64_t n, const real *p, const real *V, int64_t Dp,
-                  int64_t stride, ml_vec acc[8]) {
-  for (; n >= BLOCK; n -= BLOCK, p += BLOCK, V += stride)
+INLINE void weigh(const int nv, const int u, const bool half, int64_t n, const real *p,
+                  const void *V, int64_t Dp, int64_t stride, ml_vec acc[8]) {
+  for (; n >= BLOCK; n -= BLOCK, p += BLOCK, V = cells(V, stride, half))
 #pragma GCC unroll 1
     for (int t = 0; t < BLOCK; t += u)
 #pragma GCC unroll 8
@@ -106,7 +128,7 @@ INLINE void weigh(const int nv, const int u, int64_t n, const real *p, const rea
         ml_vec w = ml_vsplat(p[t + i]);
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
-          acc[i * nv + v] += w * ml_vget(V + (t + i) * Dp + v * L);
+          acc[i * nv + v] += w * cell(V, (t + i) * Dp + v * L, half);
       }
   int t = 0;
 #pragma GCC unroll 1
@@ -116,32 +138,33 @@ INLINE void weigh(const int nv, const int u, int64_t n, const real *p, const rea
       ml_vec w = ml_vsplat(p[t + i]);
 #pragma GCC unroll 8
       for (int v = 0; v < nv; v++)
-        acc[i * nv + v] += w * ml_vget(V + (t + i) * Dp + v * L);
+        acc[i * nv + v] += w * cell(V, (t + i) * Dp + v * L, half);
     }
 #pragma GCC unroll 1
   for (; t < (int)n; t++) {
     ml_vec w = ml_vsplat(p[t]);
 #pragma GCC unroll 8
     for (int v = 0; v < nv; v++)
-      acc[v] += w * ml_vget(V + t * Dp + v * L);
+      acc[v] += w * cell(V, t * Dp + v * L, half);
   }
 }
 
 typedef struct {
-  const real *p, *V0, *V1;
+  const real *p;
+  const void *V0, *V1;
   int64_t n0, n1, D, Dp, stride;
   real inverse;
 } mix;
 
 /* y[c0 .. c0 + nv L) of the weighted sum */
-INLINE void column(const int nv, const int u, const mix *m, int64_t c0, real *y) {
+INLINE void column(const int nv, const int u, const bool half, const mix *m, int64_t c0, real *y) {
   ml_vec acc[8];
 #pragma GCC unroll 8
   for (int i = 0; i < nv * u; i++)
     acc[i] = (ml_vec){0};
-  weigh(nv, u, m->n0, m->p, m->V0 + c0, m->Dp, m->stride, acc);
+  weigh(nv, u, half, m->n0, m->p, cells(m->V0, c0, half), m->Dp, m->stride, acc);
   if (m->n1 > 0)
-    weigh(nv, u, m->n1, m->p + m->n0, m->V1 + c0, m->Dp, m->stride, acc);
+    weigh(nv, u, half, m->n1, m->p + m->n0, cells(m->V1, c0, half), m->Dp, m->stride, acc);
 #pragma GCC unroll 4
   for (int w = u / 2; w > 0; w /= 2)
 #pragma GCC unroll 8
@@ -160,19 +183,19 @@ INLINE void column(const int nv, const int u, const mix *m, int64_t c0, real *y)
   }
 }
 
-void ML_FN(decode_attend)(int64_t D, int64_t Dp, int64_t stride, const void *q, const void *c0,
-                          int64_t n0, const void *c1, int64_t n1, void *scratch, void *y) {
+INLINE void attend(const bool half, int64_t D, int64_t Dp, int64_t stride, const void *q,
+                   const void *c0, int64_t n0, const void *c1, int64_t n1, void *scratch, void *y) {
   real *s = scratch;
   const int64_t n = n0 + n1, b0 = (n0 + BLOCK - 1) / BLOCK, b1 = (n1 + BLOCK - 1) / BLOCK;
-  scores(b0, D, stride, q, c0, s);
+  scores(half, b0, D, stride, q, c0, s);
   if (b1)
-    scores(b1, D, stride, q, c1, s + b0 * BLOCK);
+    scores(half, b1, D, stride, q, c1, s + b0 * BLOCK);
   const int64_t padded = (b0 + b1) * BLOCK;
   for (int64_t t = n; t < padded; t++)
     s[t] = -ML_INF;
   mix m = {.p = s,
-           .V0 = (const real *)c0 + D * BLOCK,
-           .V1 = b1 ? (const real *)c1 + D * BLOCK : NULL,
+           .V0 = cells(c0, D * BLOCK, half),
+           .V1 = b1 ? cells(c1, D * BLOCK, half) : NULL,
            .n0 = n0,
            .n1 = n1,
            .D = D,
@@ -181,20 +204,41 @@ void ML_FN(decode_attend)(int64_t D, int64_t Dp, int64_t stride, const void *q, 
            .inverse = ML_R(1) / exponentiate(padded, s)};
   int64_t c = 0;
   for (; c + 8 * L <= Dp; c += 8 * L)
-    column(8, 1, &m, c, y);
+    column(8, 1, half, &m, c, y);
   for (; c + 4 * L <= Dp; c += 4 * L)
-    column(4, 2, &m, c, y);
+    column(4, 2, half, &m, c, y);
   for (; c + 2 * L <= Dp; c += 2 * L)
-    column(2, 4, &m, c, y);
+    column(2, 4, half, &m, c, y);
   for (; c < Dp; c += L)
-    column(1, 8, &m, c, y);
+    column(1, 8, half, &m, c, y);
+}
+
+INLINE void fetch(const bool half, int64_t D, int64_t Dp, int64_t stride, const void *c,
+                  int64_t n) {
+  const int64_t size = half ? 2 : (int64_t)sizeof(real);
+  const char *block = c;
+  for (; n > 0; n -= BLOCK, block += stride * size) {
+    int64_t end = (D * BLOCK + (n < BLOCK ? n : BLOCK) * Dp) * size;
+    for (int64_t i = 0; i < end; i += 64)
+      __builtin_prefetch(block + i, 0, 2);
+  }
+}
+
+void ML_FN(decode_attend)(int64_t D, int64_t Dp, int64_t stride, const void *q, const void *c0,
+                          int64_t n0, const void *c1, int64_t n1, void *s, void *y) {
+  attend(false, D, Dp, stride, q, c0, n0, c1, n1, s, y);
 }
 
 void ML_FN(decode_fetch)(int64_t D, int64_t Dp, int64_t stride, const void *c, int64_t n) {
-  const real *block = c;
-  for (; n > 0; n -= BLOCK, block += stride) {
-    int64_t end = D * BLOCK + (n < BLOCK ? n : BLOCK) * Dp;
-    for (int64_t i = 0; i < end; i += (int64_t)(64 / sizeof(real)))
-      __builtin_prefetch(block + i, 0, 2);
-  }
+  fetch(false, D, Dp, stride, c, n);
+}
+
+/* of a cache in bf16; there is none of f64 */
+void ML_FN(decode_attend_half)(int64_t D, int64_t Dp, int64_t stride, const void *q, const void *c0,
+                               int64_t n0, const void *c1, int64_t n1, void *s, void *y) {
+  attend(ML_REAL_IS_F32, D, Dp, stride, q, c0, n0, c1, n1, s, y);
+}
+
+void ML_FN(decode_fetch_half)(int64_t D, int64_t Dp, int64_t stride, const void *c, int64_t n) {
+  fetch(ML_REAL_IS_F32, D, Dp, stride, c, n);
 }

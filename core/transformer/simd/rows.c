@@ -163,25 +163,48 @@ INLINE void shape_head(const ml_head_plan *p, real *x, const void *gain) {
     norm_row(p->D, x, gain, NULL, (real)p->eps, p->rms, x);
 }
 
-void ML_FN(decode_shape)(const ml_head_plan *p, void *qkv, void *layer, int64_t t) {
+/* A number into the cache, rounded to the nearest bf16 where `half` says so. */
+INLINE void keep(void *cache, int64_t i, real x, const bool half) {
+#if ML_REAL_IS_F32
+  if (half) {
+    uint32_t u;
+    __builtin_memcpy(&u, &x, sizeof u);
+    const bool nan = x != x;
+    u = nan ? u | 0x400000u : u + 0x7fff + (u >> 16 & 1);
+    ((uint16_t *)cache)[i] = (uint16_t)(u >> 16);
+    return;
+  }
+#endif
+  (void)half;
+  ((real *)cache)[i] = x;
+}
+
+INLINE void shape_row(const ml_head_plan *p, void *qkv, void *layer, int64_t t, const bool half) {
   const int64_t D = p->D, Dp = p->Dp, d = p->heads * D, part = ml_block_part(D, Dp);
   const real scale = (real)p->scale;
   real *q = qkv, *k = q + d, *v = k + d;
-  real *block = (real *)layer + t / ML_CACHE_BLOCK * p->heads * part;
-  real *K = block + t % ML_CACHE_BLOCK;
-  real *V = block + D * ML_CACHE_BLOCK + t % ML_CACHE_BLOCK * Dp;
+  int64_t K = t / ML_CACHE_BLOCK * p->heads * part + t % ML_CACHE_BLOCK;
+  int64_t V = t / ML_CACHE_BLOCK * p->heads * part + D * ML_CACHE_BLOCK + t % ML_CACHE_BLOCK * Dp;
   for (int64_t h = 0; h < p->heads; h++) {
     shape_head(p, q, p->q_gain);
     shape_head(p, k, p->k_gain);
     for (int64_t i = 0; i < D; i++)
       q[i] *= scale;
     for (int64_t i = 0; i < D; i++)
-      K[i * ML_CACHE_BLOCK] = k[i];
+      keep(layer, K + i * ML_CACHE_BLOCK, k[i], half);
     for (int64_t i = 0; i < D; i++)
-      V[i] = v[i];
+      keep(layer, V + i, v[i], half);
     for (int64_t i = D; i < Dp; i++)
-      V[i] = 0;
+      keep(layer, V + i, 0, half);
     q += D, k += D, v += D;
     K += part, V += part;
   }
+}
+
+void ML_FN(decode_shape)(const ml_head_plan *p, void *qkv, void *layer, int64_t t) {
+  shape_row(p, qkv, layer, t, false);
+}
+
+void ML_FN(decode_shape_half)(const ml_head_plan *p, void *qkv, void *layer, int64_t t) {
+  shape_row(p, qkv, layer, t, ML_REAL_IS_F32);
 }

@@ -114,37 +114,42 @@ function jobs.sample_gpt(o)
   local new, prompt = 64, 16
   for _, name in ipairs(o.presets) do
     for _, batch in ipairs(o.batches or { 1, 64, 256 }) do
-      list[#list + 1] = {
-        row = { job = "sample_gpt", preset = name, batch = batch, dtype = "f32",
-          unit = "tokens/s" },
-        ours = function(threads)
-          local lm = decoder(name)
-          local prompts = ml.scope(function()
-            return ml.rng(2):integers(1, presets[name][6], { batch, prompt }):totable()
-          end)
-          local g = ml.rng(3)
-          local rates = {}
-          local clock = threads == 1 and ml.cpu_time or ml.now
-          local function both(count) -- prompt and count tokens
-            local start = clock()
-            lm:generate(prompts, { max_new = count, rng = g })
-            return clock() - start
-          end
-          for i = 1, batch == 1 and 9 or 4 do
-            -- the time of the prompt and the first token is taken off, as the peer does not count
-            -- its prefill
-            local whole, first = both(new + 1), both(1)
-            if i > 1 then rates[#rates + 1] = batch * new / (whole - first) end
-          end
-          return median(rates)
-        end,
-        peer = function(threads)
-          local r, why = python("sample_gpt.py",
-            ("--preset %s --batch %d --new %d --prompt %d --reps %d"):format(name, batch, new,
-            prompt, batch == 1 and 8 or 3), threads)
-          return r and (threads == 1 and r.tokens_per_cpu_s or r.tokens_per_s), why, r and r.peer
-        end,
-      }
+      for _, precision in ipairs(o.precisions) do
+        list[#list + 1] = {
+          row = { job = "sample_gpt", preset = name, batch = batch, dtype = "f32",
+            precision = precision, unit = "tokens/s" },
+          ours = function(threads)
+            local lm = decoder(name)
+            local prompts = ml.scope(function()
+              return ml.rng(2):integers(1, presets[name][6], { batch, prompt }):totable()
+            end)
+            local g = ml.rng(3)
+            local rates = {}
+            local clock = threads == 1 and ml.cpu_time or ml.now
+            local function both(count) -- prompt and count tokens
+              local start = clock()
+              lm:generate(prompts, { max_new = count, rng = g })
+              return clock() - start
+            end
+            ml.matmul_precision(precision)
+            for i = 1, batch == 1 and 9 or 4 do
+              -- the time of the prompt and the first token is taken off, as the peer does not count
+              -- its prefill
+              local whole, first = both(new + 1), both(1)
+              if i > 1 then rates[#rates + 1] = batch * new / (whole - first) end
+            end
+            ml.matmul_precision "highest"
+            return median(rates)
+          end,
+          peer = function(threads) -- f32 at any precision
+            local r, why = python("sample_gpt.py",
+              ("--preset %s --batch %d --new %d --prompt %d --reps %d"):format(name, batch, new,
+              prompt, batch == 1 and 8 or 3), threads)
+            return r and (threads == 1 and r.tokens_per_cpu_s or r.tokens_per_s), why,
+              r and r.peer
+          end,
+        }
+      end
     end
   end
   return list

@@ -19,7 +19,7 @@ static bench open_bench(ml_dtype dtype) {
   c.dtype = (int)dtype;
   c.depth = 0, c.width = 8, c.heads = 1, c.vocab = V;
   CHECK_OK(ml_transformer_new(&b.model, &c, &err), &err);
-  CHECK_OK(ml_decoding_open(&b.decoding, b.model, &err), &err);
+  CHECK_OK(ml_decoding_open(&b.decoding, b.model, false, &err), &err);
   b.memory = ml_block_new(ml_decode_scratch_bytes(&b.decoding, 1, 1));
   ml_decode_scratch_init(&b.scratch, &b.decoding, 1, 1, b.memory);
   return b;
