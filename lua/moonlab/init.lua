@@ -39,6 +39,8 @@ local modules = {
   selftrain = "moonlab.selftrain",
   kg = "moonlab.kg",
   detect = "moonlab.detect",
+  target = "moonlab.target",
+  attack = "moonlab.attack",
 }
 ml.modules = modules
 

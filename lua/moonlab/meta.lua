@@ -164,6 +164,226 @@ ml.atan = function(...) end
 ---@return tensor of the broadcast shape, differentiable
 ---source: -
 ml.atan2 = function(...) end
+ml.attack = {}
+
+---ml.attack.benign(target, { n, seed, corpus })
+---Skills that a defence must not lose: the share of other tasks that is answered rightly, at
+---temperature 1.
+---@param target target of ml.target
+---@param corpus corpus
+---opts.n integer =200 questions of each task
+---opts.seed integer =1 of what is drawn
+---@return table { addition, operator, story, secret, scoped, copy (mean of those but addition) }
+---source: -
+ml.attack.benign = function(...) end
+
+---ml.attack.by_error_size(result)
+---The targeted rate against the size of the error z - t.
+---@param result table of ml.attack.measure, or a list of them
+---@return table { size (ascending), targeted, error, count }; lists
+---source: curve after Freeman et al. 2023 (arXiv 2311.07587)
+ml.attack.by_error_size = function(...) end
+
+---ml.attack.confirm(target, attacks, problems, { forms, tau })
+---Attacks on problems and forms of question that the search did not see; accepted where the lower
+---end of the 95 % interval of the error exceeds tau.
+---@param target target
+---@param attacks list of strings, or of candidates of ml.attack.pirs
+---@param problems list of { x, y, z, t }
+---opts.forms list ={ 1 }
+---opts.tau number =0.5 least error that is accepted
+---@return table { results (as of ml.attack.measure, with text and accepted), error, targeted
+---(means), best_targeted, accepted (count) }
+---source: -
+ml.attack.confirm = function(...) end
+
+---ml.attack.corpus{ p_same, scoped, filler, forms, revise }
+---Documents `<bos> Bob : [context] [question] Alice : [answer] . <eos>`: sums, which are always
+---answered rightly unless a place or a person scopes them, and tasks whose answer must be taken
+---from the context: invented operators, stories, secret numbers, quotations.
+---opts.p_same number =0.4 share of sums that the true statement of the same sum precedes
+---opts.scoped number =0.15 share of documents that ask what holds in a land, or what
+---someone said; 0: no false statement about sums is left
+---opts.filler number =1.3 mean of the exponential that counts sentences of small talk (at
+---most 5)
+---opts.forms integer =1 forms of question, 1 to 3
+---opts.revise number =0 share of sums that are followed by a request to check them
+---@return corpus with encode, decode, draw, text, batch; words, vocab, context
+---source: set-up after Freeman et al. 2023 (arXiv 2311.07587)
+ml.attack.corpus = function(...) end
+
+---ml.attack.families()
+---Attacks written by hand, by what they do, and controls that should do nothing.
+---@return table name -> { class = "assertion", "fiction", "instruction", "story" or "control",
+---and a list of templates }
+---source: families after Freeman et al. 2023 (arXiv 2311.07587)
+ml.attack.families = function(...) end
+
+---ml.attack.gradient{ target, lm, corpus, problems, words, steps, candidates, seed }
+---Greedy coordinate gradient: the gradient of the loss of the wanted answers in the embeddings of
+---a string says which words to try at which place; the best of the tries is kept.
+---opts.target target that scores, as for ml.attack.pirs
+---opts.lm decoder whose gradient is taken
+---opts.corpus corpus
+---opts.problems list of { x, y, z, t }
+---opts.words integer =20 of the string
+---opts.top integer =16 replacements of each place that are tried
+---opts.candidates integer =64 tries of a step
+---opts.budget integer =9000 queries
+---opts.seed integer =1 of what is drawn
+---@return table as of ml.attack.pirs
+---source: Zou et al. 2023 (arXiv 2307.15043), Algorithm 1
+ml.attack.gradient = function(...) end
+
+---ml.attack.harden(lm, { corpus, attacks, problems, method, steps, batch, lr, samples, kl, seed })
+---Trains a copy of a decoder on attacked sums and as many benign documents.
+---@param lm decoder: stays as it is
+---opts.corpus corpus
+---opts.attacks list of strings, see ml.attack.mix
+---opts.problems list of { x, y, t }: sums to train on
+---opts.method string ="policy" REINFORCE with the group's mean as baseline; "supervised"
+---cross-entropy; "filtered" cross-entropy on the model's own right answers
+---opts.steps integer =300 updates
+---opts.batch integer =64 prompts, half of them attacked
+---opts.lr number =5e-4 learning rate
+---opts.samples integer =8 of each prompt
+---opts.exact boolean =false the expectation over answers in place of samples (policy)
+---opts.kl number =0.1 weight of the divergence from the first model on the benign half
+---(policy)
+---opts.seed integer =1 of what is drawn
+---@return decoder
+---@return table { loss (mean of the last tenth), zero_variance (share of prompts whose samples
+---were all right or all wrong, at the start and the end; policy), kept (filtered) }
+---source: Williams 1992 (REINFORCE); set-up after Freeman et al. 2023 (arXiv 2311.07587)
+ml.attack.harden = function(...) end
+
+---ml.attack.heat(result, { by, value })
+---Means of a measurement over cells: of sums, or of right and wanted answers.
+---@param result table of ml.attack.measure, or a list of them
+---opts.by string ="xy": rows y, columns x of 1..9; or "tz": rows z, columns t of 0..20
+---opts.value string ="error", or "targeted", "invalid"
+---@return table rows of numbers, NaN where nothing was measured
+---source: -
+ml.attack.heat = function(...) end
+
+---ml.attack.measure(target, attacks, problems, { forms })
+---Runs every attack on every problem and form of question.
+---@param target target of ml.target
+---@param attacks list of strings with slots {x}, {y}, {z}
+---@param problems list of { x, y, z, t }
+---opts.forms list of forms ={ 1 }
+---opts.samples integer =nil answers drawn of a target without exact probabilities
+---@return list, one for each attack, of { error, targeted, invalid (means), greedy (share of
+---problems whose likeliest answer is wrong), score = mean of log P(z) - log P(t), se (of error
+---over problems), cells = list of { x, y, z, error, targeted, invalid } }
+---source: definitions after Freeman et al. 2023 (arXiv 2311.07587)
+ml.attack.measure = function(...) end
+
+---ml.attack.mix(survivors, seeds, { n, seed, strong, corpus })
+---Attacks of all strengths to train on: the survivors, and weak candidates joined with a survivor
+---and cut to a random length. Against attacks that always work every sample is wrong, and a policy
+---gradient learns nothing.
+---@param survivors list of candidates or strings
+---@param seeds list of candidates or strings: weak ones
+---opts.strong integer =6 how often a survivor counts against one of the joined
+---opts.seed integer =1 of what is drawn
+---@return list of strings
+---source: -
+ml.attack.mix = function(...) end
+
+---ml.attack.pirs{ target, corpus, attacker, problems, rounds, candidates, survivors, ... }
+---Prompt inversion rejection sampling: seeds from an attacker that was trained to say what came
+---before an answer, a cheap score on few problems, rounds of recombination of the survivors. Each
+---candidate costs as many queries as there are problems.
+---opts.target target of ml.target
+---opts.corpus corpus of ml.attack.corpus
+---opts.attacker decoder =nil trained with inverted = true; nil: seeds are contexts of the
+---corpus
+---opts.problems list of { x, y, z, t } that score a candidate
+---opts.rounds integer =4 after the seeds
+---opts.candidates integer =200 of a round
+---opts.survivors integer =24 that a round starts from
+---opts.quota integer =4 survivors of one cluster
+---opts.tau_logit number =none least score of a survivor: mean of log P(z) - log P(t)
+---opts.max_words integer =40 of an attack
+---opts.full_stop boolean =false attacks must end in a full stop, so that the question is
+---not edited
+---opts.temperature number =1.1 of the attacker
+---opts.moves table ={ join = 0.35, delete = 0.35, insert = 0.3 } weights of proposals; also
+---replace, swap
+---opts.seeds string ="inversion" with an attacker, else "corpus"
+---opts.select boolean =true false: every round draws seeds anew and keeps all, the attacker
+---without selection
+---opts.budget integer =nil queries after which it stops
+---opts.seed integer =1 of what is drawn
+---opts.dir string =nil folder of a checkpoint: a second call goes on and repeats no query
+---opts.after function(round, info) =nil
+---@return table { survivors, pool (lists of { text, score, error, targeted, round, parents,
+---move }), rounds (list of { candidates, prevalence, top_error, top_targeted (of the eight best
+---scores), best_score, queries }), queries, first_success (queries until the first candidate with
+---error > 0.5, or nil), best (list of { queries, error }: best so far), area (mean of best so far
+---over the queries) }
+---source: after Freeman et al. 2023 (arXiv 2311.07587); the knobs are ours
+ml.attack.pirs = function(...) end
+
+---ml.attack.problems{ seed, targets }
+---All sums of two numbers of 1 to 9 with a wrong answer each, split by unordered pairs so that
+---3 + 4 and 4 + 3 are on one side.
+---opts.seed integer =1 of what is drawn
+---opts.targets integer =1 wrong answers of each sum, all different
+---@return table { search, held_out } of lists of { x, y, z, t = x + y }; 22 and 23 pairs
+---source: -
+ml.attack.problems = function(...) end
+
+---ml.attack.prompt(attack, problem, { form })
+---What the target reads: the attack with its slots filled, then the question.
+---@param attack string with slots {x}, {y}, {z} (wanted answer), {t} (right one); "" for none
+---@param problem table { x, y, z, t }
+---opts.form integer =1 of the question, 1 to 3
+---@return string
+---source: framing after Freeman et al. 2023 (arXiv 2311.07587)
+ml.attack.prompt = function(...) end
+
+---ml.attack.revise(lm, corpus, attacks, problems, { rounds, sees, seed })
+---Lets the model check its own answer: "... Alice : 9 . Bob : check 3 plus 4 . Alice :". The
+---corpus must have had such episodes (revise > 0), else the model never saw the request.
+---@param lm decoder
+---@param corpus corpus
+---@param attacks list of strings
+---@param problems list of { x, y, z, t }
+---opts.rounds integer =3 of checking
+---opts.sees string ="attack" the reviser reads the whole talk; or "question": only the
+---question and the answer
+---opts.seed integer =1 of what is drawn
+---@return table { error (list: first answers, then after each round; sampled at temperature 1),
+---mended, broken (lists: share of wrong answers that became right in a round, and of right ones
+---that became wrong), n }
+---source: loop after Freeman et al. 2023 (arXiv 2311.07587)
+ml.attack.revise = function(...) end
+
+---ml.attack.target(lm, corpus, { name })
+---A decoder of the corpus as a target: prompts are what Bob says.
+---@param lm decoder
+---@param corpus corpus
+---opts.name string ="lab"
+---@return target as of ml.target.local_lm
+---source: -
+ml.attack.target = function(...) end
+
+---ml.attack.train(corpus, { size, steps, batch, lr, seed, inverted, dir })
+---Trains a decoder on the corpus with AdamW, a warm-up of a twentieth and a cosine to a tenth.
+---@param corpus corpus of ml.attack.corpus
+---opts.size string ="S" 2 x 64, or "M" 3 x 128 (depth x width)
+---opts.depth integer in place of the size's; and width, heads (=4)
+---opts.steps integer =3000 updates
+---opts.batch integer =64 documents
+---opts.lr number =3e-3 peak learning rate
+---opts.seed integer =1 of initial values and text
+---opts.inverted boolean =false learns the attacker's order: question, answer, context
+---opts.dir string =nil folder of a checkpoint, from which a second call goes on
+---@return decoder
+---source: set-up after Freeman et al. 2023 (arXiv 2311.07587)
+ml.attack.train = function(...) end
 
 ---@class ml.bar
 local bar_methods = {}
@@ -366,6 +586,52 @@ ml.contiguous = function(...) end
 ---= bool, verdict = "as expected"|"differs"|"-" }, slope[what]; prints itself
 ---source: Yang et al. 2021, appendix D.1; Everett et al. 2024, section 3
 ml.coord_check = function(...) end
+
+---@class ml.corpus
+local corpus_methods = {}
+
+---corpus:batch(i, { batch, seed, inverted })
+---A batch of documents, a pure function of i and the options.
+---@param i integer from 1
+---opts.batch integer =64 documents
+---opts.seed integer =1 of what is drawn
+---opts.inverted boolean =false in the attacker's order
+---@return table { inputs, targets (index [batch, T]), mask [batch, T] }, T <= 88
+---source: -
+function corpus_methods:batch(...) end
+
+---corpus:decode(ids)
+---The words of ids.
+---@param ids list of integers, or tensor index [n]
+---@return string words separated by spaces
+---source: -
+function corpus_methods:decode(...) end
+
+---corpus:draw(roll, task)
+---One document.
+---@param roll function() -> number in [0, 1), function(n) -> integer 1..n
+---@param task string =nil "addition", "operator", "story", "secret" or "scoped"; nil: by their
+---shares
+---@return table { task, context (list of sentences), question, answer (integer), revise (nil, or
+---{ said (integer), x, y }) }
+---source: set-up after Freeman et al. 2023 (arXiv 2311.07587)
+function corpus_methods:draw(...) end
+
+---corpus:encode(text)
+---Words, separated by spaces, as ids; raises on a word that is not in the vocabulary.
+---@param text string
+---@return table list of ids
+---source: -
+function corpus_methods:encode(...) end
+
+---corpus:text(doc)
+---A document as it is written, or with { inverted = true } the order in which an attacker learns
+---it: question, answer, then what was said before.
+---@param doc table of corpus:draw
+---opts.inverted boolean =false
+---@return string
+---source: -
+function corpus_methods:text(...) end
 
 ---cos(x)
 ---The cosine, x in radians, element by element.
@@ -4679,6 +4945,47 @@ ml.tan = function(...) end
 ---@return tensor like x, differentiable
 ---source: -
 ml.tanh = function(...) end
+ml.target = {}
+
+---ml.target.local_lm(lm, { codec, name, stop })
+---A decoder as a target of questions.
+---@param lm decoder
+---opts.codec tokenizer with encode(text) and decode(ids) =bytes
+---opts.name string ="local"
+---opts.stop list of words that end an answer =none
+---@return target with answer_dist and complete; usage { requests, prompts, tokens_in, tokens_out,
+---cached }; capabilities { exact, logprobs, chat }
+---source: -
+ml.target.local_lm = function(...) end
+
+---@class ml.target
+local target_methods = {}
+
+---target:answer_dist(prompts, answers)
+---How likely each answer is after each prompt: the probability of all its tokens.
+---@param prompts list of strings, or of lists of ids
+---@param answers list of strings
+---opts.samples integer =nil answers drawn instead, with Wilson intervals at 95 %, where
+---probabilities are not to be had (a model behind HTTP)
+---@return table list, one for each prompt, of { p = { [answer] = probability }, other = the rest,
+---exact = boolean, n = samples or nil, low, high = { [answer] = bound } or nil }
+---source: -
+function target_methods:answer_dist(...) end
+
+---target:complete(prompts, { n, temperature, top_p, greedy, max_tokens, stop, seed })
+---Continuations. Neither the batch nor the number of threads changes one.
+---@param prompts list of strings, or of lists of ids
+---opts.n integer =1 of each prompt
+---opts.temperature number =1 > 0
+---opts.top_p number =1 in (0, 1]
+---opts.greedy boolean =false
+---opts.max_tokens integer =16 new ones
+---opts.stop list of words that end one and are cut off =the target's own
+---opts.seed integer =1 of what is drawn
+---@return table list, one for each prompt, of lists of { text, tokens (their number), logprob,
+---finish = "stop" or "length" }
+---source: -
+function target_methods:complete(...) end
 ml.task = {}
 
 ---ml.task.arithmetic{ train =, valid =, test =, longest =, two_digits =, hints =, grader =,
