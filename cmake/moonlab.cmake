@@ -8,6 +8,7 @@ pkg_check_modules(JANSSON REQUIRED jansson)
 pkg_check_modules(SQLITE REQUIRED sqlite3)
 find_package(Threads REQUIRED) # the heartbeat of leases
 pkg_check_modules(MICROHTTPD libmicrohttpd) # optional: without it there is no `moonlab serve`
+pkg_check_modules(CURL libcurl>=7.85) # optional: without it no model behind HTTP is asked
 find_file(DYGRAPHS dygraph.min.js PATHS /usr/share/javascript/dygraphs NO_DEFAULT_PATH) # optional: the curves of pages
 
 # The OpenMP variant of OpenBLAS by its own folder: both variants share a soname.
@@ -89,4 +90,4 @@ endfunction()
 
 # What libmoonlab and the core tests link besides the rooms.
 set(ML_LINK ${OPENBLAS_LIBRARY} OpenMP::OpenMP_C ZLIB::ZLIB LibLZMA::LibLZMA ${JANSSON_LINK_LIBRARIES} ${SQLITE_LINK_LIBRARIES}
-  ${MICROHTTPD_LINK_LIBRARIES} Threads::Threads m dl)
+  ${MICROHTTPD_LINK_LIBRARIES} ${CURL_LINK_LIBRARIES} Threads::Threads m dl)

@@ -1,4 +1,5 @@
-/* An HTTP server for this machine's own browser, over libmicrohttpd: loopback, GET, nothing else.
+/* An HTTP server for this machine's own programs, over libmicrohttpd: loopback, GET, and POST of
+ * JSON where it was asked for.
  *
  * It has no thread: ml_http_next turns the loop of connections. A request that passes the checks
  * is suspended and queued, handed out, and goes on when it is answered. */
@@ -35,6 +36,9 @@ struct waiting { /* a request, from its first line to the end of its answer */
   char *target;
   struct MHD_Response *answer;
   unsigned status;
+  char *body; /* of a POST, a zero after it */
+  size_t bytes, room;
+  bool post, too_long;
   bool plain; /* the target is such as we answer to */
   bool checked;
 };
@@ -49,6 +53,7 @@ struct peer { /* a connection */
 struct ml_http {
   struct MHD_Daemon *daemon;
   int port;
+  size_t most_body;       /* 0: GET only */
   waiting *first, **last; /* handed out next */
   waiting *current;       /* handed out, not answered */
   peer *peers;
@@ -60,7 +65,7 @@ struct ml_http {
 typedef struct {
   const char *host;
   int hosts;
-  bool body;
+  bool body, json;
 } header_facts;
 
 static enum MHD_Result look_at_header(void *ctx, enum MHD_ValueKind kind, const char *key,
@@ -71,6 +76,9 @@ static enum MHD_Result look_at_header(void *ctx, enum MHD_ValueKind kind, const 
     facts->host = value;
     facts->hosts++;
   }
+  /* a page of another site cannot send this type without asking first, which is refused */
+  if (!strcasecmp(key, "content-type") && value && !strncasecmp(value, "application/json", 16))
+    facts->json = true;
   if (!strcasecmp(key, "transfer-encoding") ||
       (!strcasecmp(key, "content-length") && value && strcmp(value, "0") != 0))
     facts->body = true;
@@ -142,12 +150,56 @@ static void *on_target(void *ctx, const char *target, struct MHD_Connection *con
   return request;
 }
 
+static bool take_body(const ml_http *server, waiting *request, const char *data, size_t bytes) {
+  if (bytes > server->most_body - request->bytes)
+    return false;
+  if (request->bytes + bytes + 1 > request->room) {
+    size_t room = 2 * (request->bytes + bytes) + 4096;
+    char *body = ml_alloc(room);
+    if (!body)
+      return false;
+    if (request->bytes)
+      memcpy(body, request->body, request->bytes);
+    ml_free(request->body);
+    request->body = body;
+    request->room = room;
+  }
+  memcpy(request->body + request->bytes, data, bytes);
+  request->bytes += bytes;
+  request->body[request->bytes] = 0;
+  return true;
+}
+
+static enum MHD_Result hand_over(ml_http *server, waiting *request) {
+  MHD_suspend_connection(request->connection);
+  request->next = NULL;
+  *server->last = request;
+  server->last = &request->next;
+  return MHD_YES;
+}
+
+/* The rest of a POST: its body in pieces, then once without one. */
+static enum MHD_Result on_body(ml_http *server, waiting *request, const char *upload,
+                               size_t *upload_size) {
+  if (*upload_size > 0) {
+    request->too_long = request->too_long || !take_body(server, request, upload, *upload_size);
+    *upload_size = 0;
+    return MHD_YES;
+  }
+  request->post = false;
+  if (request->too_long)
+    return refuse(request->connection, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too long\n");
+  if (!request->body && !take_body(server, request, "", 0))
+    return refuse(request->connection, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory; try again\n");
+  return hand_over(server, request);
+}
+
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **mine) {
   ml_http *server = ctx;
   waiting *request = *mine;
-  (void)url, (void)version, (void)upload;
+  (void)url, (void)version;
   if (!request)
     return MHD_NO;
   if (request->answer) { /* it goes on */
@@ -156,26 +208,28 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     request->answer = NULL;
     return ok;
   }
+  if (request->post)
+    return on_body(server, request, upload, upload_size);
   if (request->checked) /* resumed without an answer: the server closes */
     return MHD_NO;
   request->checked = true;
-  header_facts facts = {NULL, 0, *upload_size > 0};
+  header_facts facts = {.body = *upload_size > 0};
   (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, look_at_header, &facts);
   if (facts.hosts != 1 || !is_own_host(server, facts.host))
     return refuse(connection, MHD_HTTP_FORBIDDEN, "this server answers to its own name only\n");
-  if (strcmp(method, "GET") != 0)
+  const bool post = server->most_body > 0 && !strcmp(method, "POST");
+  if (post && !facts.json)
+    return refuse(connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "application/json only\n");
+  if (strcmp(method, "GET") != 0 && !post)
     return refuse(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n");
-  if (facts.body)
+  if (facts.body && !post)
     return refuse(connection, MHD_HTTP_BAD_REQUEST, "a request without a body, please\n");
   if (!request->plain)
     return refuse(connection, MHD_HTTP_BAD_REQUEST, "no such address\n");
   if (!request->target)
     return refuse(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "out of memory; try again\n");
-  MHD_suspend_connection(connection);
-  request->next = NULL;
-  *server->last = request;
-  server->last = &request->next;
-  return MHD_YES;
+  request->post = post;
+  return post ? MHD_YES : hand_over(server, request);
 }
 
 static void on_completed(void *ctx, struct MHD_Connection *connection, void **mine,
@@ -202,6 +256,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **mi
     ((peer *)info->socket_context)->since = ml_now();
   if (request->answer)
     MHD_destroy_response(request->answer);
+  ml_free(request->body);
   ml_free(request->target);
   ml_free(request);
 }
@@ -260,7 +315,7 @@ static int listen_on(int port, int *bound, ml_error *err) {
   return fd;
 }
 
-ml_status ml_http_open(ml_http **out, int port, ml_error *err) {
+ml_status ml_http_open(ml_http **out, int port, size_t most_body, ml_error *err) {
   *out = NULL;
   if (port < 0 || port > 65535)
     return ml_fail(err, ML_EARG, 1, "port is %d, wanted 0..65535", port);
@@ -268,6 +323,7 @@ ml_status ml_http_open(ml_http **out, int port, ml_error *err) {
   if (!server)
     return ml_fail(err, ML_ENOMEM, 0, "out of memory");
   server->last = &server->first;
+  server->most_body = most_body;
   int fd = listen_on(port, &server->port, err);
   if (fd < 0) {
     ml_free(server);
@@ -351,6 +407,11 @@ ml_status ml_http_next(ml_http *server, double timeout, const char **target, ml_
   }
 }
 
+const char *ml_http_body(const ml_http *server, size_t *bytes) {
+  *bytes = server->current ? server->current->bytes : 0;
+  return server->current ? server->current->body : NULL;
+}
+
 static bool is_header_text(const char *text) {
   for (; *text; text++) {
     if ((unsigned char)*text < ' ' || *text == 127)
@@ -404,8 +465,8 @@ void ml_http_close(ml_http *server) {
 
 #else
 
-ml_status ml_http_open(ml_http **out, int port, ml_error *err) {
-  (void)port;
+ml_status ml_http_open(ml_http **out, int port, size_t most_body, ml_error *err) {
+  (void)port, (void)most_body;
   *out = NULL;
   return ml_fail(err, ML_ESTATE, 0,
                  "this build has no HTTP server: install libmicrohttpd-dev (apt-get install "
@@ -427,6 +488,12 @@ ml_status ml_http_answer(ml_http *server, int status, const void *body, size_t b
                          const char *const *headers, ml_error *err) {
   (void)server, (void)status, (void)body, (void)bytes, (void)headers;
   return ml_fail(err, ML_ESTATE, 0, "this build has no HTTP server");
+}
+
+const char *ml_http_body(const ml_http *server, size_t *bytes) {
+  (void)server;
+  *bytes = 0;
+  return NULL;
 }
 
 void ml_http_close(ml_http *server) { (void)server; }

@@ -185,8 +185,10 @@ ML_API void ml_stmt_free(ml_stmt *stmt); /* NULL allowed */
  * the Host header only; all else it refuses by itself. Connections (64), the bytes of a request (16
  * KiB) and the time it takes (30 s) are bounded. One request is in hand at a time. */
 typedef struct ml_http ml_http;
-/* port 0: any that is free. ML_EIO: taken; ML_ESTATE: built without libmicrohttpd. */
-ML_API ml_status ml_http_open(ml_http **server, int port, ml_error *err) ML_MUST_CHECK;
+/* port 0: any that is free. most_body: bytes of a POST of JSON, 0: GET only. ML_EIO: taken;
+ * ML_ESTATE: built without libmicrohttpd. */
+ML_API ml_status ml_http_open(ml_http **server, int port, size_t most_body,
+                              ml_error *err) ML_MUST_CHECK;
 ML_API int ml_http_port(const ml_http *server);
 /* The next request's path and query as they were sent (printable ASCII, the first a slash), valid
  * until it is answered; NULL after `timeout` seconds. A request not answered yet gets a 500.
@@ -197,7 +199,45 @@ ML_API ml_status ml_http_next(ml_http *server, double timeout, const char **targ
  * who asked has gone. */
 ML_API ml_status ml_http_answer(ml_http *server, int status, const void *body, size_t bytes,
                                 const char *const *headers, ml_error *err) ML_MUST_CHECK;
+/* The body of the request in hand, a zero after it; NULL of a GET. */
+ML_API const char *ml_http_body(const ml_http *server, size_t *bytes);
 ML_API void ml_http_close(ml_http *server); /* NULL allowed */
+
+/* ---- asking other machines (fetch.c)
+ * ------------------------------------------------------------------ */
+
+/* Many POSTs at once over libcurl. Certificates are checked, redirects are not followed. */
+typedef struct ml_fetch ml_fetch;
+
+typedef struct {
+  const char *url, *body;
+  size_t bytes;
+  const char *const *headers; /* lines "Name: value", ends with NULL; NULL: none */
+  double connect_seconds, total_seconds, idle_seconds; /* longest of each */
+  size_t most_bytes;                                   /* of the answer */
+  bool get;                                            /* GET, without body */
+} ml_fetch_request;
+
+typedef struct {
+  int64_t id;
+  int status;       /* of HTTP; 0 where there was none */
+  const char *body; /* a zero after it; valid until the next call */
+  size_t bytes;
+  char retry_after[64]; /* that header, or "" */
+  char error[256];      /* why there is no whole answer, or "" */
+  double seconds;
+} ml_fetch_answer;
+
+/* ML_ESTATE: built without libcurl. */
+ML_API ml_status ml_fetch_open(ml_fetch **fetch, ml_error *err) ML_MUST_CHECK;
+/* What is given is copied. */
+ML_API ml_status ml_fetch_start(ml_fetch *fetch, const ml_fetch_request *request, int64_t *id,
+                                ml_error *err) ML_MUST_CHECK;
+/* Waits until a request has ended, `timeout` seconds at most; id 0: none has. ML_ECANCELLED. */
+ML_API ml_status ml_fetch_next(ml_fetch *fetch, double timeout, ml_fetch_answer *answer,
+                               ml_error *err) ML_MUST_CHECK;
+ML_API int ml_fetch_pending(const ml_fetch *fetch);
+ML_API void ml_fetch_close(ml_fetch *fetch); /* NULL allowed; ends what is on its way */
 
 /* ---- what is built in
  * -------------------------------------------------------------------------------- */

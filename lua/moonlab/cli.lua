@@ -54,6 +54,7 @@ function commands.help(name, more)
 ./moonlab scale [SIZE ...] [name=mup]  sizes of a ladder with their parameterization
 ./moonlab report ID...               writes one HTML file about a run, or several side by side
 ./moonlab serve [--port N]           shows the runs in the browser of this machine, as they go
+./moonlab serve --openai MODEL       answers for a decoder as OpenAI's endpoints do, on this machine
 ./moonlab bench [NAME] [--peers] [--json]
 ./moonlab test                       set-up, build and every test
 ./moonlab docs [--out DIR]           writes guides, recipes and every name as pages for a browser

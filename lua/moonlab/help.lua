@@ -83,7 +83,8 @@ local classes = { tensor = "ml.tensor", rng = "ml.rng", optimizer = "ml.optimize
   activation = "ml.kernel.activation", eigenspace = "ml.theory.eigenspace",
   task = "ml.task", programs = "ml.task.programs", box = "ml.sandbox.box",
   graph = "ml.kg.graph", split = "ml.kg.split", codec = "ml.kg.codec", trie = "ml.kg.trie",
-  detector = "ml.detect.detector", target = "ml.target", corpus = "ml.attack.corpus" }
+  detector = "ml.detect.detector",
+  target = "ml.target", endpoint = "ml.target.http", corpus = "ml.attack.corpus" }
 
 -- What the prompt puts into _G, as users see it.
 local of_prompt

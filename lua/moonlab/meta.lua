@@ -948,6 +948,49 @@ function eigenspace_methods:predict(...) end
 ---source: Xiao 2022 (arXiv 2112.05611), Section 4
 function eigenspace_methods:types(...) end
 
+---@class ml.endpoint
+local endpoint_methods = {}
+
+---endpoint:answer_dist(prompts, answers, { samples, seed, max_tokens })
+---How likely each answer is: by the first token's log-probabilities where the server tells them
+---(so that answers must be tokens of its), else by samples with Wilson's intervals at 95 %.
+---Answers are compared without surrounding space; what is none of them is `other`.
+---@param prompts list of strings
+---@param answers list of strings
+---opts.samples integer =8 of each prompt where probabilities are not told
+---opts.seed integer =1 sent with the request
+---opts.max_tokens integer =8 of a sample
+---@return table as of ml.target.local_lm
+---source: Wilson 1927
+function endpoint_methods:answer_dist(...) end
+
+---endpoint:close()
+---Ends what is on its way and closes the cache's file.
+---@return nil
+---source: -
+function endpoint_methods:close(...) end
+
+---endpoint:complete(prompts, { n, temperature, top_p, greedy, max_tokens, stop, seed })
+---Continuations, as of ml.target.local_lm; the log-probabilities are nil.
+---@param prompts list of strings
+---opts.n integer =1 of each prompt
+---opts.temperature number =1 >= 0
+---opts.top_p number =nil in (0, 1]
+---opts.greedy boolean =false temperature 0
+---opts.max_tokens integer =16 new ones
+---opts.stop list of strings =none
+---opts.seed integer =nil for servers that take one; part of the cache's key
+---@return table list, one for each prompt, of lists of { text, tokens (nil), finish }
+---source: OpenAI's completions and chat completions
+function endpoint_methods:complete(...) end
+
+---endpoint:probe()
+---Asks one question to find out what the server can do, and raises where it cannot be used at all:
+---whether it answers, takes n, and tells log-probabilities.
+---@return table { logprobs, chat, exact = false }
+---source: -
+function endpoint_methods:probe(...) end
+
 ---eq(x, y)
 ---Where x equals y: 1, else 0; with broadcasting. NaN compares as in C.
 ---@param x tensor of any shape, or number
@@ -4826,6 +4869,14 @@ ml.system = {}
 ---source: -
 ml.system.chart_library = function(...) end
 
+---system.fetch()
+---Many HTTP requests at once, over libcurl: certificates are checked, redirects are not followed.
+---@return fetch with the methods start { url, body, headers (list of lines), connect_seconds,
+---total_seconds, idle_seconds, most_bytes, get } -> id; next(timeout) -> id, { status, body, error,
+---retry_after, seconds }; pending; close; or nil and a message when libcurl is missing
+---source: -
+ml.system.fetch = function(...) end
+
 ---system.hash(text)
 ---A hash of 128 bits, the same on every machine; no secret.
 ---@param text string
@@ -4835,8 +4886,9 @@ ml.system.hash = function(...) end
 
 ---system.http(opts)
 ---An HTTP server for the browser of this machine: listens on 127.0.0.1, answers GET with its own
----name in the Host header, refuses all else by itself.
+---name in the Host header, and POST of JSON where a size is given; refuses all else by itself.
 ---opts.port integer =0 0: any that is free
+---opts.most_body integer =0 bytes of a POST; 0: GET only
 ---@return http with the methods port, next, answer, close; or nil and a message when the port is
 ---taken or libmicrohttpd is missing
 ---source: -
@@ -4946,6 +4998,33 @@ ml.tan = function(...) end
 ---source: -
 ml.tanh = function(...) end
 ml.target = {}
+
+---ml.target.http{ base_url, model, key_env, chat, cache, concurrency, max_requests, ... }
+---A model behind an OpenAI-compatible endpoint.
+---opts.base_url string such as "http://127.0.0.1:8000/v1"
+---opts.model string its name there
+---opts.key_env string =nil name of the environment variable that holds the key, which is
+---written nowhere
+---opts.chat boolean =false chat completions
+---opts.system string =nil first message of a chat
+---opts.cache string =nil path of a file of JSON lines: what stands there is not asked again
+---opts.concurrency integer =4 requests at once
+---opts.max_requests integer =nil cap, beyond which it raises
+---opts.max_total_tokens integer =nil cap on the tokens that the server counts
+---opts.retries integer =6 of a request that failed in a way that may pass
+---opts.backoff number =1 seconds before the first of them, doubled each time, with jitter;
+---a Retry-After header is honoured instead
+---opts.longest_wait number =300 seconds
+---opts.connect_seconds number =10 longest
+---opts.total_seconds number =120 longest for a whole answer
+---opts.idle_seconds number =60 longest without a byte
+---opts.most_bytes integer =16777216 of an answer
+---opts.top_logprobs integer =20 asked for of the first token
+---opts.stop list of strings that end a sampled answer ={ "\n" }
+---@return target with answer_dist, complete, probe, close; usage, capabilities; or nil and a
+---message when libcurl is missing
+---source: OpenAI's completions and chat completions
+ml.target.http = function(...) end
 
 ---ml.target.local_lm(lm, { codec, name, stop })
 ---A decoder as a target of questions.
@@ -6360,6 +6439,13 @@ ml.tokenizer.chars = function(...) end
 ---@return tokenizer, or nil and a message when there is no such file
 ---source: -
 ml.tokenizer.load = function(...) end
+
+---ml.tokenizer.words(list)
+---Words between spaces; encode raises on one that is not in the list, decode joins with a space.
+---@param list list of different strings without spaces
+---@return tokenizer
+---source: -
+ml.tokenizer.words = function(...) end
 
 ---topk(x, k, axis)
 ---The k largest values along an axis, largest first; of equals the first; NaN counts as the

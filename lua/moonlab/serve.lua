@@ -7,11 +7,13 @@ local store_view = require "moonlab.page.store"
 local serve = {}
 
 local usage_text = [[
-usage: ./moonlab serve [--port N] [--out DIR]
+usage: ./moonlab serve [--port N] [--out DIR] [--openai MODEL]
        shows the runs of a store in the browser of this machine, as they go: curves, table,
        comparisons, claims, figures; Ctrl-C ends it
        --port N listens there, else on a free port; --out DIR shows another store than MOONLAB_RUNS
-       or ./runs]]
+       or ./runs
+       --openai MODEL serves a decoder (a .safetensors file, its tokenizer beside it) to programs of
+       this machine instead, at /v1/models, /v1/completions and /v1/chat/completions]]
 
 local policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
   .. "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -103,14 +105,17 @@ local function read_words(words)
   local o, i = { port = 0 }, 1
   while words[i] do
     local word = words[i]
-    if word == "--port" or word == "--out" then
+    if word == "--port" or word == "--out" or word == "--openai" then
       i = i + 1
       local value = words[i]
       if not value or value == "" then
-        return nil, ("%s needs a %s"):format(word, word == "--port" and "number" or "folder")
+        return nil, ("%s needs a %s"):format(word, word == "--port" and "number"
+          or word == "--out" and "folder" or "model")
       end
       if word == "--out" then
         o.store = value
+      elseif word == "--openai" then
+        o.model = value
       else
         o.port = value:match "^%d+$" and math.tointeger(tonumber(value))
         if not o.port or o.port > 65535 then
@@ -123,6 +128,25 @@ local function read_words(words)
     i = i + 1
   end
   return o
+end
+
+local api_headers = { ["Content-Type"] = "application/json", ["Cache-Control"] = "no-store",
+  ["X-Content-Type-Options"] = "nosniff" }
+
+-- The same for programs that ask a model.
+local function model_turn(server, model)
+  local openai = require "moonlab.openai"
+  local target, body = server:next(1)
+  if not target then return end
+  local ok, message = pcall(function()
+    local status, text = openai.answer(model, target:match "^[^?]*", body)
+    server:answer(status, text, api_headers)
+  end)
+  if ok then return end
+  if interrupt.is(message) then error(message, 0) end
+  io.stderr:write(("moonlab: %s: %s\n"):format(target, tostring(message)))
+  pcall(server.answer, server, 500, '{"error":{"message":"something went wrong","type":'
+    .. '"server_error"}}', api_headers)
 end
 
 -- Answers one request, if one comes. What goes wrong in it is told and answered, and does not end
@@ -147,16 +171,22 @@ function serve.command(...)
   end
   local o, wrong = read_words(words)
   if not o then return complain(2, "%s\n%s", wrong, usage_text) end
+  local model, no_model
+  if o.model then
+    model, no_model = require("moonlab.openai").open(o.model)
+    if not model then return complain(1, "%s", no_model) end
+  end
   local chart, no_chart = assets.chart()
-  if not chart then return complain(1, "%s", no_chart) end
-  local server, why = core.system.http { port = o.port }
+  if not chart and not model then return complain(1, "%s", no_chart) end
+  local server, why = core.system.http { port = o.port, most_body = model and 1 << 22 or nil }
   if not server then return complain(1, "%s", why) end
-  local view = store_view.new(o.store or require("moonlab.runs").store())
+  local view = not model and store_view.new(o.store or require("moonlab.runs").store())
   print(("http://127.0.0.1:%d"):format(server:port()))
-  print(("  shows %s; Ctrl-C ends it"):format(view.store))
+  print(model and ("  answers for %s at /v1; Ctrl-C ends it"):format(model.name)
+    or ("  shows %s; Ctrl-C ends it"):format(view.store))
   io.stdout:flush()
   while true do
-    local ok, message = pcall(turn, server, view)
+    local ok, message = pcall(model and model_turn or turn, server, model or view)
     if not ok then
       server:close()
       if interrupt.is(message) then

@@ -22,6 +22,14 @@ function Tokenizer:encode(s)
     return core.index(bpe.encode(s, self.letters, self.ranks, #self.characters - #self.merges,
       self.cache))
   end
+  if self.kind == "words" then
+    local list = {}
+    for word in s:gmatch "%S+" do
+      list[#list + 1] = self.ids[word]
+        or options.bad("encode", 1, "the word %q is not in the vocabulary", word)
+    end
+    return core.index(list)
+  end
   return core.text.lookup(s, self.ids)
 end
 
@@ -46,7 +54,7 @@ function Tokenizer:decode(ids)
       options.bad("decode", 1, "id %s is outside 1..%d", tostring(id), self:size())
     end
   end
-  return table.concat(parts)
+  return table.concat(parts, self.kind == "words" and " " or "")
 end
 
 --- tok:size()
@@ -84,6 +92,26 @@ end
 --- @return tokenizer of 256 ids
 --- @source -
 function tokenizer.bytes() return setmetatable({ kind = "bytes" }, Tokenizer) end
+
+--- ml.tokenizer.words(list)
+--- Words between spaces; encode raises on one that is not in the list, decode joins with a space.
+--- @param list list of different strings without spaces
+--- @return tokenizer
+--- @source -
+function tokenizer.words(list)
+  local where = "ml.tokenizer.words"
+  options.argument(where, 1, list, "table")
+  local words, ids = {}, {}
+  for i, word in ipairs(list) do
+    if type(word) ~= "string" or not word:find "^%S+$" or ids[word] then
+      options.bad(where, 1, "entry %d is %s, wanted a new word without spaces", i,
+        options.describe(word))
+    end
+    words[i], ids[word] = word, i
+  end
+  if #words == 0 then options.bad(where, 1, "no words, wanted at least one") end
+  return setmetatable({ kind = "words", characters = words, ids = ids }, Tokenizer)
+end
 
 local function from_characters(characters)
   local ids = {}
@@ -159,6 +187,9 @@ function tokenizer.load(path)
   local t, why = core.json.read(path)
   if t == nil then return nil, why end
   if type(t) == "table" and t.kind == "bytes" then return tokenizer.bytes() end
+  if type(t) == "table" and t.kind == "words" and type(t.characters) == "table" then
+    return tokenizer.words(t.characters)
+  end
   local of_pairs = type(t) == "table" and t.kind == "bpe" and type(t.merges) == "table"
   local characters = type(t) == "table" and (t.kind == "chars" or of_pairs) and t.characters
   if type(characters) ~= "table" or #characters == 0 then

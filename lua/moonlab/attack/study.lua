@@ -55,6 +55,9 @@ function study.lab(p, ctx, attacker, opts)
   local lab = { text = text, problems = measures.problems { seed = p.seed },
     lm = train(false, name) }
   lab.target = models.target(lab.lm, text, { name = name })
+  -- beside each other, as `moonlab serve --openai` opens them
+  lab.lm:save(ctx.dir .. "/" .. name .. ".safetensors")
+  require("moonlab.tokenizer").words(text.words):save(ctx.dir .. "/" .. name .. ".tokenizer.json")
   if attacker then lab.attacker = train(true, "attacker") end
   return lab
 end

@@ -79,7 +79,7 @@ static int ask(const char *format, char *answer, size_t size) {
 
 static bool start(void) {
   ml_error err;
-  ml_status status = ml_http_open(&server, 0, &err);
+  ml_status status = ml_http_open(&server, 0, 0, &err);
   if (status == ML_ESTATE) { /* built without it: it says what to install */
     CHECK_HAS(err.message, "libmicrohttpd-dev");
     return false;
@@ -238,8 +238,8 @@ static void test_bad_answers_and_ports(void) { /* property */
     return;
   CHECK_FAIL(ml_http_answer(server, 99, "", 0, NULL, &err), ML_EARG);
   CHECK_FAIL(ml_http_answer(server, 200, "", 0, split, &err), ML_EARG);
-  CHECK_FAIL(ml_http_open(&other, 70000, &err), ML_EARG);
-  CHECK_FAIL(ml_http_open(&other, ml_http_port(server), &err), ML_EIO);
+  CHECK_FAIL(ml_http_open(&other, 70000, 0, &err), ML_EARG);
+  CHECK_FAIL(ml_http_open(&other, ml_http_port(server), 0, &err), ML_EIO);
   CHECK_HAS(err.message, "in use");
   ml_cancel();
   const char *target;
@@ -280,7 +280,7 @@ static void test_allocation_failures(void) { /* property */
   CHECK_EQ(refused, 1);
   CHECK(ended >= 2);
   ml_inject_alloc_failure(1, false);
-  CHECK_FAIL(ml_http_open(&server, 0, &err), ML_ENOMEM);
+  CHECK_FAIL(ml_http_open(&server, 0, 0, &err), ML_ENOMEM);
   ml_inject_alloc_failure(0, false);
   CHECK(server == NULL);
   CHECK_EQ(ml_alloc_count(), base);
