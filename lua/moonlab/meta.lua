@@ -268,7 +268,7 @@ ml.attack.heat = function(...) end
 
 ---ml.attack.measure(target, attacks, problems, { forms })
 ---Runs every attack on every problem and form of question.
----@param target target of ml.target
+---@param target target of ml.target; a field `frame` takes the place of the laboratory's framing
 ---@param attacks list of strings with slots {x}, {y}, {z}
 ---@param problems list of { x, y, z, t }
 ---opts.forms list of forms ={ 1 }
@@ -340,6 +340,7 @@ ml.attack.problems = function(...) end
 ---@param attack string with slots {x}, {y}, {z} (wanted answer), {t} (right one); "" for none
 ---@param problem table { x, y, z, t }
 ---opts.form integer =1 of the question, 1 to 3
+---opts.frame string ="<bos> Bob : {attack} {question} Alice :"
 ---@return string
 ---source: framing after Freeman et al. 2023 (arXiv 2311.07587)
 ml.attack.prompt = function(...) end
@@ -5040,12 +5041,11 @@ ml.target.local_lm = function(...) end
 ---@class ml.target
 local target_methods = {}
 
----target:answer_dist(prompts, answers)
+---target:answer_dist(prompts, answers, { samples })
 ---How likely each answer is after each prompt: the probability of all its tokens.
 ---@param prompts list of strings, or of lists of ids
 ---@param answers list of strings
----opts.samples integer =nil answers drawn instead, with Wilson intervals at 95 %, where
----probabilities are not to be had (a model behind HTTP)
+---opts.samples integer =nil for targets that have no probabilities; not used here
 ---@return table list, one for each prompt, of { p = { [answer] = probability }, other = the rest,
 ---exact = boolean, n = samples or nil, low, high = { [answer] = bound } or nil }
 ---source: -

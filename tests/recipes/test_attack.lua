@@ -2,7 +2,8 @@
 local smoke = require "smoke"
 local T = {}
 
-for _, name in ipairs { "pirs_attack", "harden", "constitution", "attack_transfer" } do
+for _, name in ipairs { "pirs_attack", "harden", "constitution", "attack_transfer",
+  "pirs_http" } do
   T["test_" .. name] = smoke(name)
 end
 

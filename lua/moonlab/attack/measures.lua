@@ -29,12 +29,15 @@ end
 --- @param attack string with slots {x}, {y}, {z} (wanted answer), {t} (right one); "" for none
 --- @param problem table { x, y, z, t }
 --- @param opts.form integer =1 of the question, 1 to 3
+--- @param opts.frame string ="<bos> Bob : {attack} {question} Alice :"
 --- @return string
 --- @source framing after Freeman et al. 2023 (arXiv 2311.07587)
 function measures.prompt(attack, problem, opts)
   local form = corpus.forms[opts and opts.form or 1]
-  return ("<bos> Bob : %s %s Alice :"):format(corpus.fill(attack, problem),
-    corpus.fill(form, { x = problem.x, y = problem.y, op = "plus" })):gsub("%s+", " "), nil
+  local parts = { attack = corpus.fill(attack, problem),
+    question = corpus.fill(form, { x = problem.x, y = problem.y, op = "plus" }) }
+  return corpus.fill(opts and opts.frame or "<bos> Bob : {attack} {question} Alice :", parts)
+    :gsub("%s+", " "), nil
 end
 
 --- ml.attack.problems{ seed, targets }
@@ -77,7 +80,7 @@ end
 
 --- ml.attack.measure(target, attacks, problems, { forms })
 --- Runs every attack on every problem and form of question.
---- @param target target of ml.target
+--- @param target target of ml.target; a field `frame` takes the place of the laboratory's framing
 --- @param attacks list of strings with slots {x}, {y}, {z}
 --- @param problems list of { x, y, z, t }
 --- @param opts.forms list of forms ={ 1 }
@@ -99,7 +102,8 @@ function measures.measure(target, attacks, problems, opts)
     measures.check_template(where, attack, i)
     for _, form in ipairs(forms) do
       for _, problem in ipairs(problems) do
-        prompts[#prompts + 1] = measures.prompt(attack, problem, { form = form })
+        prompts[#prompts + 1] = measures.prompt(attack, problem,
+          { form = form, frame = target.frame })
       end
     end
   end

@@ -65,17 +65,17 @@ local function next_logprobs(self, prompts, ids)
   return out
 end
 
---- target:answer_dist(prompts, answers)
+--- target:answer_dist(prompts, answers, { samples })
 --- How likely each answer is after each prompt: the probability of all its tokens.
 --- @param prompts list of strings, or of lists of ids
 --- @param answers list of strings
---- @param opts.samples integer =nil answers drawn instead, with Wilson intervals at 95 %, where
---- probabilities are not to be had (a model behind HTTP)
+--- @param opts.samples integer =nil for targets that have no probabilities; not used here
 --- @return table list, one for each prompt, of { p = { [answer] = probability }, other = the rest,
 --- exact = boolean, n = samples or nil, low, high = { [answer] = bound } or nil }
 --- @source -
-function Local:answer_dist(prompts, answers)
+function Local:answer_dist(prompts, answers, opts)
   local where = "answer_dist"
+  options.check(where, opts, { "samples", "seed", "max_tokens" })
   local list = prompts_of(self, prompts, where)
   options.argument(where, 2, answers, "table")
   local single, ids, coded = true, {}, {}
