@@ -1,26 +1,7 @@
 --- Do words before a sum fool a model behind HTTP? Without an address: a lab's own, served here.
 local ml, recipe = require "moonlab", require "moonlab.recipe"
 local study = require "moonlab.attack.study"
-local attack = ml.attack
-
--- Serves a model of this run to this run: the address, and what ends it.
-local function serve(path)
-  local child = assert(ml.system.spawn { arg and arg[-1] or "/proc/self/exe", "serve", "--openai",
-    path, stdout = "pipe", group = true })
-  local text, until_ = "", ml.now() + 30
-  while not text:find "http://[%d.:]+\n" do
-    if ml.now() > until_ or child:wait(0) then
-      child:kill "kill"
-      error("the server did not start: " .. text, 0)
-    end
-    text = text .. (child:read(0.2) or "")
-  end
-  return text:match "(http://[%d.:]+)" .. "/v1", function()
-    child:kill "kill"
-    child:wait(5)
-    child:close()
-  end
-end
+local attack, serve = ml.attack, require("moonlab.openai").serve
 
 return recipe.define {
   name = "pirs_http",

@@ -1,5 +1,6 @@
 --- Knowledge graphs: graphs, splits, training on their triplets, and how often a model that was
 --- told a fact answers wrongly.
+local asking = require "moonlab.kg.asking"
 local codec = require "moonlab.kg.codec"
 local evaluation = require "moonlab.kg.evaluation"
 local graph = require "moonlab.kg.graph"
@@ -21,6 +22,7 @@ return {
   codec = codec.new, batches = training.batches, train = training.train, sizes = training.sizes,
   sample = evaluation.sample, judge = evaluation.judge, evaluate = evaluation.evaluate,
   curve = evaluation.curve, loss = evaluation.loss, controls = evaluation.controls,
+  ask = asking.ask, tokenizer = asking.tokenizer,
   trie = trie.new, probability = trie.probability, constrained = trie.constrained,
   methods = { graph.methods, split.methods, codec.methods, trie.methods },
 }

@@ -1672,6 +1672,24 @@ function kernel_methods:nngp(...) end
 function kernel_methods:ntk(...) end
 ml.kg = {}
 
+---ml.kg.ask(target, prompts, { frame, graph, samples, temperature, greedy, max_tokens, stop,
+---  seed })
+---The answers of a target to the prompts of a split, with their verdicts. Names are compared
+---without case, surrounding quotes and a full stop.
+---@param target target of ml.target
+---@param prompts list of prompts, as in split.seen
+---opts.frame string what is asked, with slots {subject} and {predicate}
+---opts.graph graph by which errors are told apart
+---opts.samples integer =4 of each prompt
+---opts.temperature number =1 >= 0
+---opts.greedy boolean =false
+---opts.max_tokens integer =16 of an answer
+---opts.stop list of strings ={ "\n" }
+---opts.seed integer =1 of what is drawn
+---@return table as of ml.kg.sample, { object, kind, text } for each sample; ml.kg.judge takes it
+---source: definitions after Hron et al. 2024 (arXiv 2408.07852)
+ml.kg.ask = function(...) end
+
 ---ml.kg.batches(split, codec, { batch, packed, context, loss, seed })
 ---Batches of training triplets; each epoch is a new order of all of them.
 ---@param split split
@@ -1863,6 +1881,14 @@ ml.kg.sample = function(...) end
 ---@return graph
 ---source: after Hron et al. 2024 (arXiv 2408.07852), whose graph is not public
 ml.kg.synthetic = function(...) end
+
+---ml.kg.tokenizer(codec)
+---The ids of a codec as words, so that a model of a graph can be served to other programs: a
+---prompt is "<S> subject <P> predicate <O>", its answer ends with "<E>".
+---@param codec codec of words
+---@return tokenizer
+---source: -
+ml.kg.tokenizer = function(...) end
 
 ---ml.kg.train(split, codec, { size, epochs, batch, lr, packed, loss, seed, dir, ... })
 ---Trains a decoder on the seen triplets with AdamW (0.9, 0.98), 2 % of warm-up and a cosine to a

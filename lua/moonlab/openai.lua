@@ -290,4 +290,25 @@ function openai.answer(model, path, body)
   error(result, 0)
 end
 
+--- Serves a model of this machine to this program, in a process of its own: the address, and a
+--- function that ends it.
+function openai.serve(path)
+  local child = assert(core.system.spawn { "/proc/self/exe", "serve", "--openai", path,
+    stdout = "pipe", group = true })
+  local text, until_ = "", core.now() + 30
+  while not text:find "http://[%d.:]+\n" do
+    if core.now() > until_ or child:wait(0) then
+      child:kill "kill"
+      child:close()
+      options.raise("the server of %s did not start: %s", path, text)
+    end
+    text = text .. (child:read(0.2) or "")
+  end
+  return text:match "(http://[%d.:]+)" .. "/v1", function()
+    child:kill "kill"
+    child:wait(5)
+    child:close()
+  end
+end
+
 return openai

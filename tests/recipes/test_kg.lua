@@ -2,7 +2,8 @@
 local smoke = require "smoke"
 local T = {}
 
-for _, name in ipairs { "kg_model", "kg_hallucination", "kg_temperature", "kg_detectors" } do
+for _, name in ipairs { "kg_model", "kg_hallucination", "kg_temperature", "kg_detectors",
+  "kg_external" } do
   T["test_" .. name] = smoke(name)
 end
 

@@ -39,6 +39,7 @@ local function kind_of(prompt, object, why, graph)
   if pool and pool[object] then return "right_type" end
   return graph.entities[object] and "other_type" or "invented"
 end
+evaluation.kind_of = kind_of
 
 --- ml.kg.sample(lm, codec, prompts, { samples, temperature, top_k, top_p, greedy, max_new, rng,
 ---   graph })
