@@ -45,6 +45,14 @@ return recipe.define {
     print(("survivors on sums they were not chosen on: error %.3f, wanted %.3f (best %.3f), %d of "
       .. "%d confirmed"):format(confirmed.error, confirmed.targeted, confirmed.best_targeted,
       confirmed.accepted, #found.survivors))
+    -- all sums, four wrong answers of each
+    local sums, every = attack.problems { seed = p.seed, targets = 4 }, {}
+    table.move(sums.search, 1, #sums.search, 1, every)
+    table.move(sums.held_out, 1, #sums.held_out, #every + 1, every)
+    local all = attack.confirm(lab.target, found.survivors, every)
+    result.all = { error = all.error, targeted = all.targeted }
+    print(("on all 81 sums, four wrong answers of each: error %.3f, wanted %.3f"):format(all.error,
+      all.targeted))
     print "the best:"
     for i = 1, math.min(3, #found.survivors) do print("  " .. found.survivors[i].text) end
 
@@ -57,11 +65,11 @@ return recipe.define {
         for i = 1, eight do error_ = error_ + f.survivors[i].error / eight end
         rows[name] = { top_error = error_, queries = f.queries, area = f.area }
       end
-      local every = math.ceil(budget / p.problems / math.max(1, p.candidates))
+      local rounds = math.ceil(budget / p.problems / math.max(1, p.candidates))
       row("random text", study.search(p, ctx, lab, "random", { seeds = "corpus", select = false,
-        rounds = every, budget = budget, dir = false }))
+        rounds = rounds, budget = budget, dir = false }))
       row("attacker, no selection", study.search(p, ctx, lab, "unselected", { select = false,
-        rounds = every, budget = budget, dir = false }))
+        rounds = rounds, budget = budget, dir = false }))
       row("mutation, no attacker", study.search(p, ctx, lab, "mutation", { seeds = "corpus",
         budget = budget, dir = false }))
       row("gradient", attack.gradient { target = lab.target, lm = lab.lm, corpus = lab.text,
@@ -93,12 +101,12 @@ return recipe.define {
       xlabel = "round of the search",
       ylabel = "probability", title = "prompt inversion rejection sampling", ylim = { 0, 1 } })
     ctx:figure("heat", ml.plot.grid {
-      ml.plot.heatmap { z = attack.heat(confirmed.results), title = "survivors: error",
+      ml.plot.heatmap { z = attack.heat(all.results), title = "survivors: error",
         xlabel = "x", ylabel = "y", vmin = 0, vmax = 1 },
       ml.plot.heatmap { z = attack.heat(select(2, study.family(lab.target,
-        attack.families()["overload x6"], held))), title = "false sum x6: error",
+        attack.families()["overload x6"], every))), title = "false sum x6: error",
         xlabel = "x", ylabel = "y", vmin = 0, vmax = 1 } })
-    local curve = attack.by_error_size(confirmed.results)
+    local curve = attack.by_error_size(all.results)
     result.curve = curve
     ctx:figure("error_size", ml.plot.lines { series = { { x = curve.size, y = curve.targeted,
       label = "wanted answer" }, { x = curve.size, y = curve.error, label = "any error" } },
