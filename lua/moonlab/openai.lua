@@ -17,7 +17,8 @@ end
 --- A model with its tokenizer: NAME.safetensors beside NAME.tokenizer.json or tokenizer.json, else
 --- bytes; or nil and a message.
 function openai.open(path)
-  local lm, why = core.transformer.load(path)
+  local ok, lm, why = pcall(core.transformer.load, path)
+  if not ok then return nil, tostring(lm):match "%((.*)%)$" or lm end
   if not lm then return nil, why end
   local stem, folder = path:gsub("%.safetensors$", ""), path:match "^(.*/)" or ""
   local tok = tokenizer.load(stem .. ".tokenizer.json")

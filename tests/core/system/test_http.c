@@ -293,7 +293,35 @@ static void test_the_chart_library_is_whole(void) { /* property */
   CHECK(text != NULL || bytes == 0);
 }
 
-CHECK_MAIN(test_a_request_is_handed_out_and_answered, test_strangers_are_refused,
-           test_only_get_without_a_body, test_sizes_are_bounded, test_many_connections,
-           test_who_asked_may_go, test_bad_answers_and_ports, test_allocation_failures,
-           test_the_chart_library_is_whole)
+static void test_posts_of_json_where_a_size_is_given(void) { /* property */
+  char answer[8192];
+  ml_error err;
+  if (ml_http_open(&server, 0, 16, &err) != ML_OK)
+    return;
+#define HEAD "POST /p HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+  CHECK_EQ(ask(HEAD "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", answer,
+               sizeof answer),
+           1);
+  CHECK_HAS(answer, "HTTP/1.1 200");
+  CHECK_EQ(
+      ask(HEAD "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}", answer, sizeof answer),
+      0);
+  CHECK_HAS(answer, "415");
+  CHECK_EQ(ask(HEAD "Content-Type: application/json\r\nContent-Length: 17\r\n\r\n12345678901234567",
+               answer, sizeof answer),
+           0);
+  CHECK_HAS(answer, "413");
+  CHECK_EQ(ask("POST /p HTTP/1.1\r\nHost: evil:%d\r\nContent-Type: application/json\r\n"
+               "Content-Length: 2\r\n\r\n{}",
+               answer, sizeof answer),
+           0);
+  CHECK_HAS(answer, "403");
+  CHECK_EQ(ask("OPTIONS /p HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", answer, sizeof answer), 0);
+  CHECK_HAS(answer, "405");
+  stop();
+}
+
+CHECK_MAIN(test_posts_of_json_where_a_size_is_given, test_a_request_is_handed_out_and_answered,
+           test_strangers_are_refused, test_only_get_without_a_body, test_sizes_are_bounded,
+           test_many_connections, test_who_asked_may_go, test_bad_answers_and_ports,
+           test_allocation_failures, test_the_chart_library_is_whole)
