@@ -45,6 +45,13 @@ return recipe.define {
     print(("survivors on sums they were not chosen on: error %.3f, wanted %.3f (best %.3f), %d of "
       .. "%d confirmed"):format(confirmed.error, confirmed.targeted, confirmed.best_targeted,
       confirmed.accepted, #found.survivors))
+    result.forms = {}
+    for form = 1, p.forms > 1 and p.forms or 0 do
+      local r = attack.confirm(lab.target, found.survivors, held, { forms = { form } })
+      result.forms[form] = { error = r.error, targeted = r.targeted }
+      print(("asked by form %d (the search knew form 1): error %.3f, wanted %.3f"):format(form,
+        r.error, r.targeted))
+    end
     -- all sums, four wrong answers of each
     local sums, every = attack.problems { seed = p.seed, targets = 4 }, {}
     table.move(sums.search, 1, #sums.search, 1, every)
