@@ -32,7 +32,7 @@ return recipe.define {
     local ok, result = pcall(function()
       local target = assert(ml.target.http { base_url = address, model = p.model, chat = p.chat,
         key_env = p.key_env ~= "" and p.key_env or nil, cache = ctx.dir .. "/answers.jsonl",
-        concurrency = p.concurrency, max_requests = p.max_requests })
+        concurrency = p.concurrency, max_requests = p.max_requests, samples = p.samples })
       target:probe()
       print(("%s, %s"):format(target, target.capabilities.logprobs and "tells log-probabilities"
         or "tells no log-probabilities: answers are sampled"))

@@ -958,7 +958,7 @@ local endpoint_methods = {}
 ---Answers are compared without surrounding space; what is none of them is `other`.
 ---@param prompts list of strings
 ---@param answers list of strings
----opts.samples integer =8 of each prompt where probabilities are not told
+---opts.samples integer of each prompt where probabilities are not told =the target's
 ---opts.seed integer =1 sent with the request
 ---opts.max_tokens integer =8 of a sample
 ---@return table as of ml.target.local_lm
@@ -5047,6 +5047,7 @@ ml.target = {}
 ---opts.idle_seconds number =60 longest without a byte
 ---opts.most_bytes integer =16777216 of an answer
 ---opts.top_logprobs integer =20 asked for of the first token
+---opts.samples integer =8 answers of a prompt where log-probabilities are not told
 ---opts.stop list of strings that end a sampled answer ={ "\n" }
 ---@return target with answer_dist, complete, probe, close; usage, capabilities; or nil and a
 ---message when libcurl is missing

@@ -357,7 +357,7 @@ local function bare(text) return (text:gsub("^%s+", ""):gsub("%s+$", "")) end
 --- Answers are compared without surrounding space; what is none of them is `other`.
 --- @param prompts list of strings
 --- @param answers list of strings
---- @param opts.samples integer =8 of each prompt where probabilities are not told
+--- @param opts.samples integer of each prompt where probabilities are not told =the target's
 --- @param opts.seed integer =1 sent with the request
 --- @param opts.max_tokens integer =8 of a sample
 --- @return table as of ml.target.local_lm
@@ -377,7 +377,7 @@ function Http:answer_dist(prompts, answers, opts)
   for i, prompt in ipairs(prompts) do
     jobs[i] = { path = path_of(self), payload = payload(self, prompt, by_token
       and { max_tokens = 1, greedy = true, logprobs = self.top_logprobs, n = 1 }
-      or { n = o.samples or 8, max_tokens = o.max_tokens or 8, seed = o.seed or 1,
+      or { n = o.samples or self.samples, max_tokens = o.max_tokens or 8, seed = o.seed or 1,
         stop = self.stop }) }
   end
   run(self, jobs)
@@ -467,6 +467,7 @@ function Http:__tostring() return ("target %s at %s"):format(self.name, self.bas
 --- @param opts.idle_seconds number =60 longest without a byte
 --- @param opts.most_bytes integer =16777216 of an answer
 --- @param opts.top_logprobs integer =20 asked for of the first token
+--- @param opts.samples integer =8 answers of a prompt where log-probabilities are not told
 --- @param opts.stop list of strings that end a sampled answer ={ "\n" }
 --- @return target with answer_dist, complete, probe, close; usage, capabilities; or nil and a
 --- message when libcurl is missing
@@ -477,7 +478,7 @@ function http.new(opts)
   options.check(where, opts, { "base_url", "model", "key_env", "chat", "system", "cache",
     "concurrency", "max_requests", "max_total_tokens", "retries", "backoff", "longest_wait",
     "connect_seconds", "total_seconds", "idle_seconds", "most_bytes", "top_logprobs", "stop",
-    "name" })
+    "name", "samples" })
   local url = options.field(where, opts, "base_url", "string")
   if not url:find "^https?://[^%s/?#@]+[^%s?#@]*$" then
     options.bad(where, 1, "option 'base_url' is %s, wanted an address such as "
@@ -500,7 +501,8 @@ function http.new(opts)
     cache_path = options.optional(where, opts, "cache", "string"),
     concurrency = whole("concurrency", 4, 1, 256), retries = whole("retries", 6, 0, 100),
     most_bytes = whole("most_bytes", 1 << 24, 1, 1 << 30),
-    top_logprobs = whole("top_logprobs", 20, 1, 100), backoff = number("backoff", 1, 0),
+    top_logprobs = whole("top_logprobs", 20, 1, 100), samples = whole("samples", 8, 1, 1000),
+    backoff = number("backoff", 1, 0),
     longest_wait = number("longest_wait", 300, 0),
     connect_seconds = number("connect_seconds", 10, 0.001),
     total_seconds = number("total_seconds", 120, 0.001),
