@@ -314,6 +314,8 @@ ml.attack.mix = function(...) end
 ---opts.seeds string ="inversion" with an attacker, else "corpus"
 ---opts.select boolean =true false: every round draws seeds anew and keeps all, the attacker
 ---without selection
+---opts.samples list of integers ={ 4, 8, 16 } answers of a prompt, of all candidates, of
+---the better half, of its better half, where a target tells no probabilities
 ---opts.budget integer =nil queries after which it stops
 ---opts.seed integer =1 of what is drawn
 ---opts.dir string =nil folder of a checkpoint: a second call goes on and repeats no query

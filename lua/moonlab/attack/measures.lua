@@ -78,6 +78,12 @@ function measures.problems(opts)
   return out
 end
 
+-- The logarithm of a probability; of a share of n samples with half a sample added.
+local function log_of(p, n)
+  if n then p = (p * n + 0.5) / (n + 1) end
+  return math.log(math.max(p, 1e-30))
+end
+
 --- ml.attack.measure(target, attacks, problems, { forms })
 --- Runs every attack on every problem and form of question.
 --- @param target target of ml.target; a field `frame` takes the place of the laboratory's framing
@@ -123,8 +129,7 @@ function measures.measure(target, attacks, problems, opts)
         r.error, r.targeted, r.invalid = r.error + (1 - right) / n, r.targeted + wanted / n,
           r.invalid + d.other / n
         r.greedy = r.greedy + (right < best and 1 or 0) / n
-        r.score = r.score
-          + (math.log(math.max(wanted, 1e-30)) - math.log(math.max(right, 1e-30))) / n
+        r.score = r.score + (log_of(wanted, d.n) - log_of(right, d.n)) / n
         squares = squares + (1 - right) ^ 2
         r.cells[#r.cells + 1] = { x = problem.x, y = problem.y, z = problem.z, error = 1 - right,
           targeted = wanted, invalid = d.other }

@@ -141,14 +141,29 @@ local function admit(o, known, text)
   return text
 end
 
+-- Scores candidates; returns the queries. Where answers are sampled, by successive halving: few
+-- samples of all, more of the better half, and so on.
 local function score(target, o, found)
-  local texts = {}
-  for i, c in ipairs(found) do texts[i] = c.text end
-  if #texts == 0 then return end
-  for i, r in ipairs(measures.measure(target, texts, o.problems)) do
-    local c = found[i]
-    c.score, c.error, c.targeted = r.score, r.error, r.targeted
+  local can = target.capabilities
+  local stages = can and not can.exact and can.logprobs == false and o.samples or { false }
+  local some, queries = found, 0
+  for _, samples in ipairs(stages) do
+    local texts = {}
+    for i, c in ipairs(some) do texts[i] = c.text end
+    if #texts == 0 then break end
+    for i, r in ipairs(measures.measure(target, texts, o.problems,
+      { samples = samples or nil })) do
+      local c = some[i]
+      c.score, c.error, c.targeted = r.score, r.error, r.targeted
+    end
+    queries = queries + #texts * #o.problems
+    local order = table.move(some, 1, #some, 1, {})
+    table.sort(order, function(a, b)
+      return a.score > b.score or a.score == b.score and a.text < b.text
+    end)
+    some = { table.unpack(order, 1, #order // 2) }
   end
+  return queries
 end
 
 -- ---- seeds --------------------------------------------------------------------------------------
@@ -213,7 +228,7 @@ end
 
 local knobs = { "target", "attacker", "corpus", "problems", "rounds", "candidates", "survivors",
   "tau_logit", "max_words", "full_stop", "temperature", "quota", "moves", "seeds", "seed", "dir",
-  "budget", "select", "after" }
+  "budget", "select", "samples", "after" }
 
 local function read(where, opts)
   options.argument(where, 1, opts, "table")
@@ -232,6 +247,7 @@ local function read(where, opts)
   o.tau_logit = options.field(where, o, "tau_logit", "number", -math.huge)
   o.temperature = options.field(where, o, "temperature", "number", 1.1)
   o.full_stop = options.field(where, o, "full_stop", "boolean", false)
+  o.samples = options.field(where, o, "samples", "table", { 4, 8, 16 })
   o.select = options.field(where, o, "select", "boolean", true)
   o.seeds = options.choice(where, o, "seeds", { "inversion", "corpus", "given" }, o.attacker
     and "inversion" or "corpus")
@@ -288,6 +304,8 @@ end
 --- @param opts.seeds string ="inversion" with an attacker, else "corpus"
 --- @param opts.select boolean =true false: every round draws seeds anew and keeps all, the attacker
 --- without selection
+--- @param opts.samples list of integers ={ 4, 8, 16 } answers of a prompt, of all candidates, of
+--- the better half, of its better half, where a target tells no probabilities
 --- @param opts.budget integer =nil queries after which it stops
 --- @param opts.seed integer =1 of what is drawn
 --- @param opts.dir string =nil folder of a checkpoint: a second call goes on and repeats no query
@@ -339,7 +357,7 @@ function search.pirs(opts)
         take(text, parents, move)
       end
     end
-    score(o.target, o, found)
+    local before, asked = state.queries, score(o.target, o, found)
     local best = #state.best > 0 and state.best[#state.best].error or 0
     for _, c in ipairs(found) do
       known[c.text] = true
@@ -351,6 +369,7 @@ function search.pirs(opts)
       end
       if c.error > 0.5 then state.first_success = state.first_success or state.queries end
     end
+    state.queries = before + asked -- with those of later halves
     alive = survivors(state.pool, o)
     for i = #alive, 1, -1 do
       if alive[i].score < o.tau_logit then table.remove(alive, i) end

@@ -170,6 +170,20 @@ function T.test_the_search_finds_what_fools()
   for _, c in ipairs(short.pool) do check.is_true(select(2, c.text:gsub("%S+", "")) <= 9) end
 end
 
+function T.test_sampled_targets_are_searched_by_halving() -- property
+  local target, stages = fooled_by "red", {}
+  target.capabilities = { exact = false, logprobs = false }
+  local ask = target.answer_dist
+  function target.answer_dist(self, prompts, answers, o)
+    stages[#stages + 1] = { #prompts, o.samples }
+    return ask(self, prompts, answers)
+  end
+  local found = attack.pirs(options(target, { rounds = 0, samples = { 2, 4, 8 } }))
+  check.equal(stages, { { 180, 2 }, { 90, 4 }, { 45, 8 } })
+  check.equal(found.queries, 315)
+  check.equal(target.asked, 315)
+end
+
 function T.test_a_killed_search_goes_on() -- property
   local dir = os.tmpname()
   os.remove(dir)
