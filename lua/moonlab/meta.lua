@@ -241,12 +241,14 @@ ml.attack.gradient = function(...) end
 ---opts.corpus corpus
 ---opts.attacks list of strings, see ml.attack.mix
 ---opts.problems list of { x, y, t }: sums to train on
----opts.method string ="policy" REINFORCE with the group's mean as baseline; "supervised"
+---opts.method string ="policy" REINFORCE; "supervised"
 ---cross-entropy; "filtered" cross-entropy on the model's own right answers
 ---opts.steps integer =300 updates
 ---opts.batch integer =64 prompts, half of them attacked
 ---opts.lr number =5e-4 learning rate
 ---opts.samples integer =8 of each prompt
+---opts.baseline string ="group" what is taken off a reward: the mean of its prompt's
+---samples, or of the "batch"
 ---opts.exact boolean =false the expectation over answers in place of samples (policy)
 ---opts.kl number =0.1 weight of the divergence from the first model on the benign half
 ---(policy)

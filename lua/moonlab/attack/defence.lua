@@ -105,8 +105,9 @@ function losses.supervised(_, lm, prompts, right)
   return chosen(last_logprobs(lm, prompts), right):mean():neg(), {}
 end
 
--- REINFORCE: samples of the answer, rewards less their mean over the prompt's samples; KL to the
--- first model on the benign half. `exact` takes the expectation over answers instead of samples.
+-- REINFORCE: samples of the answer, rewards less their mean, over the prompt's samples or over the
+-- batch; KL to the first model on the benign half. `exact` takes the expectation over answers
+-- instead of samples.
 function losses.policy(o, lm, prompts, right, half, roll)
   local logp = last_logprobs(lm, prompts)
   local loss, info
@@ -114,6 +115,7 @@ function losses.policy(o, lm, prompts, right, half, roll)
     loss, info = chosen(logp, right):exp():mean():neg(), {}
   else
     local p, weights, flat = logp:detach():exp():totable(), {}, 0
+    local draws_of, rewards_of, means, whole = {}, {}, {}, 0
     for i, row in ipairs(p) do
       local draws, rewards, mean = {}, {}, 0
       for s = 1, o.samples do
@@ -125,13 +127,16 @@ function losses.policy(o, lm, prompts, right, half, roll)
         draws[s], rewards[s] = id, id == right[i] and 1 or 0
         mean = mean + rewards[s] / o.samples
       end
-      weights[i] = {}
-      for id = 1, #row do weights[i][id] = 0 end
-      for s = 1, o.samples do
-        local w = weights[i]
-        w[draws[s]] = w[draws[s]] + (rewards[s] - mean) / o.samples
-      end
+      draws_of[i], rewards_of[i], means[i], whole = draws, rewards, mean, whole + mean / #p
       if mean == 0 or mean == 1 then flat = flat + 1 end
+    end
+    for i, row in ipairs(p) do
+      local w, less = {}, o.baseline == "group" and means[i] or whole
+      for id = 1, #row do w[id] = 0 end
+      for s, id in ipairs(draws_of[i]) do
+        w[id] = w[id] + (rewards_of[i][s] - less) / o.samples
+      end
+      weights[i] = w
     end
     info = { zero_variance = flat / #p }
     loss = (logp * core.tensor(weights, { dtype = "f32" })):sum():div(#prompts):neg()
@@ -166,12 +171,14 @@ end
 --- @param opts.corpus corpus
 --- @param opts.attacks list of strings, see ml.attack.mix
 --- @param opts.problems list of { x, y, t }: sums to train on
---- @param opts.method string ="policy" REINFORCE with the group's mean as baseline; "supervised"
+--- @param opts.method string ="policy" REINFORCE; "supervised"
 --- cross-entropy; "filtered" cross-entropy on the model's own right answers
 --- @param opts.steps integer =300 updates
 --- @param opts.batch integer =64 prompts, half of them attacked
 --- @param opts.lr number =5e-4 learning rate
 --- @param opts.samples integer =8 of each prompt
+--- @param opts.baseline string ="group" what is taken off a reward: the mean of its prompt's
+--- samples, or of the "batch"
 --- @param opts.exact boolean =false the expectation over answers in place of samples (policy)
 --- @param opts.kl number =0.1 weight of the divergence from the first model on the benign half
 --- (policy)
@@ -184,7 +191,7 @@ function defence.harden(lm, opts)
   local where = "ml.attack.harden"
   options.argument(where, 2, opts, "table")
   options.check(where, opts, { "corpus", "attacks", "problems", "method", "steps", "batch", "lr",
-    "samples", "exact", "kl", "seed" })
+    "samples", "exact", "kl", "baseline", "seed" })
   local o = {}
   for name, value in pairs(opts) do o[name] = value end
   if type(o.attacks) ~= "table" or #o.attacks == 0 then
@@ -200,6 +207,7 @@ function defence.harden(lm, opts)
   local batch = options.range(where, "batch", options.field(where, o, "batch", "integer", 64), 2)
   o.samples = options.range(where, "samples", options.field(where, o, "samples", "integer", 8), 1)
   o.kl = options.range(where, "kl", options.field(where, o, "kl", "number", 0.1), 0)
+  o.baseline = options.choice(where, o, "baseline", { "group", "batch" }, "group")
   o.exact = options.field(where, o, "exact", "boolean", false)
   o.first = lm
   local copy = twin(lm)

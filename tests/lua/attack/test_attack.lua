@@ -238,6 +238,9 @@ function T.test_hardening()
     check.is_true(after < start)
     check.is_true((info.zero_variance ~= nil) == (method == "policy"))
   end
+  local batch = attack.harden(lm, { corpus = text, attacks = attacks, problems = problems,
+    baseline = "batch", steps = 40, batch = 32, lr = 5e-3 })
+  check.is_true(attack.measure(attack.target(batch, text), attacks, problems)[1].error < start)
   local exact = attack.harden(lm, { corpus = text, attacks = attacks, problems = problems,
     exact = true, steps = 40, batch = 32, lr = 5e-3 })
   check.is_true(attack.measure(attack.target(exact, text), attacks, problems)[1].error < start)
